@@ -1,0 +1,85 @@
+"""The command line: flags to a `Config`, help, exit status."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from engine import __version__
+from engine.config import Config, ConfigError, Flag, option
+
+DESCRIPTION = "Train a small network to draw an image, and film the polytopes that it cuts the image into."
+EXIT_STATUS = """\
+exit status:
+  0    trained to the last epoch
+  1    stopped early: nothing more to learn, or a loss that is not finite
+  2    bad input: nothing was done
+  3    failed in mid-run, such as by a full disk; a checkpoint was saved if it could be
+  130  interrupted (Ctrl-C), 143 terminated; a checkpoint was saved
+"""
+BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
+WHAT_IT_IS = {int: "a whole number", float: "a number"}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser.error`."""
+        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
+
+
+def parser() -> Parser:
+    """The parser of every field of `Config`, in the groups that they name."""
+    whole = Parser(
+        "draw-poly", description=DESCRIPTION, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    groups: dict[str, Any] = {}
+    for item in dataclasses.fields(Config):
+        flag: Flag = item.metadata["flag"]
+        group = groups.setdefault(flag.group, None) or whole.add_argument_group(flag.group)
+        groups[flag.group] = group
+        required = item.default is dataclasses.MISSING
+        names = [f"-{flag.short}"] * bool(flag.short) + [option(item.name)]
+        default = "" if required or item.default in (None, False) else f" (default {item.default})"
+        words: dict[str, Any] = {"dest": item.name, "help": f"{flag.help}{default}; e.g. {flag.example}"}
+        if flag.kind is bool:
+            words["action"] = "store_true"
+        else:
+            words |= {"type": _reader(flag.kind), "choices": flag.choices, "required": required}
+            words |= {"metavar": flag.metavar, "default": None if required else item.default}
+        group.add_argument(*names, **words)
+    return whole
+
+
+def _reader(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} was given: give {WHAT_IT_IS[kind]}") from None
+
+    return read
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs the program on these words, or on the command line's; returns the exit status."""
+    whole = parser()
+    try:
+        config = Config(**vars(whole.parse_args(words)))
+        # torch takes most of a second: not spent on a flag that is wrong
+        from engine.run import run
+
+        return run(config)
+    except ConfigError as error:
+        print(f"{whole.prog}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(f"{whole.prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Which arithmetic runs this network on this device, and why; one interface over all of it."""
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from engine import kolmogorov
+from engine.config import ConfigError
+from engine.state import State
+from kernels import reference
+from kernels.spec import CodeLength, Network
+
+Scalars = Sequence[reference.Scalar]
+Tile = TypeVar("Tile")
+
+# Below this many multiplications a layer, waking a second thread costs more than it does.
+THREADED_WORK = 2**23
+# Points whose activations stay in a core's cache on their way through the layers.
+CACHED_POINTS = 16_384
+
+
+class Backend(ABC):
+    """Steps one state in place. `threads` is how many cores evaluation may use."""
+
+    name: str
+
+    def __init__(self, state: State, code: CodeLength | None, threads: int) -> None:
+        self.state = state
+        self.code = code
+        self.threads = threads
+        self.device = state.main.parameters.device
+        self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
+        self._stacks = [reference.layers(learner.parameters, learner.network) for learner in state.learners]
+
+    @abstractmethod
+    def scalars(self, steps: int) -> Sequence[Scalars]:
+        """What the optimisers need to know of each of the next steps; made once an epoch."""
+
+    @abstractmethod
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> Tensor:
+        """One step on a batch (2, points), (1, points); returns task and Kolmogorov loss, (2,), on the device."""
+
+    @abstractmethod
+    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (1, points) and int64 signatures (points,) at coordinates (2, points)."""
+
+    @abstractmethod
+    def tiles(self, work: Callable[[Tile], None], tiles: Iterable[Tile]) -> None:
+        """Does the work for every tile of a picture."""
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Outputs (1, points) alone, at coordinates (2, points)."""
+        return reference.forward(self._stacks[0], inputs, self.state.main.network.slope)[1]
+
+    def tile_points(self, limit: int) -> int:
+        """How many points a tile should have, at most `limit`."""
+        return limit
+
+    def _step_numbers(self, steps: int) -> list[list[float]]:
+        learners = self.state.learners
+        return [
+            [number for one in learners for number in one.optimizer.scalars(one.steps + index)]
+            for index in range(1, steps + 1)
+        ]
+
+
+class Eager(Backend):
+    """The reference as it stands."""
+
+    name = "eager"
+
+    def scalars(self, steps: int) -> Sequence[Scalars]:
+        """Python numbers: they reach an operation without a tensor of their own."""
+        return self._step_numbers(steps)
+
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> Tensor:
+        """See `Backend.step`."""
+        return _step(self.state, self._stacks, self.positions, inputs, targets, scalars, self.code)
+
+    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Backend.evaluate`."""
+        return reference.evaluate(
+            self._stacks[0], self.state.coefficients, inputs, self.state.main.network.slope
+        )
+
+    def tiles(self, work: Callable[[Tile], None], tiles: Iterable[Tile]) -> None:
+        """On a CPU a thread per core, each on tiles of its own: operations this small gain nothing from sharing."""
+        if self.device.type != "cpu" or self.threads == 1:
+            for tile in tiles:
+                work(tile)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            for _ in pool.map(work, tiles):
+                pass
+
+    def tile_points(self, limit: int) -> int:
+        """See `Backend.tile_points`."""
+        return min(limit, CACHED_POINTS) if self.device.type == "cpu" else limit
+
+
+class Compile(Backend):
+    """torch.compile of the reference."""
+
+    name = "compile"
+
+    def __init__(self, state: State, code: CodeLength | None, threads: int) -> None:
+        super().__init__(state, code, threads)
+        # The C++ wrapper takes the host's share out of a step of a hundred small operations.
+        options: dict[str, Any] = {"cpp_wrapper": True} if self.device.type == "cpu" else {}
+        positions, network = self.positions, state.main.network
+
+        def step(state: State, inputs: Tensor, targets: Tensor, row: Tensor) -> Tensor:
+            stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
+            return _step(state, stacks, positions, inputs, targets, row.unbind(0), code)
+
+        def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+            return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
+
+        self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=options)
+        self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, options=options)
+
+    def scalars(self, steps: int) -> Sequence[Scalars]:
+        """One row of a tensor a step: a number would be compiled into the step as a constant."""
+        return torch.tensor(self._step_numbers(steps), dtype=torch.float32).to(self.device).unbind(0)  # type: ignore
+
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> Tensor:
+        """See `Backend.step`."""
+        return self._compiled_step(self.state, inputs, targets, scalars)
+
+    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Backend.evaluate`."""
+        return self._compiled_evaluate(self.state.main.parameters, self.state.coefficients, inputs)
+
+    def tiles(self, work: Callable[[Tile], None], tiles: Iterable[Tile]) -> None:
+        """One tile after another, with every thread inside the compiled loops."""
+        with _threads(self.threads):
+            for tile in tiles:
+                work(tile)
+
+
+def _step(
+    state: State,
+    stacks: Sequence[Sequence[reference.Layer]],
+    positions: Tensor | None,
+    inputs: Tensor,
+    targets: Tensor,
+    scalars: Scalars,
+    code: CodeLength | None,
+) -> Tensor:
+    """Gradient, then update of every learner in place; returns the losses (2,)."""
+    main = state.main
+    predictor = stacks[1] if len(stacks) > 1 else None
+    losses, *gradients = reference.gradient(
+        main.parameters, stacks[0], predictor, positions, inputs, targets, main.network.slope, code
+    )
+    for index, learner in enumerate(state.learners):
+        reference.update(
+            learner.optimizer.kind,
+            learner.parameters,
+            gradients[index],
+            learner.moments,
+            scalars[2 * index],
+            scalars[2 * index + 1],
+            learner.optimizer.momentum,
+        )
+    return losses
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def training_threads(network: Network, batch: int, available: int) -> int:
+    """How many threads a step should use on a CPU."""
+    return available if batch * max(network.dims) ** 2 >= THREADED_WORK else 1
+
+
+def find_device(name: str) -> torch.device:
+    """The device of `--device`. Raises ConfigError where it is none, or not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isascii() and number.isdigit())):
+        raise ConfigError(f"--device was {name!r}: give auto, cpu, cuda or cuda:N")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(number or 0) >= count:
+            raise ConfigError(f"--device was {name!r}, but this machine has {count} CUDA devices that torch can use")
+    return torch.device(name)
+
+
+def choose(name: str, device: torch.device) -> tuple[type[Backend], str]:
+    """The backend of `--backend` on a device, and one sentence that says why.
+
+    Raises ConfigError where the one asked for cannot run here.
+    """
+    missing = _missing_compiler(device)
+    if name == "compile":
+        if missing:
+            raise ConfigError(f"--backend compile cannot run here: {missing}; give --backend eager")
+        return Compile, "asked for"
+    if name == "eager":
+        return Eager, "asked for"
+    if device.type == "cpu":
+        return Eager, "the fastest to start without a GPU; --backend compile is faster in a long run"
+    if missing:
+        return Eager, f"torch.compile cannot run here: {missing}"
+    return Compile, "the fastest on this GPU"
+
+
+def _missing_compiler(device: torch.device) -> str | None:
+    if device.type == "cpu":
+        names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]
+        if not any(shutil.which(name) for name in names):
+            return "torch.compile needs a C++ compiler, and there is none"
+        return None
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return "torch.compile needs triton on a GPU, and it is not installed"
+    return None

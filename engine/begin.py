@@ -1,0 +1,126 @@
+"""Where a run begins: drawn afresh in the original's order, or from a checkpoint; and whose files it may write."""
+
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine import checkpoint, files, image, network, resume
+from engine.config import Config, ConfigError
+from engine.image import Picture, Split
+from engine.journal import log
+from engine.state import Learner, State
+from engine.watch import Watch
+
+
+@dataclass
+class Beginning:
+    """A run about to train. `resumed_from` is its checkpoint, if it had one."""
+
+    config: Config
+    files: files.Files
+    picture: Picture
+    state: State
+    extras: checkpoint.Extras
+    resumed_from: Path | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def split(self) -> Split:
+        """The points it trains and validates on."""
+        return self.extras.split
+
+
+def begin(config: Config) -> Beginning:
+    """Reads the image and the checkpoint, if any, and makes the folders.
+
+    Raises ConfigError for what cannot be done, and for files of another run that would be written over.
+    """
+    picture = image.load(config.input)
+    return _resumed(config, picture) if config.resume else _fresh(config, picture)
+
+
+def _fresh(config: Config, picture: Picture) -> Beginning:
+    seed = secrets.randbits(32) if config.seed is None else config.seed
+    numbers = np.random.RandomState(seed)
+    split = image.split(picture, config.points, config.batch_size, numbers)
+    place = files.Files.of(config)
+    existing = place.existing()
+    if existing and not config.overwrite:
+        raise files.clash(existing, _settings_in(place), config)
+    place.make_folders()
+    files.remove(existing)
+    if config.seed is None:
+        log.info("Seed: none was given, %d was drawn", seed)
+
+    draws = torch.Generator().manual_seed(seed)
+    optimizer, predictor_optimizer = config.optimizers
+    parameters, coefficients = network.initialise_with_coefficients(config.network, draws)
+    torch.rand((1024, 2), generator=draws)  # the original's model summary draws this batch
+    predictor = None
+    if code := config.code_length:
+        values = network.initialise(code.predictor, draws, output_bias=0.0)
+        predictor = Learner.fresh(code.predictor, predictor_optimizer, values)
+    state = State(Learner.fresh(config.network, optimizer, parameters), predictor, coefficients, draws)
+    return Beginning(config, place, picture, state, checkpoint.Extras(uuid.uuid4().hex, split, Watch(), numbers, seed))
+
+
+def _resumed(config: Config, picture: Picture) -> Beginning:
+    source = checkpoint.find(str(config.resume), files.Files.of(config))
+    found = resume.restore(source, checkpoint.load(source), config, picture)
+    config, state = found.config, found.state
+    if state.epoch > config.epochs:
+        raise ConfigError(
+            f"--epochs was {config.epochs}, but {source} has reached epoch {state.epoch}: give a larger one"
+        )
+    # The split and the orders come from the checkpoint; these draws only go on into the next one.
+    numbers = np.random.RandomState(config.seed)
+    split = found.split or image.split(picture, config.points, config.batch_size, numbers)
+    place = files.Files.of(config, found.identity)
+    _refuse_clash(place, found, source)
+    place.make_folders()
+    log.info("Resuming from checkpoint: %s", source)
+    log.info("Resuming training from epoch %d", state.epoch)
+    for change in found.changes:
+        log.info("%s", change)
+    extras = checkpoint.Extras(found.run or uuid.uuid4().hex, split, found.watch, numbers, config.seed, found.film_frames)
+    return Beginning(config, place, picture, state, extras, source, found.warnings)
+
+
+def _refuse_clash(place: files.Files, found: resume.Resumed, source: Path) -> None:
+    """A resume may write over what it retraces, not over another run nor over another way on from the checkpoint."""
+    stored = files.read_settings(place.settings)
+    if stored and stored.get("run") != found.run:
+        others = [path for path in place.existing() if not path.samefile(source)]
+        if not found.config.overwrite:
+            raise files.clash(others, stored["settings"], found.config)
+        files.remove(others)
+        return
+    later = {epoch: path for epoch, path in place.checkpoints().items() if epoch > found.state.epoch}
+    if later and found.changes:
+        if not found.config.overwrite:
+            raise ConfigError(
+                f"{max(later.values())} is further on than {source}, and this resume would write over that way on "
+                f"({'; '.join(found.changes)}): resume from it, choose another --output-dir and --snapshot-dir, or give "
+                "--overwrite to lose it"
+            )
+        files.remove(later.values())
+        files.remove(path for epoch, path in place.frames().items() if epoch > found.state.epoch)
+
+
+def _settings_in(place: files.Files) -> dict[str, object] | None:
+    """The settings of the run that has this one's names, from its record or its newest checkpoint."""
+    if stored := files.read_settings(place.settings):
+        return dict(stored["settings"])
+    checkpoints = place.checkpoints()
+    if checkpoints:
+        try:
+            content = checkpoint.load(checkpoints[max(checkpoints)])
+        except checkpoint.CheckpointError:
+            return None
+        settings = content.get("settings", content.get("args"))
+        return dict(settings) if isinstance(settings, dict) else None
+    return None

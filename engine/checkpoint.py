@@ -1,0 +1,192 @@
+"""Checkpoints that cannot be lost and cannot bite: whole files, the original's format, no arbitrary pickle.
+
+A file is a dict of the original program's keys, so that either program can go on from the other's, and of ours:
+`format_version`, `settings`, `run`, `image_sha256`, `training_points`, `validation_points`, `watch`, `film_frames`.
+"""
+
+import contextlib
+import glob
+import os
+import pickle
+import random
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.config import Config, ConfigError
+from engine.files import CHECKPOINT_EPOCH, Files, settings_of
+from engine.image import Picture, Split
+from engine.network import named_views, network_names, predictor_names
+from engine.state import Learner, State
+from engine.watch import Watch
+from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA
+
+FORMAT_VERSION = 1
+MOMENT_NAMES = {
+    "adam": ("exp_avg", "exp_avg_sq"),
+    "sgd": (),
+    "sgd_momentum": ("momentum_buffer",),
+    "rmsprop": ("square_avg",),
+}
+
+
+class CheckpointError(ConfigError):
+    """A checkpoint cannot be used; the text is one sentence for the user."""
+
+
+@dataclass
+class Extras:
+    """What a checkpoint of ours holds beside the state; `seed` is the one drawn where none was given."""
+
+    run: str
+    split: Split
+    watch: Watch
+    draws: np.random.RandomState
+    seed: int | None
+    film_frames: int = 0
+
+
+def save(path: Path, state: State, extras: Extras, config: Config, identity: str, picture: Picture) -> None:
+    """Writes a whole checkpoint or none: to another name, synced, renamed. Raises OSError where that fails."""
+    part = path.with_name(f".{path.name}.tmp")
+    try:
+        with part.open("wb") as file:
+            torch.save(_content(state, extras, config, identity, picture), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        with contextlib.suppress(OSError):  # not every system syncs a folder
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except RuntimeError as error:  # torch's own for a failed write
+        part.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written ({error})") from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _content(state: State, extras: Extras, config: Config, identity: str, picture: Picture) -> dict[str, Any]:
+    main = state.main
+    names = network_names(main.network)
+    model = {name: view.detach().cpu().clone() for name, view in named_views(main.parameters, main.network, names).items()}
+    hidden = state.coefficients.cpu().split(main.network.dims[1:-1])
+    content: dict[str, Any] = {
+        "epoch": state.epoch - 1,
+        "model_state_dict": {**{f"hash_coeffs_{i}": part.clone() for i, part in enumerate(hidden)}, **model},
+        "optimizer_state_dict": _optimizer_dict(main, names),
+        "optimizer_type": main.optimizer.kind,
+        "learning_rate": main.optimizer.learning_rate,
+        "momentum": main.optimizer.momentum,
+        "pytorch_rng_state": state.draws.get_state(),
+        "numpy_rng_state": extras.draws.get_state(),
+        "python_rng_state": random.Random(config.seed).getstate(),
+        "network_shape_b64": identity,
+        "random_seed": config.seed,
+        "args": {name: getattr(config, name) for name in
+                 ("shape", "points", "batch_size", "learning_rate", "optimizer", "momentum")},
+        "format_version": FORMAT_VERSION,
+        "settings": settings_of(config),
+        "run": extras.run,
+        "image_sha256": picture.digest,
+        "training_points": extras.split.training,
+        "validation_points": extras.split.validation,
+        "watch": extras.watch.to_dict(),
+        "film_frames": extras.film_frames,
+    }  # fmt: skip
+    if state.predictor:
+        predictor = state.predictor
+        names = predictor_names(predictor.network)
+        views = named_views(predictor.parameters, predictor.network, names)
+        content |= {
+            "weight_predictor_state_dict": {name: view.detach().cpu().clone() for name, view in views.items()},
+            "weight_predictor_loss_type": config.kolmogorov_loss_type,
+            "weight_predictor_num_bins": config.kolmogorov_bins,
+            "weight_predictor_optimizer_state_dict": _optimizer_dict(predictor, names),
+            "kolmogorov_shape": config.kolmogorov_shape,
+            "kolmogorov_weight": config.kolmogorov_weight,
+            "kolmogorov_lr": config.kolmogorov_lr,
+        }
+    return content
+
+
+def _optimizer_dict(learner: Learner, names: list[str]) -> dict[str, Any]:
+    """A `torch.optim` state dict of flat moments."""
+    optimizer = learner.optimizer
+    kinds = MOMENT_NAMES[optimizer.kind]
+    views = [list(named_views(row.detach().cpu(), learner.network, names).values()) for row in learner.moments]
+    state: dict[int, dict[str, Tensor]] = {}
+    if learner.steps and kinds:
+        for index in range(2 * len(names)):
+            state[index] = {} if optimizer.kind == "sgd_momentum" else {"step": torch.tensor(float(learner.steps))}
+            state[index] |= {kind: view[index].clone() for kind, view in zip(kinds, views, strict=True)}
+    group: dict[str, Any] = {"lr": optimizer.learning_rate, "weight_decay": 0, "maximize": False, "foreach": None}
+    if optimizer.kind == "adam":
+        group |= {"betas": ADAM_BETAS, "eps": EPSILON, "amsgrad": False, "capturable": False, "fused": None}
+        group |= {"differentiable": False, "decoupled_weight_decay": False}
+    elif optimizer.kind == "rmsprop":
+        group |= {"momentum": 0, "alpha": RMSPROP_ALPHA, "eps": EPSILON, "centered": False}
+        group |= {"capturable": False, "differentiable": False}
+    else:
+        momentum = optimizer.momentum if optimizer.kind == "sgd_momentum" else 0
+        group |= {"momentum": momentum, "dampening": 0, "nesterov": False, "fused": None, "differentiable": False}
+    return {"state": state, "param_groups": [{**group, "params": list(range(2 * len(names)))}]}
+
+
+def find(text: str, files: Files) -> Path:
+    """The checkpoint that `--resume` means: a file, or the newest epoch in a folder or of a pattern.
+
+    In a folder the run's own come before others. Raises CheckpointError where there is none.
+    """
+    path = Path(text)
+    if path.is_file():
+        return path
+    found = list(path.iterdir()) if path.is_dir() else [Path(name) for name in glob.glob(text)]
+    found = [item for item in found if item.is_file() and CHECKPOINT_EPOCH.search(item.name)]
+    own = [item for item in found if item.name.startswith(files.checkpoint_prefix)]
+    if not found:
+        where = "in the folder" if path.is_dir() else "there is no such file, and no match for the pattern"
+        raise CheckpointError(f"--resume {text}: no checkpoint (*_epoch_N.pt) was found ({where})")
+    return max(own or found, key=_age)
+
+
+def _age(path: Path) -> tuple[int, float]:
+    match = CHECKPOINT_EPOCH.search(path.name)
+    return int(match[1]) if match else -1, path.stat().st_mtime
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, read without running any code in it. Raises CheckpointError where it is none."""
+    reconstruct = np.zeros(1, np.uint32).__reduce__()[0]
+    allowed: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), reconstruct]
+    # Where NumPy kept the function before version 2.
+    allowed += [(reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path} is no checkpoint: it holds objects that are not allowed in one") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # torch raises many kinds for a file that is cut off or no checkpoint at all
+        how = "it is cut off or damaged" if _begins_like_zip(path) else "it is another kind of file"
+        raise CheckpointError(f"{path} is no checkpoint that can be read: {how}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
+    version = content.get("format_version", FORMAT_VERSION)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(f"{path} has format version {version}; this program reads up to {FORMAT_VERSION}")
+    return content
+
+
+def _begins_like_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04" and not zipfile.is_zipfile(path)

@@ -1,0 +1,274 @@
+"""Every flag once: its meaning, its default, what it allows; and the shape parser."""
+
+import ast
+import dataclasses
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+
+BACKENDS = ("auto", "eager", "compile")
+MAX_LAYERS = 10_000
+MAX_WIDTH = 1_000_000
+MAX_SEED = 2**32 - 1
+
+
+class ConfigError(ValueError):
+    """What the user asked for cannot be done; the text is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How a `Config` field appears on the command line."""
+
+    group: str
+    help: str
+    example: str
+    short: str | None = None
+    kind: type = str
+    choices: tuple[str, ...] | None = None
+    metavar: str | None = None
+
+
+def _flag(default: Any, group: str, help: str, example: str, **words: Any) -> Any:
+    flag = Flag(group, help, example, **words)
+    metadata = {"flag": flag}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+NETWORK, DATA, OPTIMISER = "network and image", "points", "optimiser"
+CODE, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
+RESUME, MACHINE = "checkpoints and resume", "machine and messages"
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run, as asked for. Raises ConfigError for a value outside what is allowed."""
+
+    input: str = _flag(..., NETWORK, "image to learn, read as grayscale", "-i picture.png", short="i", metavar="IMAGE")
+    shape: str = _flag(..., NETWORK, "hidden layer widths", "-s '[10]*8' or -s '[7,12,5]'", short="s")
+    epochs: int = _flag(..., NETWORK, "epoch to train to, also on resume", "-e 1000", short="e", kind=int)
+    seed: int | None = _flag(None, NETWORK, "seed of every random draw; none draws a fresh one", "--seed 1", kind=int)
+
+    points: int = _flag(5000, DATA, "pixels to train on", "-p 5000", short="p", kind=int)
+    batch_size: int = _flag(1024, DATA, "points a step, and pixels to validate on", "-b 1024", short="b", kind=int)
+
+    optimizer: str = _flag("adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=OPTIMIZERS)
+    learning_rate: float = _flag(0.001, OPTIMISER, "learning rate", "-l 0.001", short="l", kind=float)
+    momentum: float = _flag(0.9, OPTIMISER, "momentum of sgd_momentum", "--momentum 0.9", kind=float)
+
+    kolmogorov_shape: str | None = _flag(
+        None, CODE, "the predictor's hidden widths; needs a weight", "--kolmogorov-shape '[8, 8]'", metavar="SHAPE"
+    )
+    kolmogorov_weight: float = _flag(
+        0.0, CODE, "weight of the term in the loss; 0 is off", "--kolmogorov-weight 0.05", kind=float, metavar="WEIGHT"
+    )
+    kolmogorov_loss_type: str = _flag(
+        "cross_entropy", CODE, "how a prediction is scored", "--kolmogorov-loss-type mse", choices=CODE_LOSSES
+    )
+    kolmogorov_bins: int = _flag(
+        256, CODE, "bins of the cross-entropy", "--kolmogorov-bins 128", kind=int, metavar="BINS"
+    )
+    kolmogorov_weight_min: float = _flag(
+        -3.0, CODE, "value of the first bin", "--kolmogorov-weight-min=-2", kind=float, metavar="VALUE"
+    )
+    kolmogorov_weight_max: float = _flag(
+        3.0, CODE, "value of the last bin", "--kolmogorov-weight-max 2", kind=float, metavar="VALUE"
+    )
+    kolmogorov_lr: float | None = _flag(
+        None, CODE, "the predictor's learning rate; else the main one", "--kolmogorov-lr 0.0005", kind=float,
+        metavar="RATE",
+    )  # fmt: skip
+
+    output_dir: str = _flag("results", OUTPUT, "folder of results", "-o results", short="o", metavar="DIR")
+    snapshot_dir: str = _flag("snapshots", OUTPUT, "folder of frames", "--snapshot-dir snapshots", metavar="DIR")
+    log_file: str | None = _flag(None, OUTPUT, "also write the log here", "--log-file run.log", metavar="FILE")
+    overwrite: bool = _flag(
+        False, OUTPUT, "replace the files of an earlier run of the same name", "--overwrite", kind=bool
+    )
+
+    save_interval: int = _flag(
+        1, FRAMES, "epochs from frame to frame", "--save-interval 10", kind=int, metavar="EPOCHS"
+    )
+    snapshot_format: str = _flag(
+        "png", FRAMES, "file format of frames", "--snapshot-format jpg", choices=("png", "jpg")
+    )
+    jpeg_quality: int = _flag(
+        90, FRAMES, "quality of jpg frames, 1 to 100", "--jpeg-quality 90", kind=int, metavar="QUALITY"
+    )
+    no_film: bool = _flag(False, FRAMES, "draw frames but encode no film", "--no-film", kind=bool)
+    smoothing_sigma: float = _flag(
+        3.0, FRAMES, "width of the smoothed picture's Gaussian, in pixels", "--smoothing-sigma 3", kind=float,
+        metavar="PIXELS",
+    )  # fmt: skip
+    chunk_size: int = _flag(
+        131072, FRAMES, "most points evaluated at once; bounds memory", "--chunk-size 65536", kind=int,
+        metavar="POINTS",
+    )  # fmt: skip
+
+    checkpoint_interval: int | None = _flag(
+        None, RESUME, "epochs from checkpoint to checkpoint; else only a final one", "--checkpoint-interval 100",
+        kind=int, metavar="EPOCHS",
+    )  # fmt: skip
+    checkpoint_dir: str | None = _flag(
+        None, RESUME, "folder of checkpoints; else the output folder", "--checkpoint-dir checkpoints", metavar="DIR"
+    )
+    resume: str | None = _flag(
+        None, RESUME, "checkpoint to go on from: a file, a folder or a quoted pattern; the newest epoch wins",
+        "--resume results", metavar="PATH",
+    )  # fmt: skip
+    resume_optimizer: str | None = _flag(
+        None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=OPTIMIZERS
+    )
+    resume_lr: float | None = _flag(
+        None, RESUME, "go on with another learning rate", "--resume-lr 0.01", kind=float, metavar="RATE"
+    )
+
+    backend: str = _flag(
+        "auto", MACHINE, "what does the arithmetic; auto takes the fastest that runs here", "--backend compile",
+        choices=BACKENDS,
+    )  # fmt: skip
+    use_compile: bool = _flag(False, MACHINE, "the same as --backend compile", "--use-compile", kind=bool)
+    device: str = _flag("auto", MACHINE, "auto, cpu, cuda or cuda:N", "--device cuda:1")
+    debug: bool = _flag(False, MACHINE, "log more, and the traceback of a failure", "-d", short="d", kind=bool)
+    quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "points", "batch_size", "save_interval", "chunk_size", "checkpoint_interval"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("learning_rate", "kolmogorov_lr", "resume_lr", "smoothing_sigma"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"{option(name)} was {value}: give a finite number above 0")
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(f"--momentum was {self.momentum}: give a number from 0 to below 1")
+        if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"--seed was {self.seed}: give a whole number from 0 to {MAX_SEED}")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ConfigError(f"--jpeg-quality was {self.jpeg_quality}: give a whole number from 1 to 100")
+        for item in dataclasses.fields(self):
+            choices = item.metadata["flag"].choices
+            value = getattr(self, item.name)
+            if choices and value is not None and value not in choices:
+                raise ConfigError(f"{option(item.name)} was {value!r}: give one of {', '.join(choices)}")
+        if self.use_compile:
+            if self.backend not in ("auto", "compile"):
+                raise ConfigError(f"--use-compile means --backend compile, but --backend {self.backend} was given too")
+            object.__setattr__(self, "backend", "compile")
+        if not self.resume:
+            for name in ("resume_optimizer", "resume_lr"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(f"{option(name)} changes a resumed run, and needs --resume with a checkpoint")
+        self._check_code_length()
+        parse_shape(self.shape, "--shape")
+
+    def _check_code_length(self) -> None:
+        weight = self.kolmogorov_weight
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ConfigError(f"--kolmogorov-weight was {weight}: give a finite number of at least 0")
+        if self.kolmogorov_shape is None:
+            if weight:
+                raise ConfigError(f"--kolmogorov-weight {weight} needs --kolmogorov-shape, such as '[8, 8]'")
+            return
+        if not weight:
+            raise ConfigError(
+                f"--kolmogorov-shape {self.kolmogorov_shape} needs a --kolmogorov-weight above 0, such as 0.05"
+            )
+        _at_least("kolmogorov_bins", self.kolmogorov_bins, 2)
+        low, high = self.kolmogorov_weight_min, self.kolmogorov_weight_max
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ConfigError(
+                f"--kolmogorov-weight-min {low} and --kolmogorov-weight-max {high} were given: "
+                "give finite numbers, the first below the second"
+            )
+        parse_shape(self.kolmogorov_shape, "--kolmogorov-shape")
+
+    @property
+    def network(self) -> Network:
+        """The network that learns the image: coordinates to one gray value."""
+        return Network((2, *parse_shape(self.shape, "--shape"), 1))
+
+    @property
+    def code_length(self) -> CodeLength | None:
+        """The Kolmogorov term, or None where it is off."""
+        if self.kolmogorov_shape is None:
+            return None
+        outputs = CodeLength.outputs(self.kolmogorov_loss_type, self.kolmogorov_bins)
+        hidden = parse_shape(self.kolmogorov_shape, "--kolmogorov-shape")
+        return CodeLength(
+            Network((3, *hidden, outputs)),
+            self.kolmogorov_loss_type,
+            self.kolmogorov_weight,
+            self.kolmogorov_bins,
+            self.kolmogorov_weight_min,
+            self.kolmogorov_weight_max,
+        )
+
+    @property
+    def optimizers(self) -> tuple[Optimizer, Optimizer]:
+        """The optimisers of the network and of the predictor."""
+        predictor_rate = self.learning_rate if self.kolmogorov_lr is None else self.kolmogorov_lr
+        return (
+            Optimizer(self.optimizer, self.learning_rate, self.momentum),
+            Optimizer(self.optimizer, predictor_rate, self.momentum),
+        )
+
+
+def option(name: str) -> str:
+    """A field's name as the user types it."""
+    return "--" + name.replace("_", "-")
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ConfigError(f"{option(name)} was {value}: give a whole number of at least {least}")
+
+
+def parse_shape(text: str, name: str = "--shape") -> tuple[int, ...]:
+    """Hidden layer widths from lists of whole numbers joined by `+` and repeated by `*`: `[10]*8`, `[7, 12, 5]`.
+
+    Nothing is evaluated. Raises ConfigError for anything else, and for a size no machine holds.
+    """
+    given = text if len(text) <= 60 else text[:60] + "…"
+    refusal = ConfigError(
+        f"{name} was {given!r}: give a list of whole numbers of at least 1, such as '[10]*8' or '[7,12,5]'"
+    )
+    if len(text) > 100_000 or not re.fullmatch(r"[\d\s\[\](),*+]+", text, re.ASCII):
+        raise refusal
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        widths = _shape_value(tree)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        raise refusal from None
+    if not isinstance(widths, list) or not widths or not all(isinstance(w, int) and w >= 1 for w in widths):
+        raise refusal
+    if len(widths) > MAX_LAYERS or max(widths) > MAX_WIDTH:
+        raise ConfigError(
+            f"{name} was {given!r}: at most {MAX_LAYERS} layers of at most {MAX_WIDTH} neurons are allowed"
+        )
+    return tuple(widths)
+
+
+def _shape_value(node: ast.expr) -> int | list[int]:
+    """The value of a shape's syntax tree. Raises TypeError or ValueError where it has none."""
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value
+    if isinstance(node, ast.List | ast.Tuple):
+        parts = [_shape_value(item) for item in node.elts]
+        if any(isinstance(part, list) for part in parts):
+            raise TypeError("nested")
+        return [part for part in parts if isinstance(part, int)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Add):
+        left, right = _shape_value(node.left), _shape_value(node.right)
+        if isinstance(node.op, ast.Add):
+            if isinstance(left, list) and isinstance(right, list):
+                return left + right
+            raise TypeError("a sum of numbers")
+        if isinstance(left, int):
+            left, right = right, left
+        if isinstance(left, list) and isinstance(right, int):
+            # One layer past the limit is enough to be refused, however often it is repeated.
+            return left * min(right, MAX_LAYERS // max(len(left), 1) + 1)
+    raise TypeError("not a list")

@@ -1,0 +1,210 @@
+"""The names of a run's files, and whose the files are that already bear them."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.config import Config, ConfigError, option
+
+# What makes two runs of one name two runs; the rest is where and how, not what.
+RUN_SETTINGS = (
+    "input", "shape", "seed", "points", "batch_size", "optimizer", "learning_rate", "momentum", "kolmogorov_shape",
+    "kolmogorov_weight", "kolmogorov_loss_type", "kolmogorov_bins", "kolmogorov_weight_min", "kolmogorov_weight_max",
+    "kolmogorov_lr", "save_interval",
+)  # fmt: skip
+CHECKPOINT_EPOCH = re.compile(r"_epoch_(-?\d+)\.pt$")
+FRAME_EPOCH = re.compile(r"(\d+)\.(png|jpg)$")
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a run writes. `identity` and `seed` name it; `image` is the input's file name."""
+
+    image: str
+    identity: str
+    seed: str
+    output_dir: Path
+    snapshot_dir: Path
+    checkpoint_dir: Path
+    snapshot_format: str = "png"
+
+    @staticmethod
+    def of(config: Config, identity: str | None = None, seed: str | None = None) -> "Files":
+        """The files of a run; a resumed one keeps the identity and seed its checkpoint tells."""
+        if identity is None:
+            fields = [config.shape, config.points, config.batch_size, config.learning_rate, config.optimizer]
+            if config.optimizer == "sgd_momentum":
+                fields.append(f"mom{config.momentum}")
+            text = "_".join(str(item) for item in fields)
+            identity = base64.b64encode(text.encode()).decode()
+        if seed is None:
+            seed = "none" if config.seed is None else str(config.seed)
+        output = Path(config.output_dir)
+        return Files(
+            os.path.basename(config.input),
+            identity,
+            seed,
+            output,
+            Path(config.snapshot_dir),
+            Path(config.checkpoint_dir) if config.checkpoint_dir else output,
+            config.snapshot_format,
+        )
+
+    @property
+    def _run(self) -> str:
+        return f"{_fitting(self.identity, 120, keep=0)}_{self.seed}"
+
+    @property
+    def stem(self) -> str:
+        """What the names of frames, film and run folder begin with."""
+        return f"{_fitting(self.image, 90, keep=40)}_{self._run}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder, with metrics, plots and settings."""
+        return self.output_dir / self.stem
+
+    @property
+    def metrics(self) -> Path:
+        """A row an epoch."""
+        return self.folder / "metrics.csv"
+
+    @property
+    def settings(self) -> Path:
+        """The resolved configuration."""
+        return self.folder / "config.json"
+
+    @property
+    def plots(self) -> tuple[Path, Path]:
+        """The plots of losses and of polytopes."""
+        return self.folder / "losses.png", self.folder / "polytopes.png"
+
+    @property
+    def film(self) -> Path:
+        """The mp4 file."""
+        return self.output_dir / f"{self.stem}.mp4"
+
+    @property
+    def smoothed(self) -> Path:
+        """The kernel-smoothed picture."""
+        return self.output_dir / f"{self.stem}-kernel-smoothed.png"
+
+    @property
+    def weights(self) -> Path:
+        """The parameters as text."""
+        return self.output_dir / f"weights_{self._run}.txt"
+
+    @property
+    def frame_prefix(self) -> str:
+        """What frames of this run begin with."""
+        return f"{self.stem}_epoch_"
+
+    def frame(self, epoch: int) -> Path:
+        """The picture after `epoch` epochs."""
+        return self.snapshot_dir / f"{self.frame_prefix}{epoch:06d}.{self.snapshot_format}"
+
+    @property
+    def checkpoint_prefix(self) -> str:
+        """What checkpoints of this run begin with."""
+        return f"checkpoint_{self._run}_epoch_"
+
+    def checkpoint(self, epoch: int) -> Path:
+        """The checkpoint after `epoch` epochs; its name counts them from 0."""
+        return self.checkpoint_dir / f"{self.checkpoint_prefix}{epoch - 1:06d}.pt"
+
+    def checkpoints(self) -> dict[int, Path]:
+        """The checkpoints there are, by finished epochs."""
+        found = _beginning_with(self.checkpoint_dir, self.checkpoint_prefix)
+        return {int(match[1]) + 1: path for path in found if (match := CHECKPOINT_EPOCH.search(path.name))}
+
+    def frames(self) -> dict[int, Path]:
+        """The frames there are, by finished epochs."""
+        found = _beginning_with(self.snapshot_dir, self.frame_prefix)
+        return {int(match[1]): path for path in found if (match := FRAME_EPOCH.search(path.name))}
+
+    def existing(self) -> list[Path]:
+        """Every file there is that bears a name of this run."""
+        single = (self.settings, self.metrics, *self.plots, self.film, self.smoothed, self.weights)
+        return [path for path in single if path.exists()] + [*self.checkpoints().values(), *self.frames().values()]
+
+    def make_folders(self) -> None:
+        """Makes the folders and tries to write in each. Raises ConfigError where one cannot be written."""
+        for folder in (self.output_dir, self.snapshot_dir, self.checkpoint_dir, self.folder):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                probe = folder / f".{uuid.uuid4().hex}"
+                probe.touch()
+                probe.unlink()
+            except OSError as error:
+                raise ConfigError(f"the folder {folder} cannot be written ({error.strerror})") from error
+
+
+def _beginning_with(folder: Path, prefix: str) -> list[Path]:
+    """Files by the beginning of their names; a pattern would trip over `[` and `*` in them."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if entry.name.startswith(prefix)]
+    except OSError:
+        return []
+
+
+def _fitting(text: str, limit: int, keep: int) -> str:
+    """The text, or where it is longer than a file name bears, its beginning and a hash."""
+    raw = text.encode(errors="surrogateescape")
+    if len(raw) <= limit:
+        return text
+    digest = hashlib.sha256(raw).hexdigest()[:32]
+    return f"{raw[:keep].decode(errors='ignore')}-{digest}" if keep else digest
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """A configuration as JSON holds it."""
+    return dataclasses.asdict(config)
+
+
+def differences(stored: Mapping[str, Any], config: Config) -> str:
+    """The settings in which a stored run differs from this one: `learning_rate 0.01 there, 0.001 here; …`."""
+    given = settings_of(config)
+    return "; ".join(
+        f"{option(name)} {stored[name]} there, {given[name]} here"
+        for name in RUN_SETTINGS
+        if name in stored and stored[name] != given[name]
+    )
+
+
+def read_settings(path: Path) -> dict[str, Any] | None:
+    """A `config.json`, or None where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and isinstance(content.get("settings"), dict) else None
+
+
+def clash(where: Iterable[Path], stored: Mapping[str, Any] | None, config: Config) -> ConfigError:
+    """The refusal to write over another run's files."""
+    first = min(where)
+    if stored is None:
+        what = "are files of a run whose settings are not known"
+    elif found := differences(stored, config):
+        what = f"is another run of this name ({found})"
+    else:
+        what = f"is a run with the same settings, to epoch {stored.get('epochs', 'unknown')}"
+    return ConfigError(
+        f"there {what}, such as {first}: go on from it with --resume {first.parent}, choose another "
+        "--output-dir and --snapshot-dir, or give --overwrite to lose it"
+    )
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Deletes files."""
+    for path in paths:
+        path.unlink(missing_ok=True)

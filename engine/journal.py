@@ -1,0 +1,124 @@
+"""What a run says while it goes on: log lines in the original's format, a progress bar, `metrics.csv`."""
+
+import csv
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from engine.config import Config, ConfigError
+from engine.trainer import Epoch
+
+LOGGER = "polytope_nn"
+FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+COLUMNS = ("epoch", "task", "kolmogorov", "validation", "polytopes", "seconds")
+FLUSH_SECONDS = 1.0
+
+log = logging.getLogger(LOGGER)
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Writes above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            with tqdm.external_write_mode(file=self.stream):
+                self.stream.write(self.format(record) + self.terminator)
+                self.flush()
+        except Exception:
+            self.handleError(record)
+
+
+@contextmanager
+def logging_to(config: Config) -> Iterator[None]:
+    """Sends the log to standard error and to `--log-file`. Raises ConfigError where that cannot be written."""
+    console = _Console(sys.stderr)
+    console.setLevel(logging.WARNING if config.quiet else logging.NOTSET)
+    handlers: list[logging.Handler] = [console]
+    if config.log_file:
+        try:
+            handlers.append(logging.FileHandler(config.log_file, encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"--log-file {config.log_file} cannot be written ({error.strerror})") from error
+    log.setLevel(logging.DEBUG if config.debug else logging.INFO)
+    log.propagate = False
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(FORMAT))
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()
+
+
+def progress(config: Config, done: int) -> "tqdm[int]":
+    """A bar over epochs on a terminal, nothing in a pipe."""
+    hidden = config.quiet or not sys.stderr.isatty()
+    return tqdm(total=config.epochs, initial=done, unit="epoch", disable=hidden, dynamic_ncols=True, file=sys.stderr)
+
+
+def epoch_line(number: int, last: int, epoch: Epoch) -> str:
+    """The line of one epoch, as people parse it."""
+    return (
+        f"Epoch {number}/{last} - Combined Loss: {epoch.combined:.6f} (Task: {epoch.task:.6f} + "
+        f"λ·K: {epoch.weighted:.6f}), Val Loss: {epoch.validation:.6f}"
+    )
+
+
+class Metrics:
+    """`metrics.csv`: a row an epoch, on disk whenever `flush` returns."""
+
+    def __init__(self, path: Path, keep: int = 0, scheduled: int = 1) -> None:
+        """Begins the file, or goes on after its row of epoch `keep`.
+
+        Later rows come again. A frame that a run drew only because it ended is none of the longer run's, so the last
+        kept row loses its polytopes unless `scheduled`, the epochs from frame to frame, divides its epoch.
+        """
+        rows: list[dict[str, str]] = []
+        if keep and path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if _epoch_of(row) <= keep]
+            if rows and _epoch_of(rows[-1]) == keep and keep % scheduled:
+                rows[-1]["polytopes"] = ""
+        part = path.with_name(f".{path.name}.tmp")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(part, path)
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._flushed = time.monotonic()
+
+    def add(self, number: int, epoch: Epoch, polytopes: int | None) -> None:
+        """The row of an epoch; the losses with every digit a float32 has."""
+        losses = (f"{value:.9g}" for value in (epoch.task, epoch.kolmogorov, epoch.validation))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._file.flush()
+            self._flushed = time.monotonic()
+        self._writer.writerow((number, *losses, "" if polytopes is None else polytopes, f"{epoch.seconds:.6f}"))
+
+    def flush(self) -> None:
+        """Makes sure that the rows are on disk. Raises OSError where they cannot be written."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Flushes and closes the file."""
+        self.flush()
+        self._file.close()
+
+
+def _epoch_of(row: dict[str, str]) -> int:
+    """A row's epoch; a row that a crash cut off counts as later than any."""
+    text = row.get("epoch") or ""
+    whole = text.isdigit() and row.get("seconds") not in (None, "")
+    return int(text) if whole else sys.maxsize

@@ -1,0 +1,255 @@
+"""A run from its first line to its last: begin, train, draw, watch, save, finish."""
+
+import json
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+import engine
+from engine import backend, checkpoint, files, frame, image, memory, network
+from engine.begin import Beginning, begin
+from engine.config import Config
+from engine.encoder import FrameWriter, PictureEncoder, write_whole
+from engine.film import continued
+from engine.journal import Metrics, epoch_line, log, logging_to, progress
+from engine.plot import plot
+from engine.state import Snapshot
+from engine.trainer import Epoch, Interrupted, NonFinite, Trainer
+
+DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number
+
+
+class EarlyStop(Exception):
+    """There is nothing more to learn, or nothing that can be learnt; the text says why."""
+
+
+def run(config: Config) -> int:
+    """Trains as configured and returns the exit status.
+
+    Raises ConfigError, before any work, for what cannot be done.
+    """
+    with logging_to(config):
+        log.info("=== Starting polytope-viz-nn training ===")
+        device = backend.find_device(config.device)
+        chosen, why = backend.choose(config.backend, device)
+        memory.require_network(
+            config.network, config.code_length, min(config.batch_size, config.points), config.chunk_size,
+            f"--shape {config.shape}",
+        )  # fmt: skip
+        begun = begin(config)
+        for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
+            log.warning("%s", warning)
+        if begun.state.epoch == begun.config.epochs:
+            log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
+            return DONE
+        log.info("Backend: %s on %s (%s)", chosen.name, device, why)
+        return Run(begun, chosen, device).train()
+
+
+class Run:
+    """One run in training, and all that it writes."""
+
+    def __init__(self, begun: Beginning, chosen: type[backend.Backend], device: torch.device) -> None:
+        self.config, self.files, self.picture = begun.config, begun.files, begun.picture
+        self.extras = begun.extras
+        self.state = begun.state.to(device)
+        self.watch = begun.extras.watch
+        config = self.config
+        threads = torch.get_num_threads()
+        if device.type == "cpu":
+            torch.set_num_threads(backend.training_threads(config.network, config.batch_size, threads))
+        self.backend = chosen(self.state, config.code_length, threads)
+        self.trainer = Trainer(
+            self.backend,
+            image.samples(self.picture, begun.split.training),
+            image.samples(self.picture, begun.split.validation),
+            config.batch_size,
+        )
+        log.info("Trainable parameters: %d", config.network.size)
+        self._write_settings(begun, device)
+        if begun.resumed_from is None:
+            smoothed = frame.smoothed(self.picture, begun.split, config.smoothing_sigma)
+            write_whole(self.files.smoothed, PictureEncoder("png").encode(smoothed))
+        film = None
+        if not config.no_film:
+            size = 3 * self.picture.width, self.picture.height
+            film = continued(self.files.film, size, self.extras.film_frames, self._earlier_frames())
+        composer = frame.Composer(self.picture, begun.split)
+        self.writer = FrameWriter(composer, PictureEncoder(config.snapshot_format, config.jpeg_quality), film)
+        self.metrics = Metrics(self.files.metrics, self.state.epoch, config.save_interval)
+        self.bar = progress(config, self.state.epoch)
+        self.signals = Signals()
+        self._reported: Exception | None = None
+
+    def train(self) -> int:
+        """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status."""
+        status = DONE
+        with self.signals.caught(), torch.inference_mode():
+            try:
+                if self.state.epoch == 0:
+                    self._draw(None)
+                self._epochs()
+            except Interrupted:
+                status = 128 + self.signals.received
+                log.warning("Interrupted by %s at epoch %d", signal.Signals(self.signals.received).name, self.state.epoch)
+            except EarlyStop as reason:
+                status = STOPPED
+                log.warning("Stopped at epoch %d: %s", self.state.epoch, reason)
+            except Exception as error:
+                status = FAILED
+                self._report(f"Failed at epoch {self.state.epoch}: %s", error)
+            return self._finish(status)
+
+    def _epochs(self) -> None:
+        """Epoch after epoch: train, log, draw, record, watch, save."""
+        config, state = self.config, self.state
+        snapshot = Snapshot(state)
+        while state.epoch < config.epochs:
+            snapshot.take()
+            try:
+                epoch = self.trainer.epoch(lambda: self.signals.received != 0)
+            except NonFinite as where:
+                failed = state.epoch + 1
+                snapshot.restore()
+                raise EarlyStop(f"the loss was not finite in epoch {failed}, {where}") from None
+            except BaseException:
+                snapshot.restore()
+                raise
+            log.info(epoch_line(state.epoch, config.epochs, epoch))
+            parameters = [learner.parameters for learner in state.learners]
+            reason = self.watch.epoch(epoch.combined, epoch.constant, parameters)
+            scheduled = state.epoch % config.save_interval == 0
+            if scheduled or state.epoch == config.epochs:
+                reason = self._draw(epoch, scheduled) or reason
+            else:
+                self.metrics.add(state.epoch, epoch, None)
+            self.bar.update()
+            if reason:
+                raise EarlyStop(reason)
+            due = config.checkpoint_interval and state.epoch % config.checkpoint_interval == 0
+            if due and state.epoch < config.epochs:
+                self.writer.drain()
+                self.metrics.flush()
+                self._save("Checkpoint saved: %s")
+
+    def _draw(self, epoch: Epoch | None, scheduled: bool = True) -> str | None:
+        """Draws the network as it is, and records the epoch. Returns why the run should stop, or None."""
+        started = time.perf_counter()
+        config, number = self.config, self.state.epoch
+        drawing = frame.draw(self.backend, self.picture.width, self.picture.height, config.chunk_size)
+        if epoch:
+            # Recorded before the picture is handed over, which fails where an earlier one could not be written.
+            self.metrics.add(number, epoch, drawing.polytopes)
+        reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
+        losses = (epoch.combined, epoch.validation) if epoch else None
+        self.writer.put(drawing, frame.caption(config, number, losses), self.files.frame(number))
+        self.extras.film_frames += scheduled
+        log.info("Visualization @ epoch %d: %.2fs", number, time.perf_counter() - started)
+        return reason
+
+    def _save(self, line: str) -> None:
+        path = self.files.checkpoint(self.state.epoch)
+        checkpoint.save(path, self.state, self.extras, self.config, self.files.identity, self.picture)
+        log.info(line, path)
+
+    def _finish(self, status: int) -> int:
+        """Frames, checkpoint, weights, film and plots; each is tried whatever became of the others."""
+        state, place = self.state, self.files
+        weights = network.as_text(state.main.parameters, state.main.network)
+        steps: list[Callable[[], object]] = [
+            self.bar.close,
+            self.writer.drain,
+            self.metrics.close,
+            lambda: self._save("Final checkpoint saved: %s") if state.epoch else None,
+            lambda: write_whole(place.weights, weights.encode()),
+            self.writer.close,
+            lambda: plot(place.metrics, *place.plots),
+        ]
+        for step in steps:
+            try:
+                step()
+            except Exception as error:
+                status = status or FAILED
+                self._report("While finishing: %s", error)
+        if status == DONE:
+            log.info("=== Training completed successfully ===")
+        return status
+
+    def _report(self, line: str, error: Exception) -> None:
+        """Logs a failure once, however many steps meet it."""
+        if error is not self._reported:
+            self._reported = error
+            log.error(line, explain(error), exc_info=error if self.config.debug else None)
+
+    def _earlier_frames(self) -> list[Path]:
+        """The run's frame files up to now that its film should have, first to last."""
+        frames = sorted(self.files.frames().items())
+        interval = self.config.save_interval
+        return [path for epoch, path in frames if epoch <= self.state.epoch and epoch % interval == 0]
+
+    def _write_settings(self, begun: Beginning, device: torch.device) -> None:
+        config = self.config
+        content = {
+            "version": engine.__version__,
+            "run": self.extras.run,
+            "settings": files.settings_of(config),
+            "resolved": {
+                "hidden_widths": config.network.dims[1:-1],
+                "parameters": config.network.size,
+                "predictor_parameters": config.code_length.predictor.size if config.code_length else 0,
+                "drawn_seed": self.extras.seed,
+                "resumed_from": str(begun.resumed_from) if begun.resumed_from else None,
+                "image": {
+                    "width": self.picture.width,
+                    "height": self.picture.height,
+                    "sha256": self.picture.digest,
+                },
+                "backend": self.backend.name,
+                "device": str(device),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        write_whole(self.files.settings, (json.dumps(content, indent=2) + "\n").encode())
+
+
+class Signals:
+    """The first SIGINT or SIGTERM asks the run to finish; a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        """The handler."""
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = number
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Catches both signals; a thread that is not the main one may not, and does not."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def explain(error: Exception) -> str:
+    """A failure as one sentence."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return "out of memory: a smaller --chunk-size or --batch-size needs less"
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,109 @@
+"""One epoch: its order, its steps, its validation. Nothing returns to the host before the epoch ends."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.backend import Backend
+
+# Outputs whose spread is below this are one constant.
+CONSTANT_SPREAD = 1e-6
+
+
+class Interrupted(Exception):
+    """The epoch was left unfinished because a signal asked for it."""
+
+
+class NonFinite(Exception):
+    """A loss was not a finite number; says at which step of the epoch, from 1."""
+
+    def __init__(self, step: int, steps: int) -> None:
+        super().__init__(f"step {step} of {steps}")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to: means over its batches, validation after it, seconds it took."""
+
+    task: float
+    kolmogorov: float
+    weighted: float
+    validation: float
+    constant: bool
+    seconds: float
+
+    @property
+    def combined(self) -> float:
+        """The loss that was trained: task plus weighted Kolmogorov term."""
+        return self.task + self.weighted
+
+
+class Trainer:
+    """Trains a backend's state on points (2, n) and values (1, n), and validates it on others."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        training: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+        batch_size: int,
+    ) -> None:
+        device = backend.device
+        self._backend = backend
+        self._state = backend.state
+        self._weight = backend.code.weight if backend.code else 0.0
+        self._inputs, self._targets = (tensor.to(device) for tensor in training)
+        self._check_inputs, self._check_targets = (tensor.to(device) for tensor in validation)
+        self._batch_size = batch_size
+
+    def epoch(self, interrupted: Callable[[], bool] = lambda: False) -> Epoch:
+        """Trains one epoch in place.
+
+        Raises Interrupted between two steps once `interrupted()` is true, NonFinite after an epoch with a loss that
+        is not finite. Both leave the state as it is by then.
+        """
+        started = time.perf_counter()
+        order = self._order()
+        inputs = self._inputs[:, order].split(self._batch_size, 1)
+        targets = self._targets[:, order].split(self._batch_size, 1)
+        scalars = self._backend.scalars(len(inputs))
+        losses = []
+        for batch, values, row in zip(inputs, targets, scalars, strict=True):
+            if interrupted():
+                raise Interrupted
+            losses.append(self._backend.step(batch, values, row))
+            for learner in self._state.learners:
+                learner.steps += 1
+        outputs = self._backend.outputs(self._check_inputs)
+        error = (outputs - self._check_targets).square().mean()
+        report = torch.cat((*losses, torch.stack((error, outputs.min(), outputs.max())))).tolist()
+        *numbers, validation, lowest, highest = report
+        tasks, codes = numbers[::2], numbers[1::2]
+        for step, (task, code) in enumerate(zip(tasks, codes, strict=True), 1):
+            if not math.isfinite(task + code):
+                raise NonFinite(step, len(tasks))
+        if not math.isfinite(validation):
+            raise NonFinite(len(tasks), len(tasks))
+        self._state.epoch += 1
+        task, code = sum(tasks) / len(tasks), sum(codes) / len(codes)
+        return Epoch(
+            task,
+            code,
+            self._weight * code,
+            validation,
+            highest - lowest < CONSTANT_SPREAD,
+            time.perf_counter() - started,
+        )
+
+    def _order(self) -> Tensor:
+        """The epoch's order of points (n,), drawn as the original's loader draws it: the second number seeds it."""
+        draws = self._state.draws
+        torch.empty((), dtype=torch.int64).random_(generator=draws)
+        seed = int(torch.empty((), dtype=torch.int64).random_(generator=draws).item())
+        order = torch.randperm(self._inputs.shape[1], generator=torch.Generator().manual_seed(seed))
+        return order.to(self._inputs.device)

@@ -1,0 +1,79 @@
+"""When a run has nothing more to learn: a loop, stagnation, a constant picture."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+STAGNATION_WINDOWS = (30, 100, 200)
+CONSTANT_FRAMES = 30
+SAME_VALUE = 1e-6
+
+
+@dataclass
+class Watch:
+    """Looks at each epoch and frame; says in a sentence why the run should stop, or None."""
+
+    seen: set[int] = field(default_factory=set)
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=max(STAGNATION_WINDOWS)))
+    constant: float | None = None
+    constant_frames: int = 0
+
+    def epoch(self, loss: float, constant: bool, parameters: Iterable[Tensor]) -> str | None:
+        """After an epoch: its loss, whether the outputs are one constant, all trained parameters."""
+        key = fingerprint(parameters)
+        if key in self.seen:
+            return "the optimisation loops: these parameters were seen before"
+        self.seen.add(key)
+        stagnates = constant and self._stagnates(loss)
+        self.losses.append(loss)
+        return "the loss stagnates and the outputs are constant" if stagnates else None
+
+    def _stagnates(self, loss: float) -> bool:
+        """The loss above the minimum of each window, at least two of the three means below it."""
+        if len(self.losses) < STAGNATION_WINDOWS[0]:
+            return False
+        past = list(self.losses)
+        windows = [past[-length:] for length in STAGNATION_WINDOWS]
+        means_below = sum(sum(window) / len(window) < loss for window in windows)
+        return all(loss > min(window) for window in windows) and means_below >= 2
+
+    def frame(self, lowest: float, highest: float) -> str | None:
+        """After a frame of the schedule: the range of its outputs."""
+        if highest - lowest >= SAME_VALUE:
+            self.constant, self.constant_frames = None, 0
+            return None
+        same = self.constant is not None and abs(lowest - self.constant) < SAME_VALUE
+        self.constant, self.constant_frames = lowest, self.constant_frames + 1 if same else 1
+        if self.constant_frames >= CONSTANT_FRAMES:
+            return f"{CONSTANT_FRAMES} frames in a row show the same constant output"
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "seen": sorted(self.seen),
+            "losses": list(self.losses),
+            "constant": self.constant,
+            "constant_frames": self.constant_frames,
+        }
+
+    @staticmethod
+    def from_dict(stored: dict[str, Any]) -> "Watch":
+        """From a checkpoint. Raises KeyError, TypeError or ValueError where it is none."""
+        watch = Watch(set(map(int, stored["seen"])))
+        watch.losses.extend(map(float, stored["losses"]))
+        watch.constant = None if stored["constant"] is None else float(stored["constant"])
+        watch.constant_frames = int(stored["constant_frames"])
+        return watch
+
+
+def fingerprint(parameters: Iterable[Tensor]) -> int:
+    """63 bits of a hash of flat tensors; half a million epochs collide once in 10^7 runs."""
+    digest = hashlib.blake2b(digest_size=8)
+    for flat in parameters:
+        digest.update(flat.detach().cpu().numpy().tobytes())
+    return int.from_bytes(digest.digest(), "little") >> 1

@@ -1,0 +1,1 @@
+"""Arithmetic on tensors: the fused network and its code length. Knows no files, flags or logs."""

@@ -1,0 +1,86 @@
+"""What a kernel must know of a run besides its tensors: layer widths, code length settings, optimiser.
+
+Every backend reads these three records, so a fact such as the order of the parameters or the number of an optimiser's
+moments stands here once.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+CodeLoss = Literal["cross_entropy", "mse", "gaussian_nll", "laplacian_nll"]
+OptimizerKind = Literal["adam", "sgd", "sgd_momentum", "rmsprop"]
+CODE_LOSSES: tuple[str, ...] = get_args(CodeLoss)
+OPTIMIZERS: tuple[str, ...] = get_args(OptimizerKind)
+
+ADAM_BETAS = (0.9, 0.999)
+RMSPROP_ALPHA = 0.99
+EPSILON = 1e-8
+MOMENTS = {"adam": 2, "sgd": 0, "sgd_momentum": 1, "rmsprop": 1}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A LeakyReLU network: `dims` are the widths from input to output, `(2, 10, …, 10, 1)`.
+
+    Its parameters are one flat vector: per layer the weight matrix row by row, then the bias.
+    """
+
+    dims: tuple[int, ...]
+    slope: float = 0.01
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(out, in) of each layer, input to output."""
+        return [(after, before) for before, after in zip(self.dims, self.dims[1:], strict=False)]
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(out * (into + 1) for out, into in self.shapes)
+
+    @property
+    def neurons(self) -> int:
+        """Number of hidden neurons: the length of an activation pattern."""
+        return sum(self.dims[1:-1])
+
+
+@dataclass(frozen=True)
+class CodeLength:
+    """The Kolmogorov term: a predictor network from parameter positions to values, and how it is scored."""
+
+    predictor: Network
+    loss: str = "cross_entropy"
+    weight: float = 0.0
+    bins: int = 256
+    low: float = -3.0
+    high: float = 3.0
+
+    @staticmethod
+    def outputs(loss: str, bins: int) -> int:
+        """How many outputs the predictor needs for a loss."""
+        return {"cross_entropy": bins, "mse": 1}.get(loss, 2)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An optimiser with `torch.optim`'s defaults apart from learning rate and momentum."""
+
+    kind: str
+    learning_rate: float
+    momentum: float = 0.9
+
+    @property
+    def moments(self) -> int:
+        """How many vectors of the parameters' size it keeps."""
+        return MOMENTS[self.kind]
+
+    def scalars(self, step: int) -> tuple[float, float]:
+        """(step size, divisor of the root second moment) at `step`, counted from 1, in double precision.
+
+        Source: Kingma and Ba, "Adam", 2015, algorithm 1; (learning rate, 1) for the others.
+        """
+        if self.kind != "adam":
+            return self.learning_rate, 1.0
+        first, second = ADAM_BETAS
+        return self.learning_rate / (1.0 - first**step), math.sqrt(1.0 - second**step)
