@@ -86,9 +86,7 @@ class Eager(Backend):
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
-        return reference.evaluate(
-            self._stacks[0], self.state.coefficients, inputs, self.state.main.network.slope
-        )
+        return reference.evaluate(self._stacks[0], self.state.coefficients, inputs, self.state.main.network.slope)
 
     def tiles(self, work: Callable[[Tile], None], tiles: Iterable[Tile]) -> None:
         """On a CPU a thread per core, each on tiles of its own: operations this small gain nothing from sharing."""
@@ -116,9 +114,9 @@ class Compile(Backend):
         options: dict[str, Any] = {"cpp_wrapper": True} if self.device.type == "cpu" else {}
         positions, network = self.positions, state.main.network
 
-        def step(state: State, inputs: Tensor, targets: Tensor, row: Tensor) -> Tensor:
+        def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> Tensor:
             stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
-            return _step(state, stacks, positions, inputs, targets, row.unbind(0), code)
+            return _step(state, stacks, positions, inputs, targets, scalars, code)
 
         def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
             return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
@@ -127,8 +125,9 @@ class Compile(Backend):
         self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, options=options)
 
     def scalars(self, steps: int) -> Sequence[Scalars]:
-        """One row of a tensor a step: a number would be compiled into the step as a constant."""
-        return torch.tensor(self._step_numbers(steps), dtype=torch.float32).to(self.device).unbind(0)  # type: ignore
+        """Tensors of no dimension: a number would be compiled into the step as a constant."""
+        table = torch.tensor(self._step_numbers(steps), dtype=torch.float32).to(self.device)
+        return [row.unbind(0) for row in table.unbind(0)]
 
     def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> Tensor:
         """See `Backend.step`."""
@@ -157,9 +156,10 @@ def _step(
     """Gradient, then update of every learner in place; returns the losses (2,)."""
     main = state.main
     predictor = stacks[1] if len(stacks) > 1 else None
-    losses, *gradients = reference.gradient(
+    losses, *found = reference.gradient(
         main.parameters, stacks[0], predictor, positions, inputs, targets, main.network.slope, code
     )
+    gradients = [gradient for gradient in found if gradient is not None]
     for index, learner in enumerate(state.learners):
         reference.update(
             learner.optimizer.kind,

@@ -86,7 +86,9 @@ def _resumed(config: Config, picture: Picture) -> Beginning:
     log.info("Resuming training from epoch %d", state.epoch)
     for change in found.changes:
         log.info("%s", change)
-    extras = checkpoint.Extras(found.run or uuid.uuid4().hex, split, found.watch, numbers, config.seed, found.film_frames)
+    extras = checkpoint.Extras(
+        found.run or uuid.uuid4().hex, split, found.watch, numbers, config.seed, found.film_frames
+    )
     return Beginning(config, place, picture, state, extras, source, found.warnings)
 
 
@@ -104,8 +106,8 @@ def _refuse_clash(place: files.Files, found: resume.Resumed, source: Path) -> No
         if not found.config.overwrite:
             raise ConfigError(
                 f"{max(later.values())} is further on than {source}, and this resume would write over that way on "
-                f"({'; '.join(found.changes)}): resume from it, choose another --output-dir and --snapshot-dir, or give "
-                "--overwrite to lose it"
+                f"({'; '.join(found.changes)}): resume from it, choose another --output-dir and "
+                "--snapshot-dir, or give --overwrite to lose it"
             )
         files.remove(later.values())
         files.remove(path for epoch, path in place.frames().items() if epoch > found.state.epoch)

@@ -77,7 +77,9 @@ def save(path: Path, state: State, extras: Extras, config: Config, identity: str
 def _content(state: State, extras: Extras, config: Config, identity: str, picture: Picture) -> dict[str, Any]:
     main = state.main
     names = network_names(main.network)
-    model = {name: view.detach().cpu().clone() for name, view in named_views(main.parameters, main.network, names).items()}
+    model = {
+        name: view.detach().cpu().clone() for name, view in named_views(main.parameters, main.network, names).items()
+    }
     hidden = state.coefficients.cpu().split(main.network.dims[1:-1])
     content: dict[str, Any] = {
         "epoch": state.epoch - 1,

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import av
 import numpy as np
@@ -132,7 +132,7 @@ class PictureEncoder:
 
 def _png_context(width: int, height: int) -> av.VideoCodecContext:
     """FFmpeg's encoder with one fixed row filter: a third of Pillow's time to choose one a row, files no larger."""
-    context = cast(av.VideoCodecContext, av.CodecContext.create("png", "w"))
+    context = av.CodecContext.create("png", "w")
     context.width, context.height, context.pix_fmt = width, height, "rgb24"
     context.time_base, context.thread_count = Fraction(1, 1), 1
     context.options = {"pred": "sub", "compression_level": "2"}

@@ -42,7 +42,7 @@ class Film:
         self.frames = 0
         self._width, self._height = film_size(width, height)
         self._container: OutputContainer = av.open(str(path), "w", format="mp4", options=FRAGMENTS)
-        self._container.flags |= Flags.flush_packets.value
+        self._container.flags |= cast(Any, Flags.flush_packets.value)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=RATE, options=ENCODER)
         self._stream.width, self._stream.height = self._width, self._height
         self._stream.pix_fmt = "yuv420p"

@@ -146,9 +146,7 @@ def _write(panel: Pixels, lines: Sequence[str], warning: str | None) -> None:
         size = max(SMALLEST_TEXT, size * 4 // 5)
     label = Image.new("RGB", box, PAPER)
     pen = ImageDraw.Draw(label)
-    pen.multiline_text(
-        (pad - left, pad - top), text, WARNING if warning else INK, font, spacing=size // 3
-    )
+    pen.multiline_text((pad - left, pad - top), text, WARNING if warning else INK, font, spacing=size // 3)
     panel[: box[1], : box[0]] = np.asarray(label)
 
 

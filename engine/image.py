@@ -115,7 +115,11 @@ def split(picture: Picture, points: int, validation: int, draws: np.random.Rando
         raise ConfigError(
             f"--points was {points}, but the image has {picture.width} x {picture.height} = {pixels} "
             + ("pixel" if pixels == 1 else "pixels")
-            + (f": give at most {pixels - 1}, since validation needs at least one" if pixels > 1 else ": two are needed")
+            + (
+                f": give at most {pixels - 1}, since validation needs at least one"
+                if pixels > 1
+                else ": two are needed"
+            )
         )
     order = np.arange(pixels, dtype=np.int32 if pixels < 2**31 else np.int64)
     # Shuffling rows or their indices draws the same numbers.
@@ -125,7 +129,7 @@ def split(picture: Picture, points: int, validation: int, draws: np.random.Rando
 
 
 def column_coordinates(width: int) -> Tensor:
-    """x of each column, (width,) float32 in [0, 1)."""
+    """Where each column stands, (width,) float32 in [0, 1)."""
     return (torch.arange(width, dtype=torch.float64) / width).float()
 
 
@@ -135,5 +139,3 @@ def samples(picture: Picture, indices: Tensor) -> tuple[Tensor, Tensor]:
     rows = column_coordinates(picture.height)[indices // picture.width]
     values = torch.from_numpy(picture.pixels.reshape(-1)[indices.numpy()]).float() / 255
     return torch.stack((columns, rows)), values[None]
-
-

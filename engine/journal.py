@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -59,7 +59,7 @@ def logging_to(config: Config) -> Iterator[None]:
             handler.close()
 
 
-def progress(config: Config, done: int) -> "tqdm[int]":
+def progress(config: Config, done: int) -> "tqdm[NoReturn]":
     """A bar over epochs on a terminal, nothing in a pipe."""
     hidden = config.quiet or not sys.stderr.isatty()
     return tqdm(total=config.epochs, initial=done, unit="epoch", disable=hidden, dynamic_ncols=True, file=sys.stderr)

@@ -20,7 +20,11 @@ def positions(network: Network) -> Tensor:
         columns = torch.arange(into, dtype=torch.float64) / max(into - 1, 1)
         parts.append(
             torch.stack(
-                (torch.full((out * into,), depth, dtype=torch.float64), rows.repeat_interleave(into), columns.repeat(out))
+                (
+                    torch.full((out * into,), depth, dtype=torch.float64),
+                    rows.repeat_interleave(into),
+                    columns.repeat(out),
+                )
             )
         )
         parts.append(torch.stack((torch.full_like(rows, depth), rows, torch.ones_like(rows))))

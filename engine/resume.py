@@ -126,7 +126,8 @@ def _from_here_on(content: Mapping[str, Any], config: Config, changes: list[str]
         if given != value and given != Config.__dataclass_fields__[name].default:
             warnings.append(f"{option(name)} {given} is left aside: the checkpoint's {value} goes on")
     settings = content.get("settings")
-    for name in MAY_CHANGE if isinstance(settings, dict) else ():
+    settings = settings if isinstance(settings, dict) else {}
+    for name in MAY_CHANGE:
         if name in settings and settings[name] != getattr(config, name):
             changes.append(f"Changing {option(name)} from {settings[name]} to {getattr(config, name)}")
     if config.resume_optimizer and config.resume_optimizer != kind:

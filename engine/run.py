@@ -50,19 +50,22 @@ def run(config: Config) -> int:
             log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
             return DONE
         log.info("Backend: %s on %s (%s)", chosen.name, device, why)
-        return Run(begun, chosen, device).train()
+        threads = torch.get_num_threads()
+        try:
+            return Run(begun, chosen, device, threads).train()
+        finally:
+            torch.set_num_threads(threads)
 
 
 class Run:
     """One run in training, and all that it writes."""
 
-    def __init__(self, begun: Beginning, chosen: type[backend.Backend], device: torch.device) -> None:
+    def __init__(self, begun: Beginning, chosen: type[backend.Backend], device: torch.device, threads: int) -> None:
         self.config, self.files, self.picture = begun.config, begun.files, begun.picture
         self.extras = begun.extras
         self.state = begun.state.to(device)
         self.watch = begun.extras.watch
         config = self.config
-        threads = torch.get_num_threads()
         if device.type == "cpu":
             torch.set_num_threads(backend.training_threads(config.network, config.batch_size, threads))
         self.backend = chosen(self.state, config.code_length, threads)
@@ -98,7 +101,9 @@ class Run:
                 self._epochs()
             except Interrupted:
                 status = 128 + self.signals.received
-                log.warning("Interrupted by %s at epoch %d", signal.Signals(self.signals.received).name, self.state.epoch)
+                log.warning(
+                    "Interrupted by %s at epoch %d", signal.Signals(self.signals.received).name, self.state.epoch
+                )
             except EarlyStop as reason:
                 status = STOPPED
                 log.warning("Stopped at epoch %d: %s", self.state.epoch, reason)

@@ -26,9 +26,7 @@ class Learner:
 
     def to(self, device: torch.device) -> "Learner":
         """The same on a device."""
-        return Learner(
-            self.network, self.optimizer, self.parameters.to(device), self.moments.to(device), self.steps
-        )
+        return Learner(self.network, self.optimizer, self.parameters.to(device), self.moments.to(device), self.steps)
 
 
 @dataclass
