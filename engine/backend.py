@@ -44,8 +44,8 @@ class Backend(ABC):
         """What the optimisers need to know of each of the next steps; made once an epoch."""
 
     @abstractmethod
-    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> Tensor:
-        """One step on a batch (2, points), (1, points); returns task and Kolmogorov loss, (2,), on the device."""
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+        """One step on a batch (2, points), (1, points); returns task loss, and Kolmogorov loss if it is on."""
 
     @abstractmethod
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,7 +80,7 @@ class Eager(Backend):
         """Python numbers: they reach an operation without a tensor of their own."""
         return self._step_numbers(steps)
 
-    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> Tensor:
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Backend.step`."""
         return _step(self.state, self._stacks, self.positions, inputs, targets, scalars, self.code)
 
@@ -114,7 +114,7 @@ class Compile(Backend):
         options: dict[str, Any] = {"cpp_wrapper": True} if self.device.type == "cpu" else {}
         positions, network = self.positions, state.main.network
 
-        def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> Tensor:
+        def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
             stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
             return _step(state, stacks, positions, inputs, targets, scalars, code)
 
@@ -129,7 +129,7 @@ class Compile(Backend):
         table = torch.tensor(self._step_numbers(steps), dtype=torch.float32).to(self.device)
         return [row.unbind(0) for row in table.unbind(0)]
 
-    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> Tensor:
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Backend.step`."""
         return self._compiled_step(self.state, inputs, targets, scalars)
 
@@ -152,8 +152,8 @@ def _step(
     targets: Tensor,
     scalars: Scalars,
     code: CodeLength | None,
-) -> Tensor:
-    """Gradient, then update of every learner in place; returns the losses (2,)."""
+) -> list[Tensor]:
+    """Gradient, then update of every learner in place; returns the losses."""
     main = state.main
     predictor = stacks[1] if len(stacks) > 1 else None
     losses, *found = reference.gradient(
@@ -161,15 +161,8 @@ def _step(
     )
     gradients = [gradient for gradient in found if gradient is not None]
     for index, learner in enumerate(state.learners):
-        reference.update(
-            learner.optimizer.kind,
-            learner.parameters,
-            gradients[index],
-            learner.moments,
-            scalars[2 * index],
-            scalars[2 * index + 1],
-            learner.optimizer.momentum,
-        )
+        pair = scalars[2 * index : 2 * index + 2]
+        reference.update(learner.optimizer, learner.parameters, gradients[index], learner.moments, pair)
     return losses
 
 

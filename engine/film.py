@@ -37,7 +37,8 @@ class Film:
     """An mp4 that grows by a frame at a time; every frame has the same size, (height, width, 3)."""
 
     def __init__(self, path: Path, width: int, height: int) -> None:
-        """Begins a film. Raises OSError where the file cannot be written."""
+        """Begins a film in place of any at `path`. Raises OSError where the file cannot be written."""
+        path.unlink(missing_ok=True)
         self.path = path
         self.frames = 0
         self._width, self._height = film_size(width, height)
@@ -93,6 +94,9 @@ class Film:
 
     def close(self) -> None:
         """Ends the film, and rewrites it with its index in front, as players like it best."""
+        if not self.frames:  # no file was begun
+            self._container.close()
+            return
         for packet in self._stream.encode(None):
             self._container.mux(packet)
         self._container.close()
@@ -126,7 +130,7 @@ def count_frames(path: Path) -> int:
     try:
         with av.open(str(path)) as source:
             return sum(1 for _ in _packets(source, source.streams.video[0]))
-    except (OSError, IndexError):
+    except (OSError, IndexError, av.FFmpegError):
         return 0
 
 

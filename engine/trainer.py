@@ -57,7 +57,7 @@ class Trainer:
         self._backend = backend
         self._state = backend.state
         self._weight = backend.code.weight if backend.code else 0.0
-        self._inputs, self._targets = (tensor.to(device) for tensor in training)
+        self._points = torch.cat(training).to(device)  # (3, n): x, y, value
         self._check_inputs, self._check_targets = (tensor.to(device) for tensor in validation)
         self._batch_size = batch_size
 
@@ -69,21 +69,22 @@ class Trainer:
         """
         started = time.perf_counter()
         order = self._order()
-        inputs = self._inputs[:, order].split(self._batch_size, 1)
-        targets = self._targets[:, order].split(self._batch_size, 1)
+        points = self._points.index_select(1, order)
+        inputs, targets = points[:2].split(self._batch_size, 1), points[2:].split(self._batch_size, 1)
         scalars = self._backend.scalars(len(inputs))
-        losses = []
+        losses: list[Tensor] = []
         for batch, values, row in zip(inputs, targets, scalars, strict=True):
             if interrupted():
                 raise Interrupted
-            losses.append(self._backend.step(batch, values, row))
+            losses += self._backend.step(batch, values, row)
             for learner in self._state.learners:
                 learner.steps += 1
         outputs = self._backend.outputs(self._check_inputs)
         error = (outputs - self._check_targets).square().mean()
-        report = torch.cat((*losses, torch.stack((error, outputs.min(), outputs.max())))).tolist()
+        report = torch.stack((*losses, error, *torch.aminmax(outputs))).tolist()
         *numbers, validation, lowest, highest = report
-        tasks, codes = numbers[::2], numbers[1::2]
+        kinds = len(self._state.learners)
+        tasks, codes = numbers[::kinds], numbers[1::kinds] if kinds > 1 else [0.0] * len(inputs)
         for step, (task, code) in enumerate(zip(tasks, codes, strict=True), 1):
             if not math.isfinite(task + code):
                 raise NonFinite(step, len(tasks))
@@ -105,5 +106,5 @@ class Trainer:
         draws = self._state.draws
         torch.empty((), dtype=torch.int64).random_(generator=draws)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=draws).item())
-        order = torch.randperm(self._inputs.shape[1], generator=torch.Generator().manual_seed(seed))
-        return order.to(self._inputs.device)
+        order = torch.randperm(self._points.shape[1], generator=torch.Generator().manual_seed(seed))
+        return order.to(self._points.device)

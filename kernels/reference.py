@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, CodeLength, Network
+from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, CodeLength, Network, Optimizer
 
 Layer = tuple[Tensor, Tensor]  # weight (out, in), bias (out, 1)
 Scalar = float | Tensor
@@ -29,7 +29,7 @@ def layers(parameters: Tensor, network: Network) -> list[Layer]:
     Raises ValueError if the vector's length is not the network's.
     """
     if parameters.shape != (network.size,):
-        raise ValueError(f"{tuple(parameters.shape)} parameters for a network of {network.size}")
+        raise ValueError(f"{parameters.numel()} parameters for a network of {network.size}")
     sizes = [size for out, into in network.shapes for size in (out * into, out)]
     parts = iter(parameters.split(sizes))
     return [(next(parts).view(out, into), next(parts).view(out, 1)) for out, into in network.shapes]
@@ -42,7 +42,8 @@ def forward(stack: Sequence[Layer], inputs: Tensor, slope: float) -> tuple[list[
         hidden = torch.addmm(bias, weight, activations[-1])  # (out, points)
         activations.append(F.leaky_relu(hidden, slope, inplace=True))
     weight, bias = stack[-1]
-    return activations, torch.addmm(bias, weight, activations[-1])
+    # Stored point by point: a softmax over outputs then runs along memory.
+    return activations, torch.addmm(bias.t(), activations[-1].t(), weight.t()).t()
 
 
 def backward(stack: Sequence[Layer], activations: Sequence[Tensor], grad: Tensor, slope: float) -> Tensor:
@@ -50,7 +51,10 @@ def backward(stack: Sequence[Layer], activations: Sequence[Tensor], grad: Tensor
     parts = []
     for index in range(len(stack) - 1, -1, -1):
         inputs = activations[index]  # (in, points)
-        parts += [grad.sum(1), torch.mm(grad, inputs.t()).view(-1)]
+        # The product whose left side lies along memory: of the outputs' gradient the other is six times slower.
+        by_point = grad.stride(0) == 1
+        product = torch.mm(inputs, grad.t()).t() if by_point else torch.mm(grad, inputs.t())
+        parts += [grad.sum(1), product.reshape(-1)]
         if index:
             # LeakyReLU keeps the sign, so its result tells its derivative.
             grad = torch.ops.aten.leaky_relu_backward(torch.mm(stack[index][0].t(), grad), inputs, slope, True)
@@ -73,23 +77,23 @@ def cross_entropy(logits: Tensor, parameters: Tensor, code: CodeLength) -> tuple
     span = code.high - code.low
     center = (parameters.clamp(code.low, code.high) - code.low) / span * (bins - 1)  # (P,)
     window = min(WINDOW, bins)
-    first = (center.floor().long() - (window // 2 - 1)).clamp(0, bins - window)
+    first = (center.floor().long() - (window // 2 - 1)).clamp_(0, bins - window)
     index = first + torch.arange(window, device=logits.device)[:, None]  # (window, P)
     offset = index - center
-    target = torch.softmax(offset.abs() / -TEMPERATURE, dim=0)
+    target = torch.softmax(offset.abs().div_(-TEMPERATURE), 0)
     near = logits.gather(0, index)
     expected = (target * near).sum(0)  # (P,)
 
-    peak = logits.amax(0)
-    weights = (logits - peak).exp_()  # (bins, P)
-    total = weights.sum(0)
-    loss = (peak + total.log() - expected).mean()
+    rows = logits.t()  # a parameter's logits side by side, as `forward` stores them
+    probability = torch.softmax(rows, 1)
+    log_total = rows.amax(1) - probability.amax(1).log_()
+    loss = (log_total - expected).mean()
 
-    grad_logits = weights.mul_(1.0 / (total * count)).scatter_add_(0, index, target * (-1.0 / count))
-    pull = target * offset.sign() * (1.0 / TEMPERATURE)
-    grad_center = ((pull * near).sum(0) - pull.sum(0) * expected) * (-1.0 / count)
+    pull = near.sub_(expected).mul_(offset.sign_()).mul_(target).sum(0)
+    grad_center = pull.mul_(-1.0 / (TEMPERATURE * count))
+    grad_logits = probability.t().scatter_add_(0, index, target.neg_()).mul_(1.0 / count)
     inside = (parameters >= code.low) & (parameters <= code.high)
-    return loss, grad_logits, grad_center * ((bins - 1) / span) * inside
+    return loss, grad_logits, grad_center.mul_((bins - 1) / span).mul_(inside)
 
 
 def mean_squared_code(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,47 +163,44 @@ def gradient(
     targets: Tensor,
     slope: float,
     code: CodeLength | None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Losses (2,), task and unweighted Kolmogorov, and the gradients of their weighted sum.
+) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    """Losses, task alone or task and unweighted Kolmogorov, and the gradients of their weighted sum.
 
     The gradients are flat: of the network's parameters, whose views are `stack`, and of the predictor's, or None.
     """
     task, grad = task_gradient(stack, inputs, targets, slope)
     if code is None or predictor is None or positions is None:
-        return torch.stack((task, torch.zeros_like(task))), grad, None
+        return [task], grad, None
     loss, grad_parameters, grad_predictor = code_gradient(parameters, predictor, positions, code)
-    return torch.stack((task, loss)), grad.add_(grad_parameters), grad_predictor
+    return [task, loss], grad.add_(grad_parameters), grad_predictor
 
 
 def update(
-    kind: str,
-    parameters: Tensor,
-    gradient: Tensor,
-    moments: Tensor,
-    step_size: Scalar,
-    divisor: Scalar,
-    momentum: float,
+    optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Tensor, scalars: Sequence[Scalar]
 ) -> None:
     """One optimiser step in place, with `torch.optim`'s arithmetic; moments are (count, P).
 
-    `step_size` and `divisor` are `Optimizer.scalars` of this step. Source: `torch.optim`'s single-tensor algorithms.
+    `scalars` are `Optimizer.scalars` of this step, as numbers or as tensors of no dimension.
+    Source: `torch.optim`'s single-tensor algorithms.
     """
-    if kind == "adam":
+    rate = optimizer.learning_rate
+    if optimizer.kind == "adam":
+        step_size, divisor = scalars
         first, second = moments
         first.lerp_(gradient, 1.0 - ADAM_BETAS[0])
         second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1.0 - ADAM_BETAS[1])
         root = second.sqrt().div_(divisor).add_(EPSILON)
         parameters.sub_(first.mul(step_size).div_(root))
-    elif kind == "rmsprop":
+    elif optimizer.kind == "rmsprop":
         moments.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1.0 - RMSPROP_ALPHA)
-        parameters.sub_(gradient.mul(step_size).div_(moments[0].sqrt().add_(EPSILON)))
-    elif kind == "sgd_momentum":
-        moments.mul_(momentum).add_(gradient)
-        parameters.sub_(moments[0].mul(step_size))
-    elif kind == "sgd":
-        parameters.sub_(gradient.mul(step_size))
+        parameters.addcdiv_(gradient, moments[0].sqrt().add_(EPSILON), value=-rate)
+    elif optimizer.kind == "sgd_momentum":
+        moments.mul_(optimizer.momentum).add_(gradient)
+        parameters.add_(moments[0], alpha=-rate)
+    elif optimizer.kind == "sgd":
+        parameters.add_(gradient, alpha=-rate)
     else:
-        raise ValueError(f"no optimiser is called {kind!r}")
+        raise ValueError(f"no optimiser is called {optimizer.kind!r}")
 
 
 def evaluate(stack: Sequence[Layer], coefficients: Tensor, inputs: Tensor, slope: float) -> tuple[Tensor, Tensor]:

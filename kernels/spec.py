@@ -78,7 +78,7 @@ class Optimizer:
     def scalars(self, step: int) -> tuple[float, float]:
         """(step size, divisor of the root second moment) at `step`, counted from 1, in double precision.
 
-        Source: Kingma and Ba, "Adam", 2015, algorithm 1; (learning rate, 1) for the others.
+        Only adam's change from step to step. Source: Kingma and Ba, "Adam", 2015, algorithm 1.
         """
         if self.kind != "adam":
             return self.learning_rate, 1.0

@@ -1,0 +1,1 @@
+"""Measurements: variants interleaved in one run, medians, compile time apart."""

@@ -1,0 +1,139 @@
+"""The original program's way of working, written anew from its description, to measure against.
+
+A module with points in rows, a DataLoader that collates sample by sample and is made again each epoch, signatures
+computed while training, `.item()` of every batch's losses, the validation pass twice, frames on the training path.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from engine.encoder import PictureEncoder
+from kernels.spec import CodeLength, Network
+
+
+class Module(nn.Module):
+    """The network as a module: inputs (points, 2) to outputs (points, 1) and signatures (points,)."""
+
+    def __init__(self, network: Network, parameters: dict[str, Tensor], coefficients: list[Tensor]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for out, into in network.shapes:
+            layers += [nn.Linear(into, out), nn.LeakyReLU(network.slope)]
+        self.network = nn.Sequential(*layers[:-1])
+        self.load_state_dict(parameters)
+        self.coefficients = coefficients
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and signatures."""
+        signatures = torch.zeros(inputs.shape[0], dtype=torch.int64)
+        hidden, layer = inputs, 0
+        for module in self.network:
+            hidden = module(hidden)
+            if isinstance(module, nn.Linear) and layer < len(self.coefficients):
+                signatures += ((hidden > 0).long() * self.coefficients[layer]).sum(1)
+                layer += 1
+        return hidden, signatures
+
+
+class Predictor(nn.Module):
+    """The predictor of the Kolmogorov term and its binned cross-entropy, with a bin by bin soft target."""
+
+    def __init__(self, code: CodeLength, positions: Tensor, parameters: dict[str, Tensor]) -> None:
+        super().__init__()
+        *hidden, last = code.predictor.shapes
+        layers: list[nn.Module] = []
+        for out, into in hidden:
+            layers += [nn.Linear(into, out), nn.LeakyReLU(code.predictor.slope)]
+        self.hidden_layers = nn.Sequential(*layers)
+        self.output_layer = nn.Linear(last[1], last[0])
+        self.load_state_dict(parameters)
+        self.code, self.positions = code, positions
+
+    def loss(self, weights: Tensor) -> Tensor:
+        """Cross-entropy of weights (P,)."""
+        code = self.code
+        logits = self.output_layer(self.hidden_layers(self.positions))  # (P, bins)
+        clipped = weights.clamp(code.low, code.high)
+        center = (clipped - code.low) / (code.high - code.low) * (code.bins - 1)
+        distances = (center[:, None] - torch.arange(code.bins, dtype=torch.float32)).abs()
+        target = torch.softmax(-distances / 0.1, dim=1)
+        return -(target * torch.log_softmax(logits, dim=1)).sum(1).mean()
+
+
+class Baseline:
+    """Trains as the original does; `epoch` and `frame` are what it does in an epoch."""
+
+    def __init__(
+        self,
+        module: Module,
+        predictor: Predictor | None,
+        weight: float,
+        training: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+        batch_size: int,
+    ) -> None:
+        self.module, self.predictor, self.weight = module, predictor, weight
+        self.data = TensorDataset(training[0].t().contiguous(), training[1].t().contiguous())
+        self.validation = validation[0].t().contiguous(), validation[1].t().contiguous()
+        self.batch_size = batch_size
+        self.encoder = PictureEncoder("png")
+        self.optimizers = [torch.optim.Adam(module.parameters(), lr=0.001)]
+        if predictor:
+            self.optimizers.append(torch.optim.Adam(predictor.parameters(), lr=0.001))
+
+    def epoch(self) -> tuple[float, float]:
+        """One epoch; returns training and validation loss."""
+        combined = task = code = 0.0
+        loader = DataLoader(self.data, batch_size=self.batch_size, shuffle=True)
+        for inputs, targets in loader:
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+            outputs, _ = self.module(inputs)
+            task_loss = nn.functional.mse_loss(outputs, targets)
+            loss = task_loss
+            if self.predictor:
+                flat = torch.cat([parameter.reshape(-1) for parameter in self.module.parameters()])
+                code_loss = self.weight * self.predictor.loss(flat)
+                loss = task_loss + code_loss
+                code += code_loss.item()
+            loss.backward()
+            for optimizer in self.optimizers:
+                optimizer.step()
+            combined += loss.item()
+            task += task_loss.item()
+        for _ in range(2):
+            with torch.no_grad():
+                outputs, _ = self.module(self.validation[0])
+                error = nn.functional.mse_loss(outputs, self.validation[1]).item()
+        return combined / len(loader), error
+
+    def frame(self, target: np.ndarray, path: Path, chunk: int = 131072) -> None:
+        """One frame: every pixel evaluated in chunks, boundaries, three panels, a PNG file."""
+        height, width = target.shape
+        y, x = np.mgrid[:height, :width]
+        grid = torch.from_numpy(np.stack((x.ravel() / width, y.ravel() / height), 1).astype(np.float32))
+        values, signatures = [], []
+        with torch.no_grad():
+            for part in grid.split(chunk):
+                outputs, signature = self.module(part)
+                values.append(outputs[:, 0].numpy())
+                signatures.append(signature.numpy())
+        gray = np.clip(255 * np.concatenate(values).reshape(height, width), 0, 255).astype(np.uint8)
+        regions = np.concatenate(signatures).reshape(height, width)
+        boundary = np.zeros((height, width), bool)
+        boundary[1:-1, 1:-1] = (
+            (regions[1:-1, 1:-1] != regions[:-2, 1:-1])
+            | (regions[1:-1, 1:-1] != regions[2:, 1:-1])
+            | (regions[1:-1, 1:-1] != regions[1:-1, :-2])
+            | (regions[1:-1, 1:-1] != regions[1:-1, 2:])
+        )
+        plain = np.repeat(gray[:, :, None], 3, axis=2)
+        drawn = plain.copy()
+        drawn[boundary] = (255, 0, 0)
+        panels = np.concatenate((drawn, plain, np.repeat(target[:, :, None], 3, axis=2)), axis=1)
+        # Our encoder, which is faster than Pillow's and no slower than the original's library.
+        path.write_bytes(self.encoder.encode(panels))

@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.film import LARGEST, Film, continued, count_frames, film_size
+
+
+def picture(index: int, width: int, height: int) -> NDArray[np.uint8]:
+    """A frame that tells its number: its gray value."""
+    return np.full((height, width, 3), 20 + 4 * index, np.uint8)
+
+
+def values(path: Path) -> list[int]:
+    """The numbers of a film's frames."""
+    with av.open(str(path)) as source:
+        return [round((int(frame.to_ndarray(format="rgb24").mean()) - 20) / 4) for frame in source.decode(video=0)]
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (333, 121), (3, 1), (2, 2), (150, 7)])
+def test_a_film_has_its_frames_whatever_their_size(tmp_path: Path, width: int, height: int) -> None:
+    path = tmp_path / "film.mp4"
+    film = Film(path, width, height)
+    for index in range(30):
+        film.append(picture(index, width, height))
+    film.close()
+    assert values(path) == list(range(30))
+    with av.open(str(path)) as source:
+        stream = source.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt, stream.average_rate) == ("h264", "yuv420p", 24)
+        assert (stream.width, stream.height) == (width + width % 2, height + height % 2)
+
+
+def test_an_unfinished_film_plays_up_to_the_frame_before_the_last(tmp_path: Path) -> None:
+    film = Film(tmp_path / "film.mp4", 64, 64)
+    for index in range(20):
+        film.append(picture(index, 64, 64))
+    assert values(tmp_path / "film.mp4") == list(range(19))
+    film.close()
+
+
+def filmed(path: Path, frames: int, size: int = 64) -> None:
+    film = Film(path, size, size)
+    for index in range(frames):
+        film.append(picture(index, size, size))
+    film.close()
+
+
+def test_a_film_goes_on_from_the_frames_that_count(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    filmed(path, 20)
+    film = continued(path, (64, 64), 12, [])
+    for index in range(30, 35):
+        film.append(picture(index, 64, 64))
+    film.close()
+    assert values(path) == [*range(12), *range(30, 35)]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_crash_while_a_film_is_taken_over_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    filmed(path, 20)
+    path.rename(tmp_path / "film.earlier.mp4")
+    filmed(path, 3)  # as far as the crash let it come
+    film = continued(path, (64, 64), 15, [])
+    film.close()
+    assert values(path) == list(range(15))
+
+
+def test_a_film_of_another_size_is_encoded_again(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    filmed(path, 6, size=32)
+    film = continued(path, (64, 64), 5, [])
+    film.close()
+    assert values(path) == list(range(5))
+
+
+def test_frame_files_stand_in_for_a_film_that_is_missing_or_broken(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    files = []
+    for index in range(4):
+        files.append(tmp_path / f"{index}.png")
+        Image.fromarray(picture(index, 64, 64)).save(files[-1])
+    continued(path, (64, 64), 4, files).close()
+    assert values(path) == [0, 1, 2, 3]
+    path.write_bytes(b"no film")
+    assert count_frames(path) == 0
+    continued(path, (64, 64), 4, files).close()
+    assert values(path) == [0, 1, 2, 3]
+
+
+def test_a_fresh_film_takes_nothing_over(tmp_path: Path) -> None:
+    filmed(tmp_path / "film.mp4", 5)
+    film = continued(tmp_path / "film.mp4", (64, 64), 0, [])
+    film.append(picture(9, 64, 64))
+    film.close()
+    assert values(tmp_path / "film.mp4") == [9]
+    continued(tmp_path / "film.mp4", (64, 64), 0, []).close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_large_frames_are_scaled_to_what_players_accept() -> None:
+    assert film_size(3072, 1024) == (3072, 1024)
+    for width, height in ((12288, 4096), (49152, 16384), (4097, 1), (3, 20000), (4000, 4000)):
+        wide, tall = film_size(width, height)
+        assert wide % 2 == tall % 2 == 0
+        assert wide * tall <= LARGEST
+        assert max(wide, tall) <= 4096
+        if min(width, height) > 1000:
+            assert wide / tall == pytest.approx(width / height, rel=0.01)

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from engine import backend, image, network
+from engine.config import Config
+from engine.state import Learner, Snapshot, State
+from engine.trainer import Interrupted, NonFinite, Trainer
+
+PICTURE = image.Picture(((np.arange(900) * 7) % 256).astype(np.uint8).reshape(30, 30))
+CODE = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
+
+
+def made(**words: object) -> tuple[State, Trainer]:
+    config = Config("x", "[5]*2", 1, points=101, batch_size=40, seed=2, **words)  # type: ignore[arg-type]
+    draws = torch.Generator().manual_seed(2)
+    parameters, coefficients = network.initialise_with_coefficients(config.network, draws)
+    predictor = None
+    if code := config.code_length:
+        values = network.initialise(code.predictor, draws, 0.0)
+        predictor = Learner.fresh(code.predictor, config.optimizers[1], values)
+    state = State(Learner.fresh(config.network, config.optimizers[0], parameters), predictor, coefficients, draws)
+    split = image.split(PICTURE, 101, 40, np.random.RandomState(2))
+    training, validation = (image.samples(PICTURE, part) for part in (split.training, split.validation))
+    return state, Trainer(backend.Eager(state, config.code_length, 1), training, validation, 40)
+
+
+def test_the_order_is_the_loaders() -> None:
+    state, trainer = made()
+    torch.manual_seed(5)
+    state.draws.manual_seed(5)
+    loader = DataLoader(TensorDataset(torch.arange(101)), batch_size=40, shuffle=True)
+    for _ in range(3):
+        expected = torch.cat([batch[0] for batch in loader])
+        assert torch.equal(trainer._order(), expected)
+
+
+@pytest.mark.parametrize("words", [{}, CODE])
+def test_an_epoch_is_three_steps_and_counts_the_short_batch_fully(words: dict[str, object]) -> None:
+    state, trainer = made(**words)
+    before = state.main.parameters.clone()
+    epoch = trainer.epoch()
+    assert (state.epoch, state.main.steps) == (1, 3)
+    assert not torch.equal(state.main.parameters, before)
+    assert epoch.combined == epoch.task + epoch.weighted
+    assert (epoch.kolmogorov > 0) == bool(words)
+    assert epoch.weighted == pytest.approx(0.2 * epoch.kolmogorov if words else 0.0)
+
+
+@pytest.mark.parametrize("words", [{}, CODE])
+def test_a_snapshot_takes_everything_back(words: dict[str, object]) -> None:
+    state, trainer = made(**words)
+    trainer.epoch()
+    snapshot = Snapshot(state)
+    snapshot.take()
+    first = trainer.epoch()
+    after = [tensor.clone() for one in state.learners for tensor in (one.parameters, one.moments)]
+    snapshot.restore()
+    assert (state.epoch, state.main.steps) == (1, 3)
+    again = trainer.epoch()
+    assert (again.task, again.validation) == (first.task, first.validation)
+    now = [tensor for one in state.learners for tensor in (one.parameters, one.moments)]
+    assert all(torch.equal(a, b) for a, b in zip(after, now, strict=True))
+
+
+def test_an_interrupt_is_heard_between_two_steps() -> None:
+    _, trainer = made()
+    answers = iter([False, True])
+    with pytest.raises(Interrupted):
+        trainer.epoch(lambda: next(answers))
+
+
+def test_a_loss_that_is_not_finite_is_told_by_its_step() -> None:
+    state, trainer = made(optimizer="sgd", learning_rate=1e30)
+    with pytest.raises(NonFinite) as stop:
+        trainer.epoch()
+    assert stop.value.step == 2
+    assert str(stop.value) == "step 2 of 3"
+    assert state.epoch == 0

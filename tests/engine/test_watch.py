@@ -1,0 +1,58 @@
+import math
+
+import torch
+
+from engine.watch import CONSTANT_FRAMES, Watch
+
+
+def parameters(value: float) -> list[torch.Tensor]:
+    return [torch.full((5,), value)]
+
+
+def test_a_loop_is_seen_at_the_first_repeat_of_all_parameters() -> None:
+    watch = Watch()
+    assert watch.epoch(1.0, False, parameters(1)) is None
+    assert watch.epoch(1.0, False, parameters(2)) is None
+    assert watch.epoch(1.0, False, [*parameters(1), *parameters(3)]) is None
+    assert "loops" in (watch.epoch(1.0, False, parameters(1)) or "")
+
+
+def test_stagnation_needs_a_worse_loss_and_constant_outputs() -> None:
+    def reason(constant: bool, last: float, epochs: int = 30) -> str | None:
+        watch = Watch()
+        for index in range(epochs):
+            assert watch.epoch(1.0 - index * 1e-3, constant, parameters(index)) is None
+        return watch.epoch(last, constant, parameters(-1))
+
+    assert "stagnates" in (reason(True, 2.0) or "")
+    assert reason(False, 2.0) is None
+    assert reason(True, 0.5) is None
+    assert reason(True, 2.0, epochs=29) is None
+    # Above the minimum but below the means.
+    assert reason(True, 1.0 - 28.5e-3) is None
+
+
+def test_thirty_frames_of_one_value_stop_and_another_value_begins_again() -> None:
+    watch = Watch()
+    for _ in range(CONSTANT_FRAMES - 1):
+        assert watch.frame(0.5, 0.5) is None
+    assert watch.frame(0.7, 0.7) is None
+    assert watch.frame(0.7, 0.9) is None
+    for _ in range(CONSTANT_FRAMES - 1):
+        assert watch.frame(0.7, 0.7) is None
+    assert "same constant output" in (watch.frame(0.7, 0.7) or "")
+
+
+def test_nan_is_no_constant() -> None:
+    watch = Watch()
+    assert all(watch.frame(math.nan, math.nan) is None for _ in range(CONSTANT_FRAMES + 1))
+
+
+def test_a_stored_watch_goes_on_where_it_was() -> None:
+    watch = Watch()
+    for index in range(250):
+        watch.epoch(float(index), False, parameters(index))
+    watch.frame(0.5, 0.5)
+    again = Watch.from_dict(watch.to_dict())
+    assert again == watch
+    assert "loops" in (again.epoch(0.0, False, parameters(3)) or "")

@@ -1,0 +1,218 @@
+"""The reference against autograd and torch.optim: every other kernel is held against the reference."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kernels import reference
+from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+
+# Sums of up to a few thousand float64 terms of order one.
+EXACT = {"rtol": 1e-10, "atol": 1e-12}
+
+
+def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    draws = torch.Generator().manual_seed(seed)
+    flat = torch.empty(network.size, dtype=dtype)
+    for weight, bias in reference.layers(flat, network):
+        weight.normal_(0, (2 / weight.shape[1]) ** 0.5, generator=draws)
+        bias.normal_(0, 0.5, generator=draws)
+    return flat
+
+
+def plain_forward(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
+    """The network by torch's own modules' functions, points in rows; differentiable."""
+    hidden, start = inputs.t(), 0
+    for index, (out, into) in enumerate(network.shapes):
+        weight = flat[start : start + out * into].view(out, into)
+        start += out * into
+        hidden = nn.functional.linear(hidden, weight, flat[start : start + out])
+        start += out
+        if index < len(network.shapes) - 1:
+            hidden = nn.functional.leaky_relu(hidden, network.slope)
+    return hidden.t()
+
+
+# One layer, the usual one, unequal widths, several outputs, a width past a vector register, no power of two anywhere.
+@pytest.mark.parametrize(
+    "dims", [(2, 1), (2, 10, 10, 1), (2, 7, 12, 5, 1), (2, 3, 3), (3, 70, 33, 2), (2, *[5] * 40, 1)]
+)
+@pytest.mark.parametrize("points", [1, 2, 37, 252])
+def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int) -> None:
+    network = Network(dims)
+    draws = torch.Generator().manual_seed(points)
+    flat = random_parameters(network, seed=len(dims))
+    inputs = torch.rand((dims[0], points), generator=draws, dtype=torch.float64)
+    targets = torch.rand((dims[-1], points), generator=draws, dtype=torch.float64)
+    loss, gradient = reference.task_gradient(reference.layers(flat, network), inputs, targets, network.slope)
+
+    leaf = flat.clone().requires_grad_()
+    expected = nn.functional.mse_loss(plain_forward(leaf, network, inputs), targets)
+    expected.backward()
+    torch.testing.assert_close(loss, expected.detach(), **EXACT)
+    torch.testing.assert_close(gradient, leaf.grad, **EXACT)
+
+
+def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Tensor:
+    """Each loss from its definition, bin by bin; outputs (k, P)."""
+    if code.loss == "cross_entropy":
+        clipped = parameters.clamp(code.low, code.high)
+        center = (clipped - code.low) / (code.high - code.low) * (code.bins - 1)
+        distance = (center[:, None] - torch.arange(code.bins, dtype=parameters.dtype)).abs()
+        target = torch.softmax(-distance / 0.1, 1)
+        return -(target * torch.log_softmax(outputs.t(), 1)).sum(1).mean()
+    if code.loss == "mse":
+        return nn.functional.mse_loss(outputs[0], parameters)
+    location, log_scale = outputs
+    if code.loss == "gaussian_nll":
+        return nn.functional.gaussian_nll_loss(location, parameters, log_scale.exp(), full=True, eps=0)
+    return -torch.distributions.Laplace(location, log_scale.exp()).log_prob(parameters).mean()
+
+
+# Fewer bins than the window, as many, one more, and the default; few enough parameters to tell an off-by-one.
+@pytest.mark.parametrize(
+    ("loss", "bins"),
+    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 128, 256)] + [(loss, 256) for loss in CODE_LOSSES[1:]],
+)
+def test_code_gradient_is_autograds(loss: str, bins: int) -> None:
+    predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
+    code = CodeLength(predictor, loss, 0.3, bins, -1.5, 2.0)
+    draws = torch.Generator().manual_seed(bins)
+    phi = random_parameters(predictor, seed=bins)
+    positions = torch.rand((3, 61), generator=draws, dtype=torch.float64)
+    theta = torch.randn(61, generator=draws, dtype=torch.float64) * 1.5  # past the clip range on both sides
+    theta[0], theta[1] = code.low, code.high  # its ends count as inside
+    theta[2] = code.low + (code.high - code.low) / (bins - 1)  # on a bin
+    theta[3], theta[4] = -100.0, 100.0
+    value, to_theta, to_phi = reference.code_gradient(theta, reference.layers(phi, predictor), positions, code)
+
+    leaves = theta.clone().requires_grad_(), phi.clone().requires_grad_()
+    expected = plain_code_loss(plain_forward(leaves[1], predictor, positions), leaves[0], code)
+    (code.weight * expected).backward()
+    torch.testing.assert_close(value, expected.detach(), **EXACT)
+    torch.testing.assert_close(to_phi, leaves[1].grad, **EXACT)
+    assert leaves[0].grad is not None
+    # Where c lies on a bin within rounding, sign(b - c) is anybody's.
+    torch.testing.assert_close(to_theta[3:], leaves[0].grad[3:], **EXACT)
+
+
+def test_a_parameter_exactly_on_a_bin_takes_sign_zero() -> None:
+    code = CodeLength(Network((3, 5)), "cross_entropy", 1.0, 5, -2.0, 2.0)
+    theta = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0], dtype=torch.float64)
+    logits = torch.randn((5, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    _, _, gradient = reference.cross_entropy(logits, theta, code)
+    leaf = theta.clone().requires_grad_()
+    plain_code_loss(logits, leaf, code).backward()
+    torch.testing.assert_close(gradient, leaf.grad, **EXACT)
+
+
+def test_gradient_weighs_and_adds_both_terms() -> None:
+    network, predictor = Network((2, 4, 1)), Network((3, 6, 16))
+    code = CodeLength(predictor, "cross_entropy", 0.7, 16, -3.0, 3.0)
+    draws = torch.Generator().manual_seed(5)
+    theta, phi = random_parameters(network, 1), random_parameters(predictor, 2)
+    positions = torch.rand((3, network.size), generator=draws, dtype=torch.float64)
+    inputs = torch.rand((2, 9), generator=draws, dtype=torch.float64)
+    targets = torch.rand((1, 9), generator=draws, dtype=torch.float64)
+    losses, gradient, to_phi = reference.gradient(
+        theta,
+        reference.layers(theta, network),
+        reference.layers(phi, predictor),
+        positions,
+        inputs,
+        targets,
+        0.01,
+        code,
+    )
+    leaves = theta.clone().requires_grad_(), phi.clone().requires_grad_()
+    task = nn.functional.mse_loss(plain_forward(leaves[0], network, inputs), targets)
+    term = plain_code_loss(plain_forward(leaves[1], predictor, positions), leaves[0], code)
+    (task + 0.7 * term).backward()
+    torch.testing.assert_close(torch.stack(losses), torch.stack((task, term)).detach(), **EXACT)
+    torch.testing.assert_close(gradient, leaves[0].grad, **EXACT)
+    torch.testing.assert_close(to_phi, leaves[1].grad, **EXACT)
+
+
+def test_float32_is_as_good_as_autograds_float32() -> None:
+    network = Network((2, *[10] * 8, 1))
+    draws = torch.Generator().manual_seed(3)
+    flat = random_parameters(network, 4)
+    inputs = torch.rand((2, 1024), generator=draws, dtype=torch.float64)
+    targets = torch.rand((1, 1024), generator=draws, dtype=torch.float64)
+    _, truth = reference.task_gradient(reference.layers(flat, network), inputs, targets, 0.01)
+    single = flat.float()
+    _, ours = reference.task_gradient(reference.layers(single, network), inputs.float(), targets.float(), 0.01)
+    leaf = single.clone().requires_grad_()
+    nn.functional.mse_loss(plain_forward(leaf, network, inputs.float()), targets.float()).backward()
+    assert leaf.grad is not None
+    error, theirs = ((value.double() - truth).norm() / truth.norm() for value in (ours, leaf.grad))
+    assert error <= theirs + 2e-7  # one and a half roundings of float32
+
+
+OPTIMIZER_CLASSES = {
+    "adam": lambda leaf: torch.optim.Adam([leaf], lr=0.01),
+    "sgd": lambda leaf: torch.optim.SGD([leaf], lr=0.01),
+    "sgd_momentum": lambda leaf: torch.optim.SGD([leaf], lr=0.01, momentum=0.85),
+    "rmsprop": lambda leaf: torch.optim.RMSprop([leaf], lr=0.01),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("tensor_scalars", [False, True])
+def test_update_is_torch_optims_step_by_step(kind: str, tensor_scalars: bool) -> None:
+    draws = torch.Generator().manual_seed(8)
+    ours = torch.randn(97, generator=draws)
+    leaf = ours.clone().requires_grad_()
+    theirs = OPTIMIZER_CLASSES[kind](leaf)
+    optimizer = Optimizer(kind, 0.01, 0.85)
+    moments = torch.zeros((optimizer.moments, 97))
+    for step in range(1, 40):
+        gradient = torch.randn(97, generator=draws) * 10.0 ** (step % 5 - 3)
+        leaf.grad = gradient.clone()
+        theirs.step()
+        scalars = [torch.tensor(x, dtype=torch.float32) if tensor_scalars else x for x in optimizer.scalars(step)]
+        reference.update(optimizer, ours, gradient, moments, scalars)
+        assert torch.equal(ours, leaf.detach()), f"step {step}"
+
+
+def test_update_refuses_an_unknown_optimiser() -> None:
+    with pytest.raises(ValueError, match="lion"):
+        reference.update(Optimizer("lion", 0.1), torch.zeros(1), torch.zeros(1), torch.zeros(0, 1), (0.1, 1.0))
+
+
+# Below and above the number of neurons whose sums float32 holds exactly.
+@pytest.mark.parametrize("dims", [(2, 10, 10, 1), (2, 255, 1), (2, 200, 100, 3)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_signatures_are_the_sum_of_coefficients(dims: tuple[int, ...], dtype: torch.dtype) -> None:
+    network = Network(dims)
+    draws = torch.Generator().manual_seed(1)
+    flat = random_parameters(network, 2, dtype)
+    coefficients = torch.randint(2**31 - 100, 2**31 - 1, (network.neurons,), generator=draws)
+    inputs = torch.rand((2, 301), generator=draws, dtype=dtype)
+    stack = reference.layers(flat, network)
+    outputs, signatures = reference.evaluate(stack, coefficients, inputs, network.slope)
+    hidden, expected, start = inputs, torch.zeros(301, dtype=torch.int64), 0
+    for weight, bias in stack[:-1]:
+        before = torch.addmm(bias, weight, hidden)
+        expected += (coefficients[start : start + len(bias), None] * (before > 0)).sum(0)
+        start += len(bias)
+        hidden = nn.functional.leaky_relu(before, network.slope)
+    assert signatures.dtype == torch.int64
+    assert torch.equal(signatures, expected)
+    assert signatures.unique().numel() > 3
+    torch.testing.assert_close(outputs, plain_forward(flat, network, inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_layers_refuse_a_vector_of_another_length() -> None:
+    with pytest.raises(ValueError, match="12 parameters for a network of 13"):
+        reference.layers(torch.zeros(12), Network((2, 3, 1)))
+
+
+def test_nan_parameters_give_a_nan_loss_and_no_crash() -> None:
+    code = CodeLength(Network((3, 4, 16)), "cross_entropy", 1.0, 16)
+    phi = random_parameters(code.predictor, 0)
+    theta = torch.tensor([0.0, float("nan"), float("inf"), -float("inf")], dtype=torch.float64)
+    loss, _, _ = reference.code_gradient(
+        theta, reference.layers(phi, code.predictor), torch.rand(3, 4, dtype=torch.float64), code
+    )
+    assert loss.isnan()
