@@ -16,7 +16,7 @@ from engine.trainer import CONSTANT_SPREAD
 RED, BLUE, CYAN = (255, 0, 0), (0, 0, 255), (0, 255, 255)
 INK, PAPER, WARNING = (255, 255, 255), (0, 0, 0), (255, 200, 0)
 SMALLEST_TEXT = 6
-CONSTANT_WARNING = "Warning: the output is constant"
+CONSTANT_WARNING = "Constant output"
 
 Pixels = NDArray[np.uint8]
 
@@ -130,25 +130,27 @@ class Composer:
 
 
 def _write(panel: Pixels, lines: Sequence[str], warning: str | None) -> None:
-    """Writes text on the top of a panel (height, width, 3) in place; on one too small for any it writes nothing."""
+    """Writes text on the top of a panel (height, width, 3) in place: as large as fits, as many lines as fit."""
     height, width, _ = panel.shape
-    text = "\n".join((*lines, warning) if warning else lines)
+    lines = [warning, *lines] if warning else list(lines)
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     size = max(SMALLEST_TEXT, min(height // 30, 64))
-    while True:
-        font = ImageFont.load_default(size)
+    while lines:
+        font, pad, text = ImageFont.load_default(size), size // 2, "\n".join(lines)
         left, top, right, bottom = measure.multiline_textbbox((0, 0), text, font, spacing=size // 3)
-        pad = size // 2
-        box = (int(right - left) + 2 * pad, int(bottom - top) + 2 * pad)
-        if box[0] <= width and box[1] <= height:
+        across, down = int(right - left) + 2 * pad, int(bottom - top) + 2 * pad
+        if across <= width and down <= height:
             break
-        if size <= SMALLEST_TEXT:
-            return
-        size = max(SMALLEST_TEXT, size * 4 // 5)
-    label = Image.new("RGB", box, PAPER)
-    pen = ImageDraw.Draw(label)
-    pen.multiline_text((pad - left, pad - top), text, WARNING if warning else INK, font, spacing=size // 3)
-    panel[: box[1], : box[0]] = np.asarray(label)
+        if size > SMALLEST_TEXT:
+            size = max(SMALLEST_TEXT, size * 4 // 5)
+        else:
+            lines.pop()
+    else:
+        return
+    label = Image.new("RGB", (across, down), PAPER)
+    ink = WARNING if warning else INK
+    ImageDraw.Draw(label).multiline_text((pad - left, pad - top), text, ink, font, spacing=size // 3)
+    panel[:down, :across] = np.asarray(label)
 
 
 def smoothed(picture: Picture, split: Split, sigma: float) -> Pixels:

@@ -1,0 +1,240 @@
+"""Resuming, through the program: what goes on is bit for bit what would have been."""
+
+import csv
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from engine.film import count_frames
+from kernels.spec import CODE_LOSSES, OPTIMIZERS
+from tests.conftest import GOLDEN, Program
+
+CODE = ("--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Equality to the bit, through dicts, lists and tensors."""
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, np.ndarray):
+        return np.array_equal(first, second)
+    return bool(first == second)
+
+
+def newest(folder: Path) -> Path:
+    return max((folder / "results").glob("checkpoint_*.pt"))
+
+
+def content(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=False)  # type: ignore[no-any-return]
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    (path,) = (folder / "results").glob("*/metrics.csv")
+    with path.open() as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    one, two = content(newest(first)), content(newest(second))
+    for key in one.keys() - {"run", "settings", "numpy_rng_state", "python_rng_state"}:
+        assert same(one[key], two[key]), key
+    assert metrics(first) == metrics(second)
+    films = [next((folder / "results").glob("*.mp4")) for folder in (first, second)]
+    assert count_frames(films[0]) == count_frames(films[1])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "loss"),
+    [(kind, None) for kind in OPTIMIZERS] + [("adam", loss) for loss in CODE_LOSSES] + [("sgd_momentum", "mse")],
+)
+def test_twice_n_epochs_are_n_and_n_more(program: Program, tmp_path: Path, optimizer: str, loss: str | None) -> None:
+    words = ["--optimizer", optimizer, "-l", 0.01, "--seed", 5, "--save-interval", 3]
+    words += [*CODE, "--kolmogorov-loss-type", loss, "--kolmogorov-lr", 0.002] if loss else []
+    assert program(*words, "-e", 8, folder="whole").status == 0
+    assert program(*words, "-e", 4, folder="half").status == 0
+    resumed = program(*words, "-e", 8, "--resume", tmp_path / "half" / "results", folder="half")
+    assert resumed.status == 0, resumed.log
+    assert "Resuming training from epoch 4" in resumed.log
+    assert_same_run(tmp_path / "whole", tmp_path / "half")
+
+
+def test_without_a_seed_the_split_and_the_draws_go_on(program: Program, tmp_path: Path) -> None:
+    # The unseeded run of 8 epochs cannot be run twice: its own checkpoint of epoch 4 is where the second way begins.
+    assert program("-e", 8, "--checkpoint-interval", 4, *CODE, folder="whole").status == 0
+    four = min((tmp_path / "whole" / "results").glob("checkpoint_*.pt"))
+    assert content(four)["epoch"] == 3
+    assert program("-e", 8, *CODE, "--resume", four, folder="other").status == 0
+    one, two = content(newest(tmp_path / "whole")), content(newest(tmp_path / "other"))
+    for key in ("model_state_dict", "optimizer_state_dict", "weight_predictor_state_dict", "training_points", "watch"):
+        assert same(one[key], two[key]), key
+    assert one["random_seed"] is None
+    assert metrics(tmp_path / "whole")[4:] == metrics(tmp_path / "other")
+
+
+def test_resuming_a_middle_checkpoint_retraces_the_rest(program: Program, tmp_path: Path) -> None:
+    assert program("-e", 9, "--seed", 1, "--checkpoint-interval", 4, folder="run").status == 0
+    before = content(newest(tmp_path / "run")), metrics(tmp_path / "run")
+    middle = sorted((tmp_path / "run" / "results").glob("checkpoint_*.pt"))[0]
+    assert program("-e", 9, "--seed", 1, "--resume", middle, folder="run").status == 0
+    after = content(newest(tmp_path / "run")), metrics(tmp_path / "run")
+    assert same(before[0]["model_state_dict"], after[0]["model_state_dict"])
+    assert before[1] == after[1]
+    assert count_frames(next((tmp_path / "run" / "results").glob("*.mp4"))) == 10
+
+
+def test_a_switch_reaches_both_networks_and_is_remembered(program: Program, tmp_path: Path) -> None:
+    words = ["--seed", 1, *CODE]
+    place = tmp_path / "run" / "results"
+    assert program(*words, "-e", 2, folder="run").status == 0
+    switched = program(
+        *words, "-e", 4, "--resume", place, "--resume-optimizer", "sgd_momentum", "--resume-lr", 0.02, folder="run"
+    )
+    assert "Switching optimizer from adam to sgd_momentum" in switched.log
+    assert "Changing learning rate from 0.001 to 0.02" in switched.log
+    stored = content(newest(tmp_path / "run"))
+    assert (stored["optimizer_type"], stored["learning_rate"]) == ("sgd_momentum", 0.02)
+    for key in ("optimizer_state_dict", "weight_predictor_optimizer_state_dict"):
+        assert stored[key]["param_groups"][0]["lr"] == 0.02
+        assert set(stored[key]["state"][0]) == {"momentum_buffer"}
+    again = program(*words, "-e", 6, "--resume", place, folder="run")
+    assert again.status == 0
+    assert "Switching" not in again.log
+    assert content(newest(tmp_path / "run"))["optimizer_type"] == "sgd_momentum"
+
+
+def test_another_rate_starts_the_predictors_moments_afresh_and_keeps_the_networks(
+    program: Program, tmp_path: Path
+) -> None:
+    words = ["--seed", 1, *CODE]
+    assert program(*words, "-e", 2, folder="run").status == 0
+    assert program(*words, "-e", 3, "--resume", tmp_path / "run/results", "--resume-lr", 0.02, folder="run").status == 0
+    stored = content(newest(tmp_path / "run"))
+    assert stored["optimizer_state_dict"]["state"][0]["step"] == 12
+    assert stored["weight_predictor_optimizer_state_dict"]["state"][0]["step"] == 4
+
+
+def test_what_a_resume_may_not_change_is_refused_by_name(program: Program, tmp_path: Path, small_image: Path) -> None:
+    assert program("--seed", 1, *CODE, folder="run").status == 0
+    back = ["--seed", 1, "-e", 8, "--resume", tmp_path / "run" / "results", *CODE]
+    other = tmp_path / "other.png"
+    Image.fromarray(255 - np.asarray(Image.open(small_image))).save(other)
+    cases: list[tuple[list[object], str]] = [
+        (["-s", "[5]*4"], "--shape [5]*4 (there [5, 5, 5])"),
+        (["-p", 90], "--points 90 (there 100)"),
+        (["-b", 31], "--batch-size 31 (there 32)"),
+        (["--seed", 2], "--seed 2 (there 1)"),
+        (["-i", other], "may not change the image"),
+        (["--kolmogorov-bins", 21], "--kolmogorov-bins 21 (there 20)"),
+        (["--kolmogorov-shape", "[5]"], "--kolmogorov-shape [5] (there [4])"),
+        (["--kolmogorov-loss-type", "mse"], "--kolmogorov-loss-type mse (there cross_entropy)"),
+        (["-e", 3], "--epochs was 3"),
+    ]
+    for words, said in cases:
+        refused = program(*back, *words, folder="run")
+        assert refused.status == 2
+        assert said in refused.log
+    done = program(*back, "-e", 4, folder="run")
+    assert done.status == 0
+    assert "Nothing to do" in done.log
+
+
+def test_what_a_resume_may_change_is_logged(program: Program, tmp_path: Path) -> None:
+    assert program("--seed", 1, *CODE, folder="run").status == 0
+    words = ["--seed", 1, *CODE, "-e", 6, "--resume", tmp_path / "run/results", "--kolmogorov-weight", 0.2]
+    assert "Changing --kolmogorov-weight from 0.1 to 0.2" in program(*words, folder="run").log
+
+
+def test_file_folder_and_pattern_all_mean_the_newest(program: Program, tmp_path: Path) -> None:
+    assert program("--seed", 1, "-e", 6, "--checkpoint-interval", 2, folder="run").status == 0
+    place = tmp_path / "run" / "results"
+    for text, epoch in ((place, 6), (f"{place}/checkpoint_*.pt", 6), (f"{place}/*_000001.pt", 2)):
+        log = program("--seed", 1, "-e", 7, "--resume", text, folder=f"to{epoch}").log
+        assert f"Resuming training from epoch {epoch}" in log
+    assert "no checkpoint" in program("-e", 7, "--resume", tmp_path / "nothing*").log
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch /tmp/draw-poly-was-here",)
+
+
+def test_files_that_are_no_checkpoint_get_a_sentence_and_run_nothing(program: Program, tmp_path: Path) -> None:
+    original = GOLDEN / "original_adam_epoch_000009.pt"
+    (tmp_path / "empty_epoch_1.pt").touch()
+    (tmp_path / "noise_epoch_1.pt").write_bytes(bytes(range(256)) * 9)
+    (tmp_path / "cut_epoch_1.pt").write_bytes(original.read_bytes()[:30_000])
+    (tmp_path / "pickle_epoch_1.pt").write_bytes(pickle.dumps(Hostile()))
+    torch.save({"epoch": 1, "args": Hostile()}, tmp_path / "hostile_epoch_1.pt")
+    torch.save(torch.zeros(3), tmp_path / "tensor_epoch_1.pt")
+    torch.save({"epoch": 1}, tmp_path / "foreign_epoch_1.pt")
+    stored = content(original)
+    torch.save({**stored, "format_version": 99}, tmp_path / "newer_epoch_1.pt")
+    torch.save({**stored, "optimizer_type": "lion"}, tmp_path / "lion_epoch_1.pt")
+    torch.save({**stored, "model_state_dict": {}}, tmp_path / "hollow_epoch_1.pt")
+    saying = {
+        "empty": "no checkpoint",
+        "noise": "another kind of file",
+        "cut": "cut off or damaged",
+        "pickle": "not allowed",
+        "hostile": "not allowed",
+        "tensor": "holds a Tensor",
+        "foreign": "lacks 'args'",
+        "newer": "format version 99",
+        "lion": "its optimiser is 'lion'",
+        "hollow": "lacks",
+    }
+    image = GOLDEN / "images" / "ring256.png"
+    for name, said in saying.items():
+        words = [
+            "-i",
+            image,
+            "-s",
+            "[10]*8",
+            "-p",
+            5000,
+            "-b",
+            1024,
+            "-e",
+            20,
+            "--resume",
+            tmp_path / f"{name}_epoch_1.pt",
+        ]
+        refused = program(*words)
+        assert refused.status == 2, name
+        assert said in refused.log, (name, refused.log)
+        assert "Traceback" not in refused.log
+    assert not Path("/tmp/draw-poly-was-here").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_torch_optim_goes_on_from_our_checkpoints(program: Program, tmp_path: Path) -> None:
+    makers = {
+        "adam": torch.optim.Adam,
+        "sgd": torch.optim.SGD,
+        "sgd_momentum": torch.optim.SGD,
+        "rmsprop": torch.optim.RMSprop,
+    }
+    for kind, maker in makers.items():
+        assert program("--optimizer", kind, "--seed", 1, folder=kind).status == 0
+        stored = content(newest(tmp_path / kind))
+        values = [
+            value.clone().requires_grad_() for name, value in stored["model_state_dict"].items() if "network" in name
+        ]
+        optimizer = maker(values, lr=1.0)
+        optimizer.load_state_dict(stored["optimizer_state_dict"])
+        for value in values:
+            value.grad = torch.ones_like(value)
+        optimizer.step()
+        assert optimizer.param_groups[0]["lr"] == 0.001
+        assert optimizer.param_groups[0].get("momentum", 0) == (0.9 if kind == "sgd_momentum" else 0)

@@ -1,0 +1,306 @@
+"""The program as its users meet it: files, messages, exit statuses, signals."""
+
+import csv
+import errno
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import engine
+from engine import run as run_module
+from engine.film import count_frames
+from tests.conftest import Program
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_run_leaves_everything_one_looks_at_afterwards(program: Program, tmp_path: Path) -> None:
+    outcome = program(
+        "--seed", 1, "-e", 5, "--save-interval", 2, "--checkpoint-interval", 2, "--log-file", tmp_path / "log"
+    )
+    assert outcome.status == 0, outcome.log
+    results, snapshots = tmp_path / "out" / "results", tmp_path / "out" / "snapshots"
+    stem = "small.png_WzVdKjNfMTAwXzMyXzAuMDAxX2FkYW0=_1"
+    assert sorted(path.name for path in snapshots.iterdir()) == [
+        f"{stem}_epoch_00000{epoch}.png" for epoch in (0, 2, 4, 5)
+    ]
+    run = stem.removeprefix("small.png_")
+    assert sorted(path.name for path in results.iterdir()) == sorted(
+        [f"checkpoint_{run}_epoch_00000{epoch}.pt" for epoch in (1, 3, 4)]
+        + [f"weights_{run}.txt", stem, f"{stem}-kernel-smoothed.png", f"{stem}.mp4"]
+    )
+    folder = results / stem
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "losses.png",
+        "metrics.csv",
+        "polytopes.png",
+    ]
+    assert count_frames(results / f"{stem}.mp4") == 4
+    assert Image.open(snapshots / f"{stem}_epoch_000005.png").size == (69, 17)
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [bool(row["polytopes"]) for row in rows] == [False, True, False, True, True]
+    settings = json.loads((folder / "config.json").read_text())
+    assert settings["version"] == engine.__version__
+    assert settings["settings"]["points"] == 100
+    assert settings["resolved"]["parameters"] == 81
+    stored = torch.load(results / f"checkpoint_{run}_epoch_000004.pt", weights_only=False)
+    weights = np.loadtxt(results / f"weights_{run}.txt").astype(np.float32)
+    named = [value.flatten() for name, value in stored["model_state_dict"].items() if name.startswith("network")]
+    assert np.array_equal(weights, torch.cat(named).numpy())
+    assert (tmp_path / "log").read_text() == outcome.log
+    lines = [line.split(" - INFO - ")[1] for line in outcome.log.splitlines()]
+    assert lines[0] == "=== Starting polytope-viz-nn training ==="
+    assert lines[-1] == "=== Training completed successfully ==="
+    assert "Trainable parameters: 81" in lines
+    assert sum(line.startswith("Epoch ") for line in lines) == 5
+    assert sum(line.startswith("Checkpoint saved: ") for line in lines) == 2
+    assert sum(bool(re.fullmatch(r"Visualization @ epoch \d: \d+\.\d\ds", line)) for line in lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-p", 391], "--points was 391, but the image has 23 x 17 = 391 pixels: give at most 390"),
+        (["-s", "[1.5]"], "--shape was '[1.5]': give a list of whole numbers"),
+        (["-s", "[99999]*8"], "GiB, and this machine has"),
+        (["-p", "many"], "'many' was given: give a whole number"),
+        (["-l", "nan"], "--learning-rate was nan: give a finite number above 0"),
+        (["--optimizer", "lion"], "invalid choice: 'lion'"),
+        (["-i", "gone.png"], "gone.png: there is no such file"),
+        (["-o", "/dev/null/x"], "cannot be written (Not a directory)"),
+        (["--log-file", "/dev/null/x"], "--log-file /dev/null/x cannot be written"),
+        (["--device", "cuda:99"], "'cuda:99', but this machine has"),
+        (["--device", "tpu"], "--device was 'tpu': give auto, cpu, cuda or cuda:N"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_no_work(
+    program: Program, tmp_path: Path, words: list[object], said: str
+) -> None:
+    outcome = program(*words)
+    assert outcome.status == 2
+    sentences = [line for line in outcome.log.splitlines() if "=== Starting" not in line]
+    assert len(sentences) == 1
+    assert said in sentences[0]
+    assert not list((tmp_path / "out").rglob("*.p*")) if (tmp_path / "out").exists() else True
+
+
+def test_another_runs_files_are_kept_unless_told(program: Program, tmp_path: Path) -> None:
+    assert program("--seed", 1).status == 0
+    (film,) = (tmp_path / "out" / "results").glob("*.mp4")
+    before = film.stat().st_mtime_ns
+    again = program("--seed", 1)
+    assert again.status == 2
+    assert "the same settings" in again.log
+    other = program("--seed", 1, "--save-interval", 3)
+    assert other.status == 2
+    assert "--save-interval 1 there, 3 here" in other.log
+    assert film.stat().st_mtime_ns == before
+    assert program("--seed", 2).status == 0
+    assert program("--seed", 1, "-e", 2, "--overwrite").status == 0
+    assert count_frames(film) == 3
+    assert len(list((tmp_path / "out" / "snapshots").glob("*_1_epoch_*"))) == 3
+    assert len(list((tmp_path / "out" / "results").glob("checkpoint_*_1_epoch_*"))) == 1
+
+
+def test_checkpoints_of_another_image_clash_by_name(program: Program, tmp_path: Path, small_image: Path) -> None:
+    other = tmp_path / "other.png"
+    Image.open(small_image).save(other)
+    assert program("--seed", 1).status == 0
+    clash = program("--seed", 1, "-i", other)
+    assert clash.status == 2
+    assert f"--input {small_image} there, {other} here" in clash.log
+
+
+def test_another_way_on_from_a_checkpoint_needs_overwrite(program: Program, tmp_path: Path) -> None:
+    assert program("--seed", 1, "-e", 6, "--checkpoint-interval", 2).status == 0
+    first = min((tmp_path / "out" / "results").glob("checkpoint_*"))
+    words = ["--seed", 1, "-e", 6, "--resume", first, "--resume-lr", 0.5]
+    refused = program(*words)
+    assert refused.status == 2
+    assert "Changing learning rate from 0.001 to 0.5" in refused.log
+    assert program(*words, "--overwrite").status == 0
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(program: Program, tmp_path: Path) -> None:
+    outcome = program("--seed", 1, "--optimizer", "sgd", "-l", 1e30)
+    assert outcome.status == 1
+    assert "Stopped at epoch 0: the loss was not finite in epoch 1, step 2 of 4" in outcome.log
+    assert "completed successfully" not in outcome.log
+    (weights,) = (tmp_path / "out" / "results").glob("weights_*")
+    assert np.isfinite(np.loadtxt(weights)).all()
+
+
+def test_a_loop_stops_at_its_true_epoch(program: Program, tmp_path: Path) -> None:
+    outcome = program("--seed", 1, "-l", 1e-30, "-e", 50)
+    assert outcome.status == 1
+    assert "Stopped at epoch 2: the optimisation loops" in outcome.log
+    (stored,) = (tmp_path / "out" / "results").glob("checkpoint_*_epoch_000001.pt")
+    assert torch.load(stored, weights_only=False)["epoch"] == 1
+
+
+@pytest.mark.parametrize("failing", ["png", "txt", "pt"])
+def test_a_failed_write_stops_with_its_reason_after_a_checkpoint(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    real = os.replace
+
+    def full(source: object, target: object) -> None:
+        if str(target).endswith(f"3.{failing}") or (failing == "txt" and str(target).endswith(".txt")):
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        real(source, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "replace", full)
+    outcome = program("--seed", 1, "-e", 40, "--checkpoint-interval", 14)
+    assert outcome.status == 3
+    assert outcome.log.count("No space left on device") == 1
+    assert "Traceback" not in outcome.log
+    saved = list((tmp_path / "out" / "results").glob("checkpoint_*.pt"))
+    assert saved
+    if failing == "png":
+        assert "Failed at epoch" in outcome.log
+        assert int(re.findall(r"Epoch (\d+)/", outcome.log)[-1]) < 10
+
+
+def test_an_unforeseen_failure_saves_the_last_finished_epoch(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(run_module.Trainer):
+        def epoch(self, *words: object) -> object:  # type: ignore[override]
+            result = super().epoch(*words)  # type: ignore[arg-type]
+            if self._state.epoch == 3:
+                raise RuntimeError("the device is gone")
+            return result
+
+    monkeypatch.setattr(run_module, "Trainer", Failing)
+    outcome = program("--seed", 1)
+    assert outcome.status == 3
+    assert "Failed at epoch 2: RuntimeError: the device is gone" in outcome.log
+    assert list((tmp_path / "out" / "results").glob("checkpoint_*_epoch_000001.pt"))
+
+
+def command(small_image: Path, place: Path, *words: object) -> list[str]:
+    base = [sys.executable, ROOT / "cli.py", "-i", small_image, "-s", "[5]*3", "-p", 100, "-b", 32, "--seed", 1]
+    base += ["-o", place, "--snapshot-dir", place / "snap", "--device", "cpu", *words]
+    return [str(word) for word in base]
+
+
+def wait_for(running: "subprocess.Popen[str]", text: str) -> None:
+    assert running.stderr
+    for line in running.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was not logged")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, small_image: Path, number: int, status: int) -> None:
+    words = command(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+        wait_for(running, "Epoch 30/")
+        running.send_signal(number)
+        _, rest = running.communicate(timeout=60)
+    assert running.returncode == status
+    assert f"Interrupted by {signal.Signals(number).name}" in rest
+    (stored,) = tmp_path.glob("checkpoint_*.pt")
+    done = torch.load(stored, weights_only=False)["epoch"] + 1
+    (metrics,) = tmp_path.glob("*/metrics.csv")
+    assert [int(row["epoch"]) for row in csv.DictReader(metrics.open())] == list(range(1, done + 1))
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, small_image: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    words = command(small_image, killed, "-e", 4000, "--checkpoint-interval", 20, "--save-interval", 5)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+        wait_for(running, "Checkpoint saved")
+        wait_for(running, "Checkpoint saved")
+        time.sleep(0.05)
+        running.kill()
+    (film,) = killed.glob("*.mp4")
+    assert count_frames(film) >= 8
+    last = max(int(re.findall(r"(\d+)\.pt", path.name)[0]) for path in killed.glob("checkpoint_*.pt")) + 1
+    target = last + 10
+    resumed = command(small_image, killed, "-e", target, "--save-interval", 5, "--resume", killed)
+    assert subprocess.run(resumed, capture_output=True, check=False).returncode == 0
+    straight = command(small_image, whole, "-e", target, "--save-interval", 5)
+    assert subprocess.run(straight, capture_output=True, check=False).returncode == 0
+    rows = [
+        [row.rsplit(",", 1)[0] for row in next(place.glob("*/metrics.csv")).read_text().splitlines()]
+        for place in (killed, whole)
+    ]
+    assert rows[0] == rows[1]
+    assert count_frames(film) == count_frames(next(whole.glob("*.mp4"))) == target // 5 + 1
+
+
+def test_a_terminal_has_a_progress_bar_and_a_pipe_has_none(tmp_path: Path, small_image: Path) -> None:
+    piped = subprocess.run(command(small_image, tmp_path / "a", "-e", 5), capture_output=True, text=True, check=True)
+    assert "epoch/s" not in piped.stderr
+    mine, theirs = pty.openpty()
+    with subprocess.Popen(command(small_image, tmp_path / "b", "-e", 5), stderr=theirs) as running:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(mine, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            shown += part
+    assert running.returncode == 0
+    assert b"epoch/s" in shown
+    assert b"Epoch 5/5 - Combined Loss" in shown
+
+
+def test_quiet_says_nothing_and_version_and_help_say_what_they_should(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program("--seed", 1, "--quiet").log == ""
+    for words, said in ((["--version"], f"draw-poly {engine.__version__}"), (["--help"], "exit status:")):
+        done = subprocess.run([sys.executable, ROOT / "cli.py", *words], capture_output=True, text=True, check=True)
+        assert said in done.stdout
+    for flag in (
+        "-i",
+        "-s",
+        "-e",
+        "-p",
+        "-b",
+        "-l",
+        "-o",
+        "-d",
+        "--kolmogorov-weight-min",
+        "--resume-lr",
+        "--use-compile",
+    ):
+        assert re.search(rf"^  {flag}[ ,\n]", done.stdout, re.MULTILINE), flag
+
+
+@pytest.mark.parametrize(("width", "height"), [(2, 1), (7, 3), (33, 12)])
+def test_odd_and_tiny_images_train_and_draw(program: Program, tmp_path: Path, width: int, height: int) -> None:
+    path = tmp_path / "we[i]rd * é.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width), np.uint8)).save(path)
+    outcome = program("-i", path, "-p", 1, "--snapshot-format", "jpg")
+    assert outcome.status == 0, outcome.log
+    frames = list((tmp_path / "out" / "snapshots").glob("*.jpg"))
+    assert len(frames) == 5
+    assert Image.open(frames[0]).size == (3 * width, height)
+
+
+def test_no_film_means_no_film_and_a_later_resume_films_the_frames(program: Program, tmp_path: Path) -> None:
+    assert program("--seed", 1, "-e", 3, "--no-film").status == 0
+    assert not list((tmp_path / "out").rglob("*.mp4"))
+    assert program("--seed", 1, "-e", 5, "--resume", tmp_path / "out" / "results").status == 0
+    assert count_frames(next((tmp_path / "out").rglob("*.mp4"))) == 6
