@@ -59,8 +59,9 @@ class Backend(ABC):
         """Outputs (1, points) alone, at coordinates (2, points)."""
         return reference.forward(self._stacks[0], inputs, self.state.main.network.slope)[1]
 
-    def tile_points(self, limit: int) -> int:
-        """How many points a tile should have, at most `limit`."""
+    @classmethod
+    def tile_points(cls, device: torch.device, limit: int) -> int:
+        """How many points a tile should have on a device, at most `limit`."""
         return limit
 
     def _step_numbers(self, steps: int) -> list[list[float]]:
@@ -98,9 +99,10 @@ class Eager(Backend):
             for _ in pool.map(work, tiles):
                 pass
 
-    def tile_points(self, limit: int) -> int:
+    @classmethod
+    def tile_points(cls, device: torch.device, limit: int) -> int:
         """See `Backend.tile_points`."""
-        return min(limit, CACHED_POINTS) if self.device.type == "cpu" else limit
+        return min(limit, CACHED_POINTS) if device.type == "cpu" else limit
 
 
 class Compile(Backend):

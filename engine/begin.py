@@ -1,5 +1,6 @@
 """Where a run begins: drawn afresh in the original's order, or from a checkpoint; and whose files it may write."""
 
+import random
 import secrets
 import uuid
 from dataclasses import dataclass, field
@@ -8,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, image, network, resume
+from engine import checkpoint, files, image, memory, network, resume
 from engine.config import Config, ConfigError
 from engine.image import Picture, Split
 from engine.journal import log
 from engine.state import Learner, State
 from engine.watch import Watch
+
+LARGEST_JPEG = 65_500
 
 
 @dataclass
@@ -34,12 +37,18 @@ class Beginning:
         return self.extras.split
 
 
-def begin(config: Config) -> Beginning:
-    """Reads the image and the checkpoint, if any, and makes the folders.
+def begin(config: Config, tile_points: int) -> Beginning:
+    """Reads the image and the checkpoint, if any, and makes the folders; frames are drawn in tiles of `tile_points`.
 
     Raises ConfigError for what cannot be done, and for files of another run that would be written over.
     """
     picture = image.load(config.input)
+    if config.snapshot_format == "jpg" and max(3 * picture.width, picture.height) > LARGEST_JPEG:
+        raise ConfigError(
+            f"--snapshot-format jpg holds {LARGEST_JPEG} pixels a side, and a frame of three panels of {config.input} "
+            f"has {3 * picture.width} x {picture.height}: give png"
+        )
+    memory.require_network(config, min(tile_points, picture.pixels.size))
     return _resumed(config, picture) if config.resume else _fresh(config, picture)
 
 
@@ -65,7 +74,9 @@ def _fresh(config: Config, picture: Picture) -> Beginning:
         values = network.initialise(code.predictor, draws, output_bias=0.0)
         predictor = Learner.fresh(code.predictor, predictor_optimizer, values)
     state = State(Learner.fresh(config.network, optimizer, parameters), predictor, coefficients, draws)
-    return Beginning(config, place, picture, state, checkpoint.Extras(uuid.uuid4().hex, split, Watch(), numbers, seed))
+    python_state = random.Random(seed).getstate()
+    extras = checkpoint.Extras(uuid.uuid4().hex, split, Watch(), seed, numbers.get_state(), python_state)
+    return Beginning(config, place, picture, state, extras)
 
 
 def _resumed(config: Config, picture: Picture) -> Beginning:
@@ -76,41 +87,58 @@ def _resumed(config: Config, picture: Picture) -> Beginning:
         raise ConfigError(
             f"--epochs was {config.epochs}, but {source} has reached epoch {state.epoch}: give a larger one"
         )
-    # The split and the orders come from the checkpoint; these draws only go on into the next one.
-    numbers = np.random.RandomState(config.seed)
-    split = found.split or image.split(picture, config.points, config.batch_size, numbers)
+    split = found.split
+    if split is None:
+        split = image.split(picture, config.points, config.batch_size, np.random.RandomState(config.seed))
     place = files.Files.of(config, found.identity)
-    _refuse_clash(place, found, source)
-    place.make_folders()
+    if state.epoch < config.epochs:
+        _refuse_clash(place, found, source)
+        place.make_folders()
     log.info("Resuming from checkpoint: %s", source)
     log.info("Resuming training from epoch %d", state.epoch)
     for change in found.changes:
         log.info("%s", change)
     extras = checkpoint.Extras(
-        found.run or uuid.uuid4().hex, split, found.watch, numbers, config.seed, found.film_frames
-    )
+        found.run or uuid.uuid4().hex, split, found.watch, found.seed, found.numpy_state, found.python_state,
+        found.film_frames,
+    )  # fmt: skip
     return Beginning(config, place, picture, state, extras, source, found.warnings)
 
 
 def _refuse_clash(place: files.Files, found: resume.Resumed, source: Path) -> None:
     """A resume may write over what it retraces, not over another run nor over another way on from the checkpoint."""
+    overwrite = found.config.overwrite
     stored = files.read_settings(place.settings)
     if stored and stored.get("run") != found.run:
         others = [path for path in place.existing() if not path.samefile(source)]
-        if not found.config.overwrite:
+        if not overwrite:
             raise files.clash(others, stored["settings"], found.config)
         files.remove(others)
         return
     later = {epoch: path for epoch, path in place.checkpoints().items() if epoch > found.state.epoch}
-    if later and found.changes:
-        if not found.config.overwrite:
-            raise ConfigError(
-                f"{max(later.values())} is further on than {source}, and this resume would write over that way on "
-                f"({'; '.join(found.changes)}): resume from it, choose another --output-dir and "
-                "--snapshot-dir, or give --overwrite to lose it"
-            )
-        files.remove(later.values())
-        files.remove(path for epoch, path in place.frames().items() if epoch > found.state.epoch)
+    other_way = "; ".join(found.changes) or (_differing(later[max(later)], found) if later else "")
+    if not later or not other_way:
+        return
+    if not overwrite:
+        raise ConfigError(
+            f"{later[max(later)]} is further on than {source}, and this resume would write over that way on "
+            f"({other_way}): resume from it, choose another --output-dir and --snapshot-dir, or give --overwrite to "
+            "lose it"
+        )
+    files.remove(later.values())
+    files.remove(path for epoch, path in place.frames().items() if epoch > found.state.epoch)
+
+
+def _differing(later: Path, found: resume.Resumed) -> str:
+    """How the run of a later checkpoint differs from the one to be resumed; empty where it is the same."""
+    try:
+        content = checkpoint.load(later)
+    except checkpoint.CheckpointError:
+        return "that checkpoint cannot be read"
+    if "run" in content and content["run"] != found.run:
+        return "it is of another run"
+    settings = content.get("settings", content.get("args"))
+    return files.differences(settings if isinstance(settings, dict) else {}, found.config)
 
 
 def _settings_in(place: files.Files) -> dict[str, object] | None:

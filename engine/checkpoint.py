@@ -1,14 +1,14 @@
 """Checkpoints that cannot be lost and cannot bite: whole files, the original's format, no arbitrary pickle.
 
 A file is a dict of the original program's keys, so that either program can go on from the other's, and of ours:
-`format_version`, `settings`, `run`, `image_sha256`, `training_points`, `validation_points`, `watch`, `film_frames`.
+`format_version`, `settings`, `run`, `image_sha256`, `training_points`, `validation_points`, `watch`, `film_frames`,
+`drawn_seed`.
 """
 
 import contextlib
 import glob
 import os
 import pickle
-import random
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +41,18 @@ class CheckpointError(ConfigError):
 
 @dataclass
 class Extras:
-    """What a checkpoint of ours holds beside the state; `seed` is the one drawn where none was given."""
+    """What a checkpoint of ours holds beside the state.
+
+    `seed` is the one drawn where none was given; the generators of numpy and Python are the original's, who would go on
+    with them; `film_frames` counts frames of the schedule.
+    """
 
     run: str
     split: Split
     watch: Watch
-    draws: np.random.RandomState
     seed: int | None
+    numpy_state: Any
+    python_state: Any
     film_frames: int = 0
 
 
@@ -89,8 +94,8 @@ def _content(state: State, extras: Extras, config: Config, identity: str, pictur
         "learning_rate": main.optimizer.learning_rate,
         "momentum": main.optimizer.momentum,
         "pytorch_rng_state": state.draws.get_state(),
-        "numpy_rng_state": extras.draws.get_state(),
-        "python_rng_state": random.Random(config.seed).getstate(),
+        "numpy_rng_state": extras.numpy_state,
+        "python_rng_state": extras.python_state,
         "network_shape_b64": identity,
         "random_seed": config.seed,
         "args": {name: getattr(config, name) for name in
@@ -103,6 +108,7 @@ def _content(state: State, extras: Extras, config: Config, identity: str, pictur
         "validation_points": extras.split.validation,
         "watch": extras.watch.to_dict(),
         "film_frames": extras.film_frames,
+        "drawn_seed": extras.seed,
     }  # fmt: skip
     if state.predictor:
         predictor = state.predictor
@@ -149,14 +155,15 @@ def find(text: str, files: Files) -> Path:
     In a folder the run's own come before others. Raises CheckpointError where there is none.
     """
     path = Path(text)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    found = list(path.iterdir()) if path.is_dir() else [Path(name) for name in glob.glob(text)]
+    folder = os.path.isdir(path)
+    found = list(path.iterdir()) if folder else [Path(name) for name in glob.glob(text)]
     found = [item for item in found if item.is_file() and CHECKPOINT_EPOCH.search(item.name)]
     own = [item for item in found if item.name.startswith(files.checkpoint_prefix)]
     if not found:
-        where = "in the folder" if path.is_dir() else "there is no such file, and no match for the pattern"
-        raise CheckpointError(f"--resume {text}: no checkpoint (*_epoch_N.pt) was found ({where})")
+        where = "in this folder" if folder else "no such file, folder or match of a pattern"
+        raise CheckpointError(f"--resume {text[:200]}: no checkpoint (*_epoch_N.pt) was found, {where}")
     return max(own or found, key=_age)
 
 
@@ -175,9 +182,11 @@ def load(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(allowed):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} is no checkpoint: it holds objects that are not allowed in one") from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise CheckpointError(
+            f"{path} is no checkpoint: it is another kind of file, or holds objects that are not allowed in one"
+        ) from error
+    except PermissionError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     except Exception as error:  # torch raises many kinds for a file that is cut off or no checkpoint at all
         how = "it is cut off or damaged" if _begins_like_zip(path) else "it is another kind of file"
         raise CheckpointError(f"{path} is no checkpoint that can be read: {how}") from error

@@ -13,6 +13,8 @@ BACKENDS = ("auto", "eager", "compile")
 MAX_LAYERS = 10_000
 MAX_WIDTH = 1_000_000
 MAX_SEED = 2**32 - 1
+# Of a parameter: its square is still a float32.
+LARGEST_VALUE = 1e18
 
 
 class ConfigError(ValueError):
@@ -138,6 +140,9 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("epochs", "points", "batch_size", "save_interval", "chunk_size", "checkpoint_interval"):
             _at_least(name, getattr(self, name), 1)
+        for name in ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume"):
+            if getattr(self, name) == "":
+                raise ConfigError(f"{option(name)} was empty: give a path")
         for name in ("learning_rate", "kolmogorov_lr", "resume_lr", "smoothing_sigma"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -178,10 +183,10 @@ class Config:
             )
         _at_least("kolmogorov_bins", self.kolmogorov_bins, 2)
         low, high = self.kolmogorov_weight_min, self.kolmogorov_weight_max
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        if not -LARGEST_VALUE <= low < high <= LARGEST_VALUE:
             raise ConfigError(
                 f"--kolmogorov-weight-min {low} and --kolmogorov-weight-max {high} were given: "
-                "give finite numbers, the first below the second"
+                f"give numbers from -{LARGEST_VALUE:g} to {LARGEST_VALUE:g}, the first below the second"
             )
         parse_shape(self.kolmogorov_shape, "--kolmogorov-shape")
 

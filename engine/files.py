@@ -133,7 +133,8 @@ class Files:
     def existing(self) -> list[Path]:
         """Every file there is that bears a name of this run."""
         single = (self.settings, self.metrics, *self.plots, self.film, self.smoothed, self.weights)
-        return [path for path in single if path.exists()] + [*self.checkpoints().values(), *self.frames().values()]
+        several = (*self.checkpoints().values(), *self.frames().values())
+        return [path for path in single if os.path.exists(path)] + list(several)
 
     def make_folders(self) -> None:
         """Makes the folders and tries to write in each. Raises ConfigError where one cannot be written."""
@@ -144,7 +145,12 @@ class Files:
                 probe.touch()
                 probe.unlink()
             except OSError as error:
-                raise ConfigError(f"the folder {folder} cannot be written ({error.strerror})") from error
+                raise ConfigError(f"the folder {_shown(folder)} cannot be written ({error.strerror})") from error
+
+
+def _shown(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _beginning_with(folder: Path, prefix: str) -> list[Path]:
@@ -191,16 +197,18 @@ def read_settings(path: Path) -> dict[str, Any] | None:
 
 def clash(where: Iterable[Path], stored: Mapping[str, Any] | None, config: Config) -> ConfigError:
     """The refusal to write over another run's files."""
-    first = min(where)
+    paths = list(where)
+    checkpoints = [path for path in paths if CHECKPOINT_EPOCH.search(path.name)]
+    resume = f"go on from it with --resume {max(checkpoints)}, " if checkpoints else ""
     if stored is None:
         what = "are files of a run whose settings are not known"
     elif found := differences(stored, config):
         what = f"is another run of this name ({found})"
     else:
-        what = f"is a run with the same settings, to epoch {stored.get('epochs', 'unknown')}"
+        what = "is a run with the same settings already"
     return ConfigError(
-        f"there {what}, such as {first}: go on from it with --resume {first.parent}, choose another "
-        "--output-dir and --snapshot-dir, or give --overwrite to lose it"
+        f"there {what}, with files such as {min(paths)}: {resume}choose another --output-dir and --snapshot-dir, or "
+        "give --overwrite to lose it"
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures to an mp4 while training goes on: H.264, playable up to the last frame even if the program is killed."""
+"""Pictures to an mp4 while training goes on: H.264, playable up to the last frame but one if the program is killed."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.container import Flags, OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ Pixels = NDArray[np.uint8]
 
 RATE = 24
 TIME_BASE = Fraction(1, RATE)
-# No frame waits for a later one, so every frame handed over is in the file and a film can be cut anywhere.
+# No frame waits for a later one, so a frame is in the file once the next begins, and a film can be cut anywhere.
 ENCODER = {"crf": "18", "preset": "superfast", "tune": "zerolatency", "bf": "0"}
 FRAGMENTS = {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
 # What common players accept: level 5.1 is 9 437 184 pixels.
@@ -42,7 +43,7 @@ class Film:
         self.path = path
         self.frames = 0
         self._width, self._height = film_size(width, height)
-        self._container: OutputContainer = av.open(str(path), "w", format="mp4", options=FRAGMENTS)
+        self._container: OutputContainer = av.open(_local(path), "w", format="mp4", options=FRAGMENTS)
         self._container.flags |= cast(Any, Flags.flush_packets.value)
         self._stream: VideoStream = self._container.add_stream("libx264", rate=RATE, options=ENCODER)
         self._stream.width, self._stream.height = self._width, self._height
@@ -71,13 +72,11 @@ class Film:
         """Begins with the first `frames` of another film: copied where its encoder's settings were the same."""
         if not frames:
             return
-        with av.open(str(earlier)) as source:
+        with av.open(_local(earlier)) as source:
             old = source.streams.video[0]
             self._stream.codec_context.open(strict=False)
-            same = old.codec_context.extradata == self._stream.codec_context.extradata
-            same = same and (old.width, old.height) == (self._width, self._height)
-            if same:
-                for packet in _packets(source, old):
+            if self._as_encoded_here(earlier):
+                for packet in _marked_packets(source, old):
                     packet.stream = self._stream
                     packet.pts = packet.dts = self.frames
                     packet.time_base = TIME_BASE
@@ -91,6 +90,15 @@ class Film:
                     self._encode(picture)
                     if self.frames == frames:
                         break
+
+    def _as_encoded_here(self, earlier: Path) -> bool:
+        """Whether a film has this one's size and settings: its first packet holds the same header."""
+        header = self._stream.codec_context.extradata
+        with av.open(_local(earlier)) as source:
+            old = source.streams.video[0]
+            first = next(iter(_marked_packets(source, old)), None)
+            same_size = (old.width, old.height) == (self._width, self._height)
+            return same_size and first is not None and header is not None and header in bytes(first)
 
     def close(self) -> None:
         """Ends the film, and rewrites it with its index in front, as players like it best."""
@@ -128,7 +136,7 @@ def continued(path: Path, size: tuple[int, int], frames: int, pictures: Sequence
 def count_frames(path: Path) -> int:
     """Frames in a film, 0 where there is none that can be read."""
     try:
-        with av.open(str(path)) as source:
+        with av.open(_local(path)) as source:
             return sum(1 for _ in _packets(source, source.streams.video[0]))
     except (OSError, IndexError, av.FFmpegError):
         return 0
@@ -144,13 +152,28 @@ def _packets(source: Any, stream: VideoStream) -> Iterable[Any]:
         return
 
 
+def _marked_packets(source: Any, stream: VideoStream) -> Iterable[Any]:
+    """Packets as an encoder makes them and the muxer expects: with start codes, where an mp4 holds lengths."""
+    marked = BitStreamFilterContext("h264_mp4toannexb", stream)
+    for packet in _packets(source, stream):
+        yield from marked.filter(packet)
+
+
 def _rewrite(path: Path) -> None:
     whole = path.with_name(f".{path.name}.tmp")
-    with av.open(str(path)) as source:
-        old = source.streams.video[0]
-        with av.open(str(whole), "w", format="mp4", options={"movflags": "faststart"}) as target:
-            new = cast(VideoStream, target.add_stream_from_template(old))
-            for packet in _packets(source, old):
-                packet.stream = new
-                target.mux(packet)
-    os.replace(whole, path)
+    try:
+        with av.open(_local(path)) as source:
+            old = source.streams.video[0]
+            with av.open(_local(whole), "w", format="mp4", options={"movflags": "faststart"}) as target:
+                new = cast(VideoStream, target.add_stream_from_template(old))
+                for packet in _packets(source, old):
+                    packet.stream = new
+                    target.mux(packet)
+        os.replace(whole, path)
+    finally:
+        whole.unlink(missing_ok=True)
+
+
+def _local(path: Path) -> str:
+    """A path as FFmpeg takes it: `run:1/film.mp4` would be a protocol."""
+    return f"file:{path}"

@@ -50,7 +50,7 @@ def draw(backend: Backend, width: int, height: int, chunk_size: int) -> Drawing:
             signatures[tile] = signature.view(x.shape).cpu().numpy()
             ranges.append((lowest.item(), highest.item()))
 
-    backend.tiles(evaluate, _tiles(width, height, backend.tile_points(chunk_size)))
+    backend.tiles(evaluate, _tiles(width, height, backend.tile_points(backend.device, chunk_size)))
     boundaries, polytopes = _regions(signatures)
     return Drawing(gray, boundaries, polytopes, min(low for low, _ in ranges), max(high for _, high in ranges))
 
@@ -165,7 +165,9 @@ def smoothed(picture: Picture, split: Split, sigma: float) -> Pixels:
     density = np.zeros(picture.pixels.shape, np.float32)
     values.reshape(-1)[indices] = picture.pixels.reshape(-1)[indices]
     density.reshape(-1)[indices] = 1.0
-    values, density = gaussian_filter(values, sigma, mode="constant"), gaussian_filter(density, sigma, mode="constant")
+    # Past the image's longest side a Gaussian meets no point, and its norm cancels in the quotient.
+    radius = int(min(4 * sigma + 0.5, max(values.shape)))
+    values, density = (gaussian_filter(grid, sigma, mode="constant", radius=radius) for grid in (values, density))
     known = density > np.finfo(np.float32).tiny
     mean = np.divide(values, density, out=np.zeros_like(values), where=known)
     gray = np.clip(np.rint(mean), 0, 255).astype(np.uint8)

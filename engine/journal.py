@@ -6,9 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -35,15 +35,28 @@ class _Console(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
 
+class _File(logging.FileHandler):
+    """Gives up with one warning once its file cannot be written."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        log.removeHandler(self)
+        log.warning("--log-file %s cannot be written any more", self.baseFilename)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logging_to(config: Config) -> Iterator[None]:
     """Sends the log to standard error and to `--log-file`. Raises ConfigError where that cannot be written."""
-    console = _Console(sys.stderr)
-    console.setLevel(logging.WARNING if config.quiet else logging.NOTSET)
-    handlers: list[logging.Handler] = [console]
+    handlers: list[logging.Handler] = []
+    if sys.stderr is not None:  # it is None where the user closed it
+        handlers.append(_Console(sys.stderr))
+        handlers[0].setLevel(logging.WARNING if config.quiet else logging.NOTSET)
     if config.log_file:
         try:
-            handlers.append(logging.FileHandler(config.log_file, encoding="utf-8"))
+            handlers.append(_File(config.log_file, encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"--log-file {config.log_file} cannot be written ({error.strerror})") from error
     log.setLevel(logging.DEBUG if config.debug else logging.INFO)
@@ -61,8 +74,11 @@ def logging_to(config: Config) -> Iterator[None]:
 
 def progress(config: Config, done: int) -> "tqdm[NoReturn]":
     """A bar over epochs on a terminal, nothing in a pipe."""
-    hidden = config.quiet or not sys.stderr.isatty()
-    return tqdm(total=config.epochs, initial=done, unit="epoch", disable=hidden, dynamic_ncols=True, file=sys.stderr)
+    hidden = config.quiet or sys.stderr is None or not sys.stderr.isatty()
+    size: dict[str, Any] = {"dynamic_ncols": True}
+    if not hidden and os.get_terminal_size(sys.stderr.fileno()).columns == 0:
+        size = {"ncols": 80, "nrows": 24}  # a terminal that does not tell its size, as some that record a session
+    return tqdm(total=config.epochs, initial=done, unit="epoch", disable=hidden, file=sys.stderr, **size)
 
 
 def epoch_line(number: int, last: int, epoch: Epoch) -> str:
@@ -108,13 +124,20 @@ class Metrics:
 
     def flush(self) -> None:
         """Makes sure that the rows are on disk. Raises OSError where they cannot be written."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            error.filename = self._file.name
+            raise
 
     def close(self) -> None:
         """Flushes and closes the file."""
-        self.flush()
-        self._file.close()
+        try:
+            self.flush()
+        finally:
+            with suppress(OSError):  # it tries to flush again
+                self._file.close()
 
 
 def _epoch_of(row: dict[str, str]) -> int:

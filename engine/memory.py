@@ -2,14 +2,14 @@
 
 import os
 
-from engine.config import ConfigError
-from kernels.spec import CodeLength, Network
+from engine.config import Config, ConfigError
 
 # Parameters, gradient, two moments, the epoch's snapshot of three, and one to spare; float32.
 BYTES_PER_PARAMETER = 4 * 8
 # Gray value, order, output, signature, mask and two composed frames of three panels.
 BYTES_PER_PIXEL = 40
-ACTIVATION_COPIES = 3
+# Value, gradient and one in between; float32.
+BYTES_PER_ACTIVATION = 4 * 3
 
 
 def total_memory() -> int | None:
@@ -27,17 +27,20 @@ def require(needed: int, what: str) -> None:
         raise ConfigError(f"{what} needs about {_gib(needed)}, and this machine has {_gib(total)}")
 
 
-def require_network(network: Network, code: CodeLength | None, batch: int, chunk: int, what: str) -> None:
-    """Raises ConfigError where training this network on this batch cannot fit in memory."""
-    parameters = network.size + (code.predictor.size if code else 0)
-    training = batch * sum(network.dims)
+def require_network(config: Config, tile_points: int) -> None:
+    """Raises ConfigError, naming the flag that weighs most, where training and drawing cannot fit in memory."""
+    network, code = config.network, config.code_length
+    batch = min(config.batch_size, config.points)
+    parts = {
+        f"--shape {config.shape[:60]}, {network.size} parameters,": network.size * BYTES_PER_PARAMETER,
+        f"--batch-size {config.batch_size}": batch * sum(network.dims) * BYTES_PER_ACTIVATION,
+        f"--chunk-size {config.chunk_size}": tile_points * max(network.dims) * BYTES_PER_ACTIVATION,
+    }
     if code:
-        training += network.size * sum(code.predictor.dims)
-    drawing = chunk * max(network.dims)
-    require(
-        parameters * BYTES_PER_PARAMETER + 4 * ACTIVATION_COPIES * (training + drawing),
-        f"{what}, a network of {network.size} parameters,",
-    )
+        parts[f"--kolmogorov-shape {(config.kolmogorov_shape or '')[:60]} with --kolmogorov-bins {code.bins}"] = (
+            code.predictor.size * BYTES_PER_PARAMETER + network.size * sum(code.predictor.dims) * BYTES_PER_ACTIVATION
+        )
+    require(sum(parts.values()), max(parts, key=lambda part: parts[part]))
 
 
 def _gib(count: int) -> str:

@@ -1,5 +1,6 @@
 """What a checkpoint gives to a run, what a resume may change, and what it may not."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,9 @@ class Resumed:
     split: Split | None
     watch: Watch
     film_frames: int
+    seed: int | None
+    numpy_state: Any
+    python_state: Any
     changes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -56,11 +60,14 @@ def restore(path: Path, content: Mapping[str, Any], config: Config, picture: Pic
         resumed = Resumed(
             config,
             _state(content, config, predictor, changes),
-            str(content["network_shape_b64"]),
+            _identity(content),
             str(content["run"]) if "run" in content else None,
             _split(content, fixed["points"], picture),
             Watch.from_dict(content["watch"]) if "watch" in content else Watch(),
-            int(content.get("film_frames", 0)),
+            _count(content.get("film_frames", 0), "film_frames"),
+            content.get("drawn_seed", seed),
+            content["numpy_rng_state"],
+            content["python_rng_state"],
             changes,
             warnings,
         )
@@ -118,6 +125,8 @@ def _from_here_on(content: Mapping[str, Any], config: Config, changes: list[str]
         raise ValueError(f"its optimiser is {kind!r}")
     predictor_rate = content.get("kolmogorov_lr")
     predictor_rate = None if predictor_rate is None else float(predictor_rate)
+    if "weight_predictor_state_dict" not in content:
+        predictor_rate = config.kolmogorov_lr
     stored: dict[str, Any] = {
         "optimizer": kind, "learning_rate": rate, "momentum": momentum, "kolmogorov_lr": predictor_rate,
     }  # fmt: skip
@@ -199,7 +208,7 @@ def _state(
     coefficients = torch.cat([model[f"hash_coeffs_{index}"].long() for index in range(len(widths))])
     if coefficients.shape != (sum(widths),):
         raise ValueError(f"it has {coefficients.numel()} signature coefficients for {sum(widths)} neurons")
-    return State(main, second, coefficients, draws, int(content["epoch"]) + 1)
+    return State(main, second, coefficients, draws, _count(content["epoch"], "epoch") + 1)
 
 
 def _learner(
@@ -228,6 +237,20 @@ def _copy(view: Tensor, value: Tensor, name: str) -> None:
     if value.shape != view.shape:
         raise ValueError(f"{name} has shape {tuple(value.shape)} in place of {tuple(view.shape)}")
     view.copy_(value)
+
+
+def _count(value: Any, name: str) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _identity(content: Mapping[str, Any]) -> str:
+    """What names the run's files. Raises ValueError for what could lead out of their folders."""
+    identity = content["network_shape_b64"]
+    if not isinstance(identity, str) or not re.fullmatch(r"[A-Za-z0-9+=_-]+", identity):
+        raise ValueError(f"its run is called {identity!r}")
+    return identity
 
 
 def _split(content: Mapping[str, Any], points: int, picture: Picture) -> Split | None:

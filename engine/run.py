@@ -13,7 +13,7 @@ from types import FrameType
 import torch
 
 import engine
-from engine import backend, checkpoint, files, frame, image, memory, network
+from engine import backend, checkpoint, files, frame, image, network
 from engine.begin import Beginning, begin
 from engine.config import Config
 from engine.encoder import FrameWriter, PictureEncoder, write_whole
@@ -39,11 +39,7 @@ def run(config: Config) -> int:
         log.info("=== Starting polytope-viz-nn training ===")
         device = backend.find_device(config.device)
         chosen, why = backend.choose(config.backend, device)
-        memory.require_network(
-            config.network, config.code_length, min(config.batch_size, config.points), config.chunk_size,
-            f"--shape {config.shape}",
-        )  # fmt: skip
-        begun = begin(config)
+        begun = begin(config, chosen.tile_points(device, config.chunk_size))
         for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
             log.warning("%s", warning)
         if begun.state.epoch == begun.config.epochs:
@@ -52,7 +48,12 @@ def run(config: Config) -> int:
         log.info("Backend: %s on %s (%s)", chosen.name, device, why)
         threads = torch.get_num_threads()
         try:
-            return Run(begun, chosen, device, threads).train()
+            running = Run(begun, chosen, device, threads)
+        except Exception as error:
+            log.error("The run cannot begin: %s", explain(error), exc_info=error if config.debug else None)
+            return FAILED
+        else:
+            return running.train()
         finally:
             torch.set_num_threads(threads)
 
@@ -89,7 +90,8 @@ class Run:
         self.metrics = Metrics(self.files.metrics, self.state.epoch, config.save_interval)
         self.bar = progress(config, self.state.epoch)
         self.signals = Signals()
-        self._reported: Exception | None = None
+        self._reported: set[str] = set()
+        self._reserve = self._reserved()
 
     def train(self) -> int:
         """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status."""
@@ -172,6 +174,7 @@ class Run:
             self.bar.close,
             self.writer.drain,
             self.metrics.close,
+            lambda: self._reserve.unlink(missing_ok=True),
             lambda: self._save("Final checkpoint saved: %s") if state.epoch else None,
             lambda: write_whole(place.weights, weights.encode()),
             self.writer.close,
@@ -189,9 +192,18 @@ class Run:
 
     def _report(self, line: str, error: Exception) -> None:
         """Logs a failure once, however many steps meet it."""
-        if error is not self._reported:
-            self._reported = error
+        if explain(error) not in self._reported:
+            self._reported.add(explain(error))
             log.error(line, explain(error), exc_info=error if self.config.debug else None)
+
+    def _reserved(self) -> Path:
+        """A file as large as the final checkpoint, given back before it is written: a full disk does not lose it."""
+        path = self.files.checkpoint_dir / f".{self.files.checkpoint_prefix}reserve"
+        split, hashes = self.extras.split, min(self.config.epochs, 10**6)
+        numbers = sum(2 * learner.network.size for learner in self.state.learners) + 2 * hashes
+        points = split.training.numel() + split.validation.numel()
+        write_whole(path, bytes(64 * 1024 + 8 * (numbers + points)))
+        return path
 
     def _earlier_frames(self) -> list[Path]:
         """The run's frame files up to now that its film should have, first to last."""

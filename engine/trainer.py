@@ -59,7 +59,7 @@ class Trainer:
         self._weight = backend.code.weight if backend.code else 0.0
         self._points = torch.cat(training).to(device)  # (3, n): x, y, value
         self._check_inputs, self._check_targets = (tensor.to(device) for tensor in validation)
-        self._batch_size = batch_size
+        self._batch_size = min(batch_size, self._points.shape[1])
 
     def epoch(self, interrupted: Callable[[], bool] = lambda: False) -> Epoch:
         """Trains one epoch in place.

@@ -58,7 +58,8 @@ def test_a_clash_names_the_settings_that_differ() -> None:
     assert "--kolmogorov-weight 0.5 there" in message
     assert "r/a" in message
     assert "--overwrite" in message
-    assert "same settings, to epoch 3" in str(clash([Path("a")], settings_of(config()), config()))
+    assert "same settings already" in str(clash([Path("a")], settings_of(config()), config()))
+    assert "--resume r/x_epoch_000003.pt," in str(clash([Path("a"), Path("r/x_epoch_000003.pt")], stored, config()))
     assert "not known" in str(clash([Path("a")], None, config()))
 
 

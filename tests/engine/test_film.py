@@ -42,6 +42,16 @@ def test_an_unfinished_film_plays_up_to_the_frame_before_the_last(tmp_path: Path
     film.close()
 
 
+def noise(index: int) -> NDArray[np.uint8]:
+    gray = np.random.default_rng(index).integers(0, 255, (64, 64), np.uint8)
+    return np.repeat(gray[:, :, None], 3, axis=2)  # colours would be halved by yuv420p
+
+
+def decoded(path: Path) -> list[NDArray[np.uint8]]:
+    with av.open(str(path)) as source:
+        return [frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]
+
+
 def filmed(path: Path, frames: int, size: int = 64) -> None:
     film = Film(path, size, size)
     for index in range(frames):
@@ -52,12 +62,31 @@ def filmed(path: Path, frames: int, size: int = 64) -> None:
 def test_a_film_goes_on_from_the_frames_that_count(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     filmed(path, 20)
+    before = decoded(path)
     film = continued(path, (64, 64), 12, [])
     for index in range(30, 35):
         film.append(picture(index, 64, 64))
     film.close()
     assert values(path) == [*range(12), *range(30, 35)]
     assert list(tmp_path.iterdir()) == [path]
+    # Copied, not encoded again.
+    assert all(np.array_equal(one, other) for one, other in zip(before[:12], decoded(path)[:12], strict=True))
+
+
+def test_a_killed_film_goes_on_without_loss(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    unfinished = Film(path, 64, 64)
+    for index in range(9):
+        unfinished.append(noise(index))
+    before = decoded(path)
+    assert len(before) == 8
+    film = continued(path, (64, 64), 8, [])
+    film.append(noise(9))
+    film.close()
+    after = decoded(path)
+    assert len(after) == 9
+    assert all(np.array_equal(one, other) for one, other in zip(before, after[:8], strict=True))
+    assert np.abs(after[8].astype(int) - noise(9)).mean() < 10
 
 
 def test_a_crash_while_a_film_is_taken_over_loses_nothing(tmp_path: Path) -> None:
