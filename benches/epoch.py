@@ -17,7 +17,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +30,11 @@ from engine.config import Config
 from engine.encoder import FrameWriter, PictureEncoder
 from engine.film import Film
 from engine.state import Learner, State
-from engine.trainer import Trainer
+from engine.trainer import Epoch, Trainer
 
 IMAGE = Path(__file__).parent / "images" / "moon.png"
 WANTED = {"epoch": {"eager": 15, "compile": 20}, "frame": {"eager": 5}, "kolmogorov": {"eager": 10}}
+THREADS = torch.get_num_threads()
 BACKENDS = {"eager": backend.Eager, "compile": backend.Compile}
 
 
@@ -39,7 +42,9 @@ class Job:
     """The same draws for every variant: image, split, parameters, predictor."""
 
     def __init__(self, bins: int | None) -> None:
-        words = {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": bins} if bins else {}
+        words: dict[str, Any] = (
+            {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": bins} if bins else {}
+        )
         self.config = Config(str(IMAGE), "[10]*8", 1, seed=1, **words)
         self.picture = image.load(str(IMAGE))
         self.split = image.split(self.picture, self.config.points, self.config.batch_size, np.random.RandomState(1))
@@ -72,9 +77,9 @@ class Job:
         weight = code.weight if code else 0.0
         return Baseline(module, predictor, weight, self.training, self.validation, self.config.batch_size)
 
-    def ours(self, name: str, threads: int) -> tuple[backend.Backend, Trainer]:
+    def ours(self, name: str) -> tuple[backend.Backend, Trainer]:
         """A backend and its trainer on a fresh state."""
-        made = BACKENDS[name](self.state(), self.config.code_length, threads)
+        made = BACKENDS[name](self.state(), self.config.code_length)
         return made, Trainer(made, self.training, self.validation, self.config.batch_size)
 
 
@@ -85,15 +90,16 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def single(work: Callable[[], object]) -> Callable[[], object]:
-    """The work with one thread, as a run of ours sets it for a step this small."""
+def as_run(job: Job, work: Callable[[], object]) -> Callable[[], object]:
+    """The work with the threads that a run of ours takes for a step of this size."""
+    config = job.config
+    threads = backend.training_threads(config.network, config.code_length, config.batch_size, THREADS)
 
     def wrapped() -> None:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
         with torch.inference_mode():
             work()
-        torch.set_num_threads(threads)
+        torch.set_num_threads(THREADS)
 
     return wrapped
 
@@ -107,7 +113,12 @@ def interleave(variants: dict[str, Callable[[], object]], turns: int) -> dict[st
     return times
 
 
-def epochs(bins: int | None, turns: int, threads: int) -> dict[str, object]:
+def many(trainer: Trainer, count: int, results: list[Epoch]) -> None:
+    """That many epochs."""
+    results.extend(trainer.epoch() for _ in range(count))
+
+
+def epochs(bins: int | None, turns: int) -> dict[str, object]:
     """Epochs without a frame."""
     job = Job(bins)
     baseline = job.baseline()
@@ -115,25 +126,24 @@ def epochs(bins: int | None, turns: int, threads: int) -> dict[str, object]:
     variants: dict[str, Callable[[], object]] = {"original": baseline.epoch}
     compile_seconds = {}
     for name in BACKENDS:
-        _, trainer = job.ours(name, threads)
-        epoch = single(trainer.epoch)
-        compile_seconds[name] = timed(epoch)
-        results = []
-        single(lambda trainer=trainer, results=results: results.extend(trainer.epoch() for _ in range(9)))()
+        _, trainer = job.ours(name)
+        compile_seconds[name] = timed(as_run(job, trainer.epoch))
+        results: list[Epoch] = []
+        as_run(job, partial(many, trainer, 9, results))()
         # Other orders of points, so not the same loss; a wrong gradient is far off.
         if not math.isclose(results[-1].validation, check, rel_tol=0.25):
             sys.exit(
                 f"{name} reached {results[-1].validation}, the original's way {check}: no figure for a wrong answer"
             )
         # Ten at a time: one epoch of ours is as short as the clock's own jitter.
-        variants[name] = lambda epoch=epoch: [epoch() for _ in range(10)]
+        variants[name] = as_run(job, partial(many, trainer, 10, results))
     times = interleave(variants, turns)
     for name in BACKENDS:
         times[name] = [value / 10 for value in times[name]]
     return {"times": times, "first_epoch_seconds": compile_seconds}
 
 
-def frames(turns: int, threads: int, batch: int = 8) -> dict[str, object]:
+def frames(turns: int, batch: int = 8) -> dict[str, object]:
     """Epochs with a 1024 x 1024 frame each, and the same with a film."""
     job = Job(None)
     baseline = job.baseline()
@@ -147,7 +157,7 @@ def frames(turns: int, threads: int, batch: int = 8) -> dict[str, object]:
         variants: dict[str, Callable[[], object]] = {"original": original}
         writers = []
         for name in ("eager", "eager + film"):
-            made, trainer = job.ours("eager", threads)
+            made, trainer = job.ours("eager")
             film = Film(place / "film.mp4", 3 * job.picture.width, job.picture.height) if "film" in name else None
             writer = FrameWriter(frame.Composer(job.picture, job.split), PictureEncoder("png"), film)
             writers.append(writer)
@@ -160,7 +170,7 @@ def frames(turns: int, threads: int, batch: int = 8) -> dict[str, object]:
                     writer.put(drawing, caption, place / f"{name}.png")
                 writer.drain()
 
-            variants[name] = single(work)
+            variants[name] = as_run(job, work)
         interleave(variants, 1)
         times = interleave(variants, turns)
         for writer in writers:
@@ -191,12 +201,11 @@ def main() -> None:
     reader.add_argument("--turns", type=int, default=15, help="measured turns of each variant (default 15)")
     reader.add_argument("--json", type=Path, help="write the figures here")
     chosen = reader.parse_args()
-    threads = torch.get_num_threads()
-    print(f"{platform.processor() or platform.machine()}, {threads} threads, torch {torch.__version__}")
+    print(f"{platform.processor() or platform.machine()}, {THREADS} threads, torch {torch.__version__}")
     results = {
-        "epoch": epochs(None, chosen.turns, threads),
-        "kolmogorov": epochs(256, chosen.turns, threads),
-        "frame": frames(max(3, chosen.turns // 3), threads),
+        "epoch": epochs(None, chosen.turns),
+        "kolmogorov": epochs(256, chosen.turns),
+        "frame": frames(max(3, chosen.turns // 3)),
     }
     print(f"\n{'what':12} {'variant':14} {'median ms':>10} {'min':>8} {'max':>8} {'faster':>8} {'wanted':>7}")
     for what, result in results.items():
@@ -215,7 +224,7 @@ def main() -> None:
     starts = sorted(start_up() for _ in range(3))
     print(f"start to first epoch, eager: {starts[1]:.2f} s (of {starts})")
     if chosen.json:
-        content = {"machine": platform.platform(), "threads": threads, "torch": torch.__version__}
+        content = {"machine": platform.platform(), "threads": THREADS, "torch": torch.__version__}
         chosen.json.write_text(json.dumps({**content, "results": results, "start_up_seconds": starts}, indent=1) + "\n")
 
 

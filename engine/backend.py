@@ -3,10 +3,8 @@
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,23 +16,22 @@ from kernels import reference
 from kernels.spec import CodeLength, Network
 
 Scalars = Sequence[reference.Scalar]
-Tile = TypeVar("Tile")
 
-# Below this many multiplications a layer, waking a second thread costs more than it does.
+# Multiplications a layer, and logits, below which waking a second thread costs more than it does.
 THREADED_WORK = 2**23
-# Points whose activations stay in a core's cache on their way through the layers.
-CACHED_POINTS = 16_384
+THREADED_LOGITS = 2**16
 
 
 class Backend(ABC):
-    """Steps one state in place. `threads` is how many cores evaluation may use."""
+    """Steps one state in place."""
 
     name: str
+    # Side of the cells, in pixels, whose corners decide whether the pixels between are evaluated; 1: all are.
+    cell = 4
 
-    def __init__(self, state: State, code: CodeLength | None, threads: int) -> None:
+    def __init__(self, state: State, code: CodeLength | None) -> None:
         self.state = state
         self.code = code
-        self.threads = threads
         self.device = state.main.parameters.device
         self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
         self._stacks = [reference.layers(learner.parameters, learner.network) for learner in state.learners]
@@ -51,18 +48,9 @@ class Backend(ABC):
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (1, points) and int64 signatures (points,) at coordinates (2, points)."""
 
-    @abstractmethod
-    def tiles(self, work: Callable[[Tile], None], tiles: Iterable[Tile]) -> None:
-        """Does the work for every tile of a picture."""
-
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs (1, points) alone, at coordinates (2, points)."""
         return reference.forward(self._stacks[0], inputs, self.state.main.network.slope)[1]
-
-    @classmethod
-    def tile_points(cls, device: torch.device, limit: int) -> int:
-        """How many points a tile should have on a device, at most `limit`."""
-        return limit
 
     def _step_numbers(self, steps: int) -> list[list[float]]:
         learners = self.state.learners
@@ -77,32 +65,28 @@ class Eager(Backend):
 
     name = "eager"
 
+    def __init__(self, state: State, code: CodeLength | None) -> None:
+        super().__init__(state, code)
+        self._gradients = [torch.empty_like(learner.parameters) for learner in state.learners]
+        self._gradient_stacks = [
+            reference.layers(gradient, learner.network)
+            for gradient, learner in zip(self._gradients, state.learners, strict=True)
+        ]
+
     def scalars(self, steps: int) -> Sequence[Scalars]:
         """Python numbers: they reach an operation without a tensor of their own."""
         return self._step_numbers(steps)
 
     def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Backend.step`."""
-        return _step(self.state, self._stacks, self.positions, inputs, targets, scalars, self.code)
+        return _step(
+            self.state, self.code, self.positions, self._stacks, self._gradients, self._gradient_stacks,
+            inputs, targets, scalars,
+        )  # fmt: skip
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
         return reference.evaluate(self._stacks[0], self.state.coefficients, inputs, self.state.main.network.slope)
-
-    def tiles(self, work: Callable[[Tile], None], tiles: Iterable[Tile]) -> None:
-        """On a CPU a thread per core, each on tiles of its own: operations this small gain nothing from sharing."""
-        if self.device.type != "cpu" or self.threads == 1:
-            for tile in tiles:
-                work(tile)
-            return
-        with ThreadPoolExecutor(self.threads) as pool:
-            for _ in pool.map(work, tiles):
-                pass
-
-    @classmethod
-    def tile_points(cls, device: torch.device, limit: int) -> int:
-        """See `Backend.tile_points`."""
-        return min(limit, CACHED_POINTS) if device.type == "cpu" else limit
 
 
 class Compile(Backend):
@@ -110,21 +94,26 @@ class Compile(Backend):
 
     name = "compile"
 
-    def __init__(self, state: State, code: CodeLength | None, threads: int) -> None:
-        super().__init__(state, code, threads)
+    def __init__(self, state: State, code: CodeLength | None) -> None:
+        super().__init__(state, code)
         # The C++ wrapper takes the host's share out of a step of a hundred small operations.
         options: dict[str, Any] = {"cpp_wrapper": True} if self.device.type == "cpu" else {}
         positions, network = self.positions, state.main.network
 
         def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+            networks = [learner.network for learner in state.learners]
             stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
-            return _step(state, stacks, positions, inputs, targets, scalars, code)
+            gradients = [torch.empty_like(learner.parameters) for learner in state.learners]
+            out = [reference.layers(one, network) for one, network in zip(gradients, networks, strict=True)]
+            return _step(state, code, positions, stacks, gradients, out, inputs, targets, scalars)
 
         def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
             return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
 
         self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=options)
-        self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, options=options)
+        self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, dynamic=True, options=options)
+        if self.device.type != "cpu":
+            self.cell = 1  # a GPU evaluates all pixels sooner than it sorts out which
 
     def scalars(self, steps: int) -> Sequence[Scalars]:
         """Tensors of no dimension: a number would be compiled into the step as a constant."""
@@ -139,48 +128,41 @@ class Compile(Backend):
         """See `Backend.evaluate`."""
         return self._compiled_evaluate(self.state.main.parameters, self.state.coefficients, inputs)
 
-    def tiles(self, work: Callable[[Tile], None], tiles: Iterable[Tile]) -> None:
-        """One tile after another, with every thread inside the compiled loops."""
-        with _threads(self.threads):
-            for tile in tiles:
-                work(tile)
-
 
 def _step(
     state: State,
-    stacks: Sequence[Sequence[reference.Layer]],
+    code: CodeLength | None,
     positions: Tensor | None,
+    stacks: Sequence[Sequence[reference.Layer]],
+    gradients: Sequence[Tensor],
+    out: Sequence[Sequence[reference.Layer]],
     inputs: Tensor,
     targets: Tensor,
     scalars: Scalars,
-    code: CodeLength | None,
 ) -> list[Tensor]:
-    """Gradient, then update of every learner in place; returns the losses."""
+    """Gradient of the weighted sum of losses, then update of every learner in place; returns the losses.
+
+    `stacks` are views of the learners' parameters, `out` of their `gradients`.
+    """
     main = state.main
-    predictor = stacks[1] if len(stacks) > 1 else None
-    losses, *found = reference.gradient(
-        main.parameters, stacks[0], predictor, positions, inputs, targets, main.network.slope, code
-    )
-    gradients = [gradient for gradient in found if gradient is not None]
+    losses = [reference.task_gradient(stacks[0], inputs, targets, main.network.slope, out[0])]
+    if code is not None and positions is not None:
+        total, addition = reference.code_gradient(main.parameters, stacks[1], positions, code, out[1])
+        share = 1.0 / main.network.size
+        losses.append(total * share)
+        gradients[0].add_(addition, alpha=code.weight * share)
+        gradients[1].mul_(code.weight * share)
     for index, learner in enumerate(state.learners):
         pair = scalars[2 * index : 2 * index + 2]
         reference.update(learner.optimizer, learner.parameters, gradients[index], learner.moments, pair)
     return losses
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def training_threads(network: Network, batch: int, available: int) -> int:
-    """How many threads a step should use on a CPU."""
-    return available if batch * max(network.dims) ** 2 >= THREADED_WORK else 1
+def training_threads(network: Network, code: CodeLength | None, batch: int, available: int) -> int:
+    """How many threads a step should use on a CPU: one where its operations are too small to share."""
+    logits = network.size * code.predictor.dims[-1] if code else 0
+    large = batch * max(network.dims) ** 2 >= THREADED_WORK or logits >= THREADED_LOGITS
+    return available if large else 1
 
 
 def find_device(name: str) -> torch.device:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, image, memory, network, resume
+from engine import checkpoint, files, frame, image, memory, network, resume
 from engine.config import Config, ConfigError
 from engine.image import Picture, Split
 from engine.journal import log
@@ -37,8 +37,8 @@ class Beginning:
         return self.extras.split
 
 
-def begin(config: Config, tile_points: int) -> Beginning:
-    """Reads the image and the checkpoint, if any, and makes the folders; frames are drawn in tiles of `tile_points`.
+def begin(config: Config) -> Beginning:
+    """Reads the image and the checkpoint, if any, and makes the folders.
 
     Raises ConfigError for what cannot be done, and for files of another run that would be written over.
     """
@@ -48,7 +48,7 @@ def begin(config: Config, tile_points: int) -> Beginning:
             f"--snapshot-format jpg holds {LARGEST_JPEG} pixels a side, and a frame of three panels of {config.input} "
             f"has {3 * picture.width} x {picture.height}: give png"
         )
-    memory.require_network(config, min(tile_points, picture.pixels.size))
+    memory.require_network(config, min(config.chunk_size, frame.TILE_PIXELS, picture.pixels.size))
     return _resumed(config, picture) if config.resume else _fresh(config, picture)
 
 

@@ -10,12 +10,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from engine.backend import Backend
 from engine.config import Config
-from engine.image import Picture, Split, column_coordinates
+from engine.image import Picture, Split
 from engine.trainer import CONSTANT_SPREAD
 
 RED, BLUE, CYAN = (255, 0, 0), (0, 0, 255), (0, 255, 255)
 INK, PAPER, WARNING = (255, 255, 255), (0, 0, 0), (255, 200, 0)
 SMALLEST_TEXT = 6
+# Enough to keep a core busy, few enough for its cache.
+TILE_PIXELS = 2**16
 CONSTANT_WARNING = "Constant output"
 
 Pixels = NDArray[np.uint8]
@@ -33,37 +35,83 @@ class Drawing:
 
 
 def draw(backend: Backend, width: int, height: int, chunk_size: int) -> Drawing:
-    """Evaluates the network at every pixel's own place, at most `chunk_size` points at once."""
-    columns, rows = column_coordinates(width).to(backend.device), column_coordinates(height).to(backend.device)
+    """Draws the network at every pixel's own place, evaluating at most `chunk_size` points at once."""
     gray = np.empty((height, width), np.uint8)
     signatures = np.empty((height, width), np.int64)
     ranges: list[tuple[float, float]] = []
 
-    def evaluate(tile: tuple[slice, slice]) -> None:
-        with torch.inference_mode():
-            down, across = tile
-            y, x = torch.meshgrid(rows[down], columns[across], indexing="ij")
-            outputs, signature = backend.evaluate(torch.stack((x.reshape(-1), y.reshape(-1))))
-            lowest, highest = torch.aminmax(outputs)
-            values = (outputs * 255).nan_to_num_(0.0).clamp_(0, 255).to(torch.uint8)
-            gray[tile] = values.view(x.shape).cpu().numpy()
-            signatures[tile] = signature.view(x.shape).cpu().numpy()
-            ranges.append((lowest.item(), highest.item()))
-
-    backend.tiles(evaluate, _tiles(width, height, backend.tile_points(backend.device, chunk_size)))
+    for tile in _tiles(width, height, min(chunk_size, TILE_PIXELS)):
+        outputs, signatures[tile] = _evaluate_tile(backend, tile, width, height, chunk_size)
+        ranges.append((float(outputs.min()), float(outputs.max())))
+        outputs *= 255
+        np.nan_to_num(outputs, copy=False, nan=0.0)
+        gray[tile] = np.clip(outputs, 0, 255, out=outputs)
     boundaries, polytopes = _regions(signatures)
     return Drawing(gray, boundaries, polytopes, min(low for low, _ in ranges), max(high for _, high in ranges))
 
 
-def _tiles(width: int, height: int, points: int) -> list[tuple[slice, slice]]:
-    """Slices (rows, columns) that cover the picture with at most `points` pixels each."""
-    across = min(width, points)
-    down = max(1, points // across)
+def _tiles(width: int, height: int, pixels: int) -> list[tuple[slice, slice]]:
+    """Slices (rows, columns) that cover the picture with at most `pixels` each."""
+    across = min(width, pixels)
+    down = max(1, pixels // across)
     return [
         (slice(top, min(top + down, height)), slice(left, min(left + across, width)))
         for top in range(0, height, down)
         for left in range(0, width, across)
     ]
+
+
+def _evaluate_tile(
+    backend: Backend, tile: tuple[slice, slice], width: int, height: int, chunk_size: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Outputs and signatures (rows, columns) of a tile of the picture.
+
+    A set of one activation pattern is convex, and on it the network is affine. So where the corners of a cell share
+    their pattern, the cell has it, and its outputs follow from the corners; only the other cells are evaluated.
+    """
+    down, across = (part.stop - part.start for part in tile)
+    cell = backend.cell
+    rows, columns = -(-down // cell), -(-across // cell)
+    y, x = (np.arange(part.start, part.start + count * cell + 1, dtype=np.float64) for part, count in
+            zip(tile, (rows, columns), strict=True))  # fmt: skip
+    y, x = (y / height).astype(np.float32), (x / width).astype(np.float32)
+
+    def evaluate(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        parts = [backend.evaluate(part) for part in torch.from_numpy(points).to(backend.device).split(chunk_size, 1)]
+        outputs, signatures = zip(*parts, strict=True)
+        return torch.cat(outputs, 1)[0].cpu().numpy(), torch.cat(signatures).cpu().numpy()
+
+    if cell == 1:
+        outputs, signatures = evaluate(_grid(y[:down], x[:across]))
+        return outputs.reshape(down, across), signatures.reshape(down, across)
+
+    corners, patterns = (values.reshape(rows + 1, columns + 1) for values in evaluate(_grid(y[::cell], x[::cell])))
+    first = patterns[:-1, :-1]
+    mixed = (patterns[:-1, 1:] != first) | (patterns[1:, :-1] != first) | (patterns[1:, 1:] != first)
+    steps = np.arange(cell, dtype=np.float32) / cell
+    origin = corners[:-1, :-1]
+    outputs = np.empty((rows, cell, columns, cell), np.float32)
+    outputs[:] = (origin[:, None] + (corners[1:, :-1] - origin)[:, None] * steps[:, None])[..., None]
+    outputs += ((corners[:-1, 1:] - origin)[..., None] * steps)[:, None]
+    signatures = np.empty((rows, cell, columns, cell), np.int64)
+    signatures[:] = first[:, None, :, None]
+
+    down_cell, across_cell = np.nonzero(mixed)
+    if down_cell.size:
+        inside_y = np.broadcast_to(y[:-1].reshape(rows, cell, 1)[down_cell], (down_cell.size, cell, cell))
+        inside_x = np.broadcast_to(x[:-1].reshape(columns, 1, cell)[across_cell], (down_cell.size, cell, cell))
+        values, found = evaluate(np.stack((inside_x.reshape(-1), inside_y.reshape(-1))))
+        outputs.transpose(0, 2, 1, 3)[mixed] = values.reshape(-1, cell, cell)
+        signatures.transpose(0, 2, 1, 3)[mixed] = found.reshape(-1, cell, cell)
+    size = rows * cell, columns * cell
+    return outputs.reshape(size)[:down, :across], signatures.reshape(size)[:down, :across]
+
+
+def _grid(y: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All points of rows y and columns x, (2, rows * columns): x above y, row by row."""
+    points = np.empty((2, y.size, x.size), np.float32)
+    points[0], points[1] = x, y[:, None]
+    return points.reshape(2, -1)
 
 
 def _regions(signatures: NDArray[np.int64]) -> tuple[NDArray[np.bool_], int]:

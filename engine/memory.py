@@ -28,7 +28,10 @@ def require(needed: int, what: str) -> None:
 
 
 def require_network(config: Config, tile_points: int) -> None:
-    """Raises ConfigError, naming the flag that weighs most, where training and drawing cannot fit in memory."""
+    """Raises ConfigError, naming the flag that weighs most, where training cannot fit in memory.
+
+    Frames are evaluated `tile_points` at a time.
+    """
     network, code = config.network, config.code_length
     batch = min(config.batch_size, config.points)
     parts = {

@@ -39,7 +39,7 @@ def run(config: Config) -> int:
         log.info("=== Starting polytope-viz-nn training ===")
         device = backend.find_device(config.device)
         chosen, why = backend.choose(config.backend, device)
-        begun = begin(config, chosen.tile_points(device, config.chunk_size))
+        begun = begin(config)
         for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
             log.warning("%s", warning)
         if begun.state.epoch == begun.config.epochs:
@@ -68,8 +68,10 @@ class Run:
         self.watch = begun.extras.watch
         config = self.config
         if device.type == "cpu":
-            torch.set_num_threads(backend.training_threads(config.network, config.batch_size, threads))
-        self.backend = chosen(self.state, config.code_length, threads)
+            torch.set_num_threads(
+                backend.training_threads(config.network, config.code_length, config.batch_size, threads)
+            )
+        self.backend = chosen(self.state, config.code_length)
         self.trainer = Trainer(
             self.backend,
             image.samples(self.picture, begun.split.training),

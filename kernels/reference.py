@@ -46,19 +46,21 @@ def forward(stack: Sequence[Layer], inputs: Tensor, slope: float) -> tuple[list[
     return activations, torch.addmm(bias.t(), activations[-1].t(), weight.t()).t()
 
 
-def backward(stack: Sequence[Layer], activations: Sequence[Tensor], grad: Tensor, slope: float) -> Tensor:
-    """Flat gradient of the parameters, from the gradient of the outputs (out, points)."""
-    parts = []
+def backward(
+    stack: Sequence[Layer], activations: Sequence[Tensor], grad: Tensor, slope: float, out: Sequence[Layer]
+) -> None:
+    """Writes the gradient of each layer into `out`, from the gradient of the outputs (out, points)."""
     for index in range(len(stack) - 1, -1, -1):
-        inputs = activations[index]  # (in, points)
-        # The product whose left side lies along memory: of the outputs' gradient the other is six times slower.
-        by_point = grad.stride(0) == 1
-        product = torch.mm(inputs, grad.t()).t() if by_point else torch.mm(grad, inputs.t())
-        parts += [grad.sum(1), product.reshape(-1)]
+        inputs = activations[index]
+        grad_weight, grad_bias = out[index]
+        if grad.stride(0) == 1:  # stored point by point, where the plain product is six times slower
+            grad_weight.copy_(torch.mm(inputs, grad.t()).t())
+        else:
+            torch.mm(grad, inputs.t(), out=grad_weight)
+        torch.sum(grad, 1, keepdim=True, out=grad_bias)
         if index:
             # LeakyReLU keeps the sign, so its result tells its derivative.
-            grad = torch.ops.aten.leaky_relu_backward(torch.mm(stack[index][0].t(), grad), inputs, slope, True)
-    return torch.cat(parts[::-1])
+            grad = torch.ops.aten.leaky_relu_backward.default(torch.mm(stack[index][0].t(), grad), inputs, slope, True)
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,10 +72,10 @@ def squared_error(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def cross_entropy(logits: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
     """Binned cross-entropy of parameters (P,) under logits (bins, P).
 
-    Returns the mean loss in nats, its gradient with respect to the logits and with respect to the parameters.
+    Returns the sum of losses in nats, its gradient with respect to the logits and with respect to the parameters.
     Source: `kernels/README.md`, "Binned cross-entropy".
     """
-    bins, count = logits.shape
+    bins = logits.shape[0]
     span = code.high - code.low
     center = (parameters.clamp(code.low, code.high) - code.low) / span * (bins - 1)  # (P,)
     window = min(WINDOW, bins)
@@ -87,19 +89,18 @@ def cross_entropy(logits: Tensor, parameters: Tensor, code: CodeLength) -> tuple
     rows = logits.t()  # a parameter's logits side by side, as `forward` stores them
     probability = torch.softmax(rows, 1)
     log_total = rows.amax(1) - probability.amax(1).log_()
-    loss = (log_total - expected).mean()
+    loss = (log_total - expected).sum()
 
     pull = near.sub_(expected).mul_(offset.sign_()).mul_(target).sum(0)
-    grad_center = pull.mul_(-1.0 / (TEMPERATURE * count))
-    grad_logits = probability.t().scatter_add_(0, index, target.neg_()).mul_(1.0 / count)
     inside = (parameters >= code.low) & (parameters <= code.high)
-    return loss, grad_logits, grad_center.mul_((bins - 1) / span).mul_(inside)
+    grad_parameters = pull.mul_((1 - bins) / (TEMPERATURE * span)).mul_(inside)
+    return loss, probability.t().scatter_add_(0, index, target.neg_()), grad_parameters
 
 
-def mean_squared_code(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
+def squared_code(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
     """Squared error of predicted values (1, P); returns as `cross_entropy` does."""
-    loss, grad = squared_error(outputs, parameters[None])
-    return loss, grad, -grad[0]
+    error = outputs - parameters
+    return error.square().sum(), 2.0 * error, -2.0 * error[0]
 
 
 def gaussian_nll(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,10 +109,9 @@ def gaussian_nll(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple
     error = parameters - mean
     precision = (-log_variance).exp()
     scaled = error.square() * precision
-    half = 0.5 / error.numel()
-    loss = (log_variance + scaled + math.log(2.0 * math.pi)).sum() * half
-    grad_error = error * precision * (2 * half)
-    return loss, torch.stack((-grad_error, (1.0 - scaled) * half)), grad_error
+    loss = 0.5 * (log_variance + scaled + math.log(2.0 * math.pi)).sum()
+    pull = error * precision
+    return loss, torch.stack((-pull, 0.5 - 0.5 * scaled)), pull
 
 
 def laplacian_nll(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,59 +120,41 @@ def laplacian_nll(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tupl
     error = parameters - location
     precision = (-log_scale).exp()
     scaled = error.abs() * precision
-    share = 1.0 / error.numel()
-    loss = (log_scale + scaled + math.log(2.0)).sum() * share
-    grad_error = error.sign() * precision * share
-    return loss, torch.stack((-grad_error, (1.0 - scaled) * share)), grad_error
+    loss = (log_scale + scaled + math.log(2.0)).sum()
+    pull = error.sign() * precision
+    return loss, torch.stack((-pull, 1.0 - scaled)), pull
 
 
 CODE_LOSS: dict[str, Callable[[Tensor, Tensor, CodeLength], tuple[Tensor, Tensor, Tensor]]] = {
     "cross_entropy": cross_entropy,
-    "mse": mean_squared_code,
+    "mse": squared_code,
     "gaussian_nll": gaussian_nll,
     "laplacian_nll": laplacian_nll,
 }
 
 
-def task_gradient(stack: Sequence[Layer], inputs: Tensor, targets: Tensor, slope: float) -> tuple[Tensor, Tensor]:
-    """Task loss and the flat gradient of the network's parameters on a batch (2, points), (out, points)."""
+def task_gradient(
+    stack: Sequence[Layer], inputs: Tensor, targets: Tensor, slope: float, out: Sequence[Layer]
+) -> Tensor:
+    """Task loss on a batch (2, points), (out, points); writes the gradient of each layer into `out`."""
     activations, outputs = forward(stack, inputs, slope)
     loss, grad = squared_error(outputs, targets)
-    return loss, backward(stack, activations, grad, slope)
+    backward(stack, activations, grad, slope, out)
+    return loss
 
 
 def code_gradient(
-    parameters: Tensor, stack: Sequence[Layer], positions: Tensor, code: CodeLength
-) -> tuple[Tensor, Tensor, Tensor]:
+    parameters: Tensor, stack: Sequence[Layer], positions: Tensor, code: CodeLength, out: Sequence[Layer]
+) -> tuple[Tensor, Tensor]:
     """Kolmogorov loss of parameters (P,) at positions (3, P), under a predictor of layers `stack`.
 
-    Returns the unweighted loss, and its weighted gradients: of the parameters, and of the predictor's.
+    Returns the sum of losses and its gradient with respect to the parameters, and writes that of the predictor's layers
+    into `out`. The term is their mean; to divide by P is left to where the gradients are added up.
     """
     activations, outputs = forward(stack, positions, code.predictor.slope)
     loss, grad_outputs, grad_parameters = CODE_LOSS[code.loss](outputs, parameters, code)
-    grad_predictor = backward(stack, activations, grad_outputs.mul_(code.weight), code.predictor.slope)
-    return loss, grad_parameters.mul_(code.weight), grad_predictor
-
-
-def gradient(
-    parameters: Tensor,
-    stack: Sequence[Layer],
-    predictor: Sequence[Layer] | None,
-    positions: Tensor | None,
-    inputs: Tensor,
-    targets: Tensor,
-    slope: float,
-    code: CodeLength | None,
-) -> tuple[list[Tensor], Tensor, Tensor | None]:
-    """Losses, task alone or task and unweighted Kolmogorov, and the gradients of their weighted sum.
-
-    The gradients are flat: of the network's parameters, whose views are `stack`, and of the predictor's, or None.
-    """
-    task, grad = task_gradient(stack, inputs, targets, slope)
-    if code is None or predictor is None or positions is None:
-        return [task], grad, None
-    loss, grad_parameters, grad_predictor = code_gradient(parameters, predictor, positions, code)
-    return [task, loss], grad.add_(grad_parameters), grad_predictor
+    backward(stack, activations, grad_outputs, code.predictor.slope, out)
+    return loss, grad_parameters
 
 
 def update(

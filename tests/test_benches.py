@@ -13,17 +13,16 @@ def test_the_baseline_computes_our_losses_and_gradients() -> None:
     assert code
     assert baseline.predictor
     inputs, targets = (tensor[:, :333] for tensor in job.training)
-    made, _ = job.ours("eager", 1)
-    losses, gradient, to_predictor = reference.gradient(
-        state.main.parameters,
-        reference.layers(state.main.parameters, state.main.network),
-        reference.layers(state.predictor.parameters, code.predictor),
-        made.positions,
-        inputs,
-        targets,
-        0.01,
-        code,
-    )
+    made, _ = job.ours("eager")
+    assert made.positions is not None
+    gradient, to_predictor = torch.empty_like(state.main.parameters), torch.empty_like(state.predictor.parameters)
+    stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
+    out = [reference.layers(gradient, state.main.network), reference.layers(to_predictor, code.predictor)]
+    task_loss = reference.task_gradient(stacks[0], inputs, targets, 0.01, out[0])
+    total, addition = reference.code_gradient(state.main.parameters, stacks[1], made.positions, code, out[1])
+    losses = [task_loss, total / 811]
+    gradient += addition * code.weight / 811
+    to_predictor *= code.weight / 811
     outputs, signatures = baseline.module(inputs.t())
     task = torch.nn.functional.mse_loss(outputs, targets.t())
     flat = torch.cat([parameter.reshape(-1) for parameter in baseline.module.parameters()])

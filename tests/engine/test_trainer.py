@@ -23,7 +23,7 @@ def made(**words: object) -> tuple[State, Trainer]:
     state = State(Learner.fresh(config.network, config.optimizers[0], parameters), predictor, coefficients, draws)
     split = image.split(PICTURE, 101, 40, np.random.RandomState(2))
     training, validation = (image.samples(PICTURE, part) for part in (split.training, split.validation))
-    return state, Trainer(backend.Eager(state, config.code_length, 1), training, validation, 40)
+    return state, Trainer(backend.Eager(state, config.code_length), training, validation, 40)
 
 
 def test_the_order_is_the_loaders() -> None:

@@ -33,6 +33,12 @@ def plain_forward(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
     return hidden.t()
 
 
+def task_gradient(flat: Tensor, network: Network, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    gradient = torch.full_like(flat, torch.nan)  # poisoned: what is not written shows
+    stack, out = reference.layers(flat, network), reference.layers(gradient, network)
+    return reference.task_gradient(stack, inputs, targets, network.slope, out), gradient
+
+
 # One layer, the usual one, unequal widths, several outputs, a width past a vector register, no power of two anywhere.
 @pytest.mark.parametrize(
     "dims", [(2, 1), (2, 10, 10, 1), (2, 7, 12, 5, 1), (2, 3, 3), (3, 70, 33, 2), (2, *[5] * 40, 1)]
@@ -44,7 +50,7 @@ def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int) -> None:
     flat = random_parameters(network, seed=len(dims))
     inputs = torch.rand((dims[0], points), generator=draws, dtype=torch.float64)
     targets = torch.rand((dims[-1], points), generator=draws, dtype=torch.float64)
-    loss, gradient = reference.task_gradient(reference.layers(flat, network), inputs, targets, network.slope)
+    loss, gradient = task_gradient(flat, network, inputs, targets)
 
     leaf = flat.clone().requires_grad_()
     expected = nn.functional.mse_loss(plain_forward(leaf, network, inputs), targets)
@@ -84,12 +90,15 @@ def test_code_gradient_is_autograds(loss: str, bins: int) -> None:
     theta[0], theta[1] = code.low, code.high  # its ends count as inside
     theta[2] = code.low + (code.high - code.low) / (bins - 1)  # on a bin
     theta[3], theta[4] = -100.0, 100.0
-    value, to_theta, to_phi = reference.code_gradient(theta, reference.layers(phi, predictor), positions, code)
+    to_phi = torch.full_like(phi, torch.nan)
+    out = reference.layers(to_phi, predictor)
+    total, to_theta = reference.code_gradient(theta, reference.layers(phi, predictor), positions, code, out)
 
     leaves = theta.clone().requires_grad_(), phi.clone().requires_grad_()
     expected = plain_code_loss(plain_forward(leaves[1], predictor, positions), leaves[0], code)
-    (code.weight * expected).backward()
-    torch.testing.assert_close(value, expected.detach(), **EXACT)
+    expected = 61 * expected  # the sum over parameters
+    expected.backward()
+    torch.testing.assert_close(total, expected.detach(), **EXACT)
     torch.testing.assert_close(to_phi, leaves[1].grad, **EXACT)
     assert leaves[0].grad is not None
     # Where c lies on a bin within rounding, sign(b - c) is anybody's.
@@ -102,35 +111,8 @@ def test_a_parameter_exactly_on_a_bin_takes_sign_zero() -> None:
     logits = torch.randn((5, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     _, _, gradient = reference.cross_entropy(logits, theta, code)
     leaf = theta.clone().requires_grad_()
-    plain_code_loss(logits, leaf, code).backward()
+    (5 * plain_code_loss(logits, leaf, code)).backward()  # the sum over five parameters
     torch.testing.assert_close(gradient, leaf.grad, **EXACT)
-
-
-def test_gradient_weighs_and_adds_both_terms() -> None:
-    network, predictor = Network((2, 4, 1)), Network((3, 6, 16))
-    code = CodeLength(predictor, "cross_entropy", 0.7, 16, -3.0, 3.0)
-    draws = torch.Generator().manual_seed(5)
-    theta, phi = random_parameters(network, 1), random_parameters(predictor, 2)
-    positions = torch.rand((3, network.size), generator=draws, dtype=torch.float64)
-    inputs = torch.rand((2, 9), generator=draws, dtype=torch.float64)
-    targets = torch.rand((1, 9), generator=draws, dtype=torch.float64)
-    losses, gradient, to_phi = reference.gradient(
-        theta,
-        reference.layers(theta, network),
-        reference.layers(phi, predictor),
-        positions,
-        inputs,
-        targets,
-        0.01,
-        code,
-    )
-    leaves = theta.clone().requires_grad_(), phi.clone().requires_grad_()
-    task = nn.functional.mse_loss(plain_forward(leaves[0], network, inputs), targets)
-    term = plain_code_loss(plain_forward(leaves[1], predictor, positions), leaves[0], code)
-    (task + 0.7 * term).backward()
-    torch.testing.assert_close(torch.stack(losses), torch.stack((task, term)).detach(), **EXACT)
-    torch.testing.assert_close(gradient, leaves[0].grad, **EXACT)
-    torch.testing.assert_close(to_phi, leaves[1].grad, **EXACT)
 
 
 def test_float32_is_as_good_as_autograds_float32() -> None:
@@ -139,9 +121,9 @@ def test_float32_is_as_good_as_autograds_float32() -> None:
     flat = random_parameters(network, 4)
     inputs = torch.rand((2, 1024), generator=draws, dtype=torch.float64)
     targets = torch.rand((1, 1024), generator=draws, dtype=torch.float64)
-    _, truth = reference.task_gradient(reference.layers(flat, network), inputs, targets, 0.01)
+    _, truth = task_gradient(flat, network, inputs, targets)
     single = flat.float()
-    _, ours = reference.task_gradient(reference.layers(single, network), inputs.float(), targets.float(), 0.01)
+    _, ours = task_gradient(single, network, inputs.float(), targets.float())
     leaf = single.clone().requires_grad_()
     nn.functional.mse_loss(plain_forward(leaf, network, inputs.float()), targets.float()).backward()
     assert leaf.grad is not None
@@ -212,7 +194,7 @@ def test_nan_parameters_give_a_nan_loss_and_no_crash() -> None:
     code = CodeLength(Network((3, 4, 16)), "cross_entropy", 1.0, 16)
     phi = random_parameters(code.predictor, 0)
     theta = torch.tensor([0.0, float("nan"), float("inf"), -float("inf")], dtype=torch.float64)
-    loss, _, _ = reference.code_gradient(
-        theta, reference.layers(phi, code.predictor), torch.rand(3, 4, dtype=torch.float64), code
-    )
+    stack = reference.layers(phi, code.predictor)
+    positions = torch.rand(3, 4, dtype=torch.float64)
+    loss, _ = reference.code_gradient(theta, stack, positions, code, reference.layers(phi.clone(), code.predictor))
     assert loss.isnan()
