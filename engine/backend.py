@@ -79,10 +79,11 @@ class Eager(Backend):
 
     def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Backend.step`."""
-        return _step(
-            self.state, self.code, self.positions, self._stacks, self._gradients, self._gradient_stacks,
-            inputs, targets, scalars,
-        )  # fmt: skip
+        losses, addition = _differentiate(
+            self.state, self.code, self.positions, self._stacks, self._gradient_stacks, inputs, targets
+        )
+        _update(self.state, self.code, self._gradients, addition, scalars)
+        return losses
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
@@ -101,11 +102,13 @@ class Compile(Backend):
         positions, network = self.positions, state.main.network
 
         def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
-            networks = [learner.network for learner in state.learners]
             stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
-            gradients = [torch.empty_like(learner.parameters) for learner in state.learners]
-            out = [reference.layers(one, network) for one, network in zip(gradients, networks, strict=True)]
-            return _step(state, code, positions, stacks, gradients, out, inputs, targets, scalars)
+            out = [[(torch.empty_like(weight), torch.empty_like(bias)) for weight, bias in stack] for stack in stacks]
+            losses, addition = _differentiate(state, code, positions, stacks, out, inputs, targets)
+            # Joined rather than written as views of one vector, which the compiler would copy a layer at a time.
+            gradients = [torch.cat([part.view(-1) for layer in one for part in layer]) for one in out]
+            _update(state, code, gradients, addition, scalars)
+            return losses
 
         def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
             return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
@@ -129,33 +132,35 @@ class Compile(Backend):
         return self._compiled_evaluate(self.state.main.parameters, self.state.coefficients, inputs)
 
 
-def _step(
+def _differentiate(
     state: State,
     code: CodeLength | None,
     positions: Tensor | None,
     stacks: Sequence[Sequence[reference.Layer]],
-    gradients: Sequence[Tensor],
     out: Sequence[Sequence[reference.Layer]],
     inputs: Tensor,
     targets: Tensor,
-    scalars: Scalars,
-) -> list[Tensor]:
-    """Gradient of the weighted sum of losses, then update of every learner in place; returns the losses.
-
-    `stacks` are views of the learners' parameters, `out` of their `gradients`.
-    """
+) -> tuple[list[Tensor], Tensor | None]:
+    """The losses, and the term's gradient of the network's parameters; writes the other gradients into `out`."""
     main = state.main
     losses = [reference.task_gradient(stacks[0], inputs, targets, main.network.slope, out[0])]
-    if code is not None and positions is not None:
-        total, addition = reference.code_gradient(main.parameters, stacks[1], positions, code, out[1])
-        share = 1.0 / main.network.size
-        losses.append(total * share)
-        gradients[0].add_(addition, alpha=code.weight * share)
-        gradients[1].mul_(code.weight * share)
+    if code is None or positions is None:
+        return losses, None
+    total, addition = reference.code_gradient(main.parameters, stacks[1], positions, code, out[1])
+    return [*losses, total * (1.0 / main.network.size)], addition
+
+
+def _update(
+    state: State, code: CodeLength | None, gradients: Sequence[Tensor], addition: Tensor | None, scalars: Scalars
+) -> None:
+    """Adds up the weighted gradients and updates every learner, all in place."""
+    if code is not None and addition is not None:
+        share = code.weight / state.main.network.size
+        gradients[0].add_(addition, alpha=share)
+        gradients[1].mul_(share)
     for index, learner in enumerate(state.learners):
         pair = scalars[2 * index : 2 * index + 2]
         reference.update(learner.optimizer, learner.parameters, gradients[index], learner.moments, pair)
-    return losses
 
 
 def training_threads(network: Network, code: CodeLength | None, batch: int, available: int) -> int:

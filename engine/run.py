@@ -13,7 +13,7 @@ from types import FrameType
 import torch
 
 import engine
-from engine import backend, checkpoint, files, frame, image, network
+from engine import backend, checkpoint, files, frame, image, kolmogorov, network
 from engine.begin import Beginning, begin
 from engine.config import Config
 from engine.encoder import FrameWriter, PictureEncoder, write_whole
@@ -120,6 +120,7 @@ class Run:
         """Epoch after epoch: train, log, draw, record, watch, save."""
         config, state = self.config, self.state
         snapshot = Snapshot(state)
+        epoch: Epoch | None = None
         while state.epoch < config.epochs:
             snapshot.take()
             try:
@@ -147,6 +148,9 @@ class Run:
                 self.writer.drain()
                 self.metrics.flush()
                 self._save("Checkpoint saved: %s")
+        if epoch and state.predictor:
+            length = kolmogorov.bits(epoch.kolmogorov, config.network)
+            log.info("Code length: %.1f bits for %d parameters", length, config.network.size)
 
     def _draw(self, epoch: Epoch | None, scheduled: bool = True) -> str | None:
         """Draws the network as it is, and records the epoch. Returns why the run should stop, or None."""

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from PIL import Image
 import engine
 from engine import run as run_module
 from engine.film import count_frames
+from engine.trainer import Epoch, Trainer
 from tests.conftest import Program
 
 ROOT = Path(__file__).parents[1]
@@ -230,9 +232,9 @@ def test_a_failed_write_stops_with_its_reason_after_a_checkpoint(
 def test_an_unforeseen_failure_saves_the_last_finished_epoch(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Failing(run_module.Trainer):
-        def epoch(self, *words: object) -> object:  # type: ignore[override]
-            result = super().epoch(*words)  # type: ignore[arg-type]
+    class Failing(Trainer):
+        def epoch(self, interrupted: Callable[[], bool] = lambda: False) -> Epoch:
+            result = super().epoch(interrupted)
             if self._state.epoch == 3:
                 raise RuntimeError("the device is gone")
             return result

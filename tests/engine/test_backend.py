@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -53,9 +55,9 @@ def test_the_backend_follows_the_flag_the_device_and_the_compiler(monkeypatch: p
     assert backend.choose("auto", cpu)[0] is backend.Eager
     assert backend.choose("eager", cpu)[0] is backend.Eager
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(backend.shutil, "which", lambda name: "/usr/bin/" + name)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/" + name)
     assert backend.choose("compile", cpu)[0] is backend.Compile
-    monkeypatch.setattr(backend.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler, and there is none; give --backend eager"):
         backend.choose("compile", cpu)
     assert backend.choose("auto", cpu)[0] is backend.Eager

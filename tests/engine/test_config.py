@@ -132,7 +132,6 @@ def test_networks_and_optimisers_follow_from_flags() -> None:
     assert made.code_length.predictor.dims == (3, 8, 8, 64)
     assert [one.learning_rate for one in made.optimizers] == [0.001, 0.5]
     assert config().code_length is None
-    assert (
-        config(kolmogorov_shape="[8]", kolmogorov_weight=1.0, kolmogorov_loss_type="mse").code_length.predictor.dims[-1]
-        == 1
-    )  # type: ignore[union-attr]
+    squared = config(kolmogorov_shape="[8]", kolmogorov_weight=1.0, kolmogorov_loss_type="mse").code_length
+    assert squared
+    assert squared.predictor.dims[-1] == 1

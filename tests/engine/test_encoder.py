@@ -41,7 +41,12 @@ def test_a_stage_waits_when_its_queue_is_full() -> None:
         done.append(item)
 
     stage: Stage[int] = Stage("test", work)
-    putter = threading.Thread(target=lambda: [stage.put(index) for index in range(4)])
+
+    def put() -> None:
+        for index in range(4):
+            stage.put(index)
+
+    putter = threading.Thread(target=put)
     putter.start()
     putter.join(0.2)
     assert putter.is_alive()  # one in work, one waiting, the third has no place

@@ -1,5 +1,7 @@
 """The reference against autograd and torch.optim: every other kernel is held against the reference."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from kernels import reference
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 # Sums of up to a few thousand float64 terms of order one.
-EXACT = {"rtol": 1e-10, "atol": 1e-12}
+assert_exact = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
 
 
 def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -55,8 +57,8 @@ def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int) -> None:
     leaf = flat.clone().requires_grad_()
     expected = nn.functional.mse_loss(plain_forward(leaf, network, inputs), targets)
     expected.backward()
-    torch.testing.assert_close(loss, expected.detach(), **EXACT)
-    torch.testing.assert_close(gradient, leaf.grad, **EXACT)
+    assert_exact(loss, expected.detach())
+    assert_exact(gradient, leaf.grad)
 
 
 def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Tensor:
@@ -72,7 +74,8 @@ def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Te
     location, log_scale = outputs
     if code.loss == "gaussian_nll":
         return nn.functional.gaussian_nll_loss(location, parameters, log_scale.exp(), full=True, eps=0)
-    return -torch.distributions.Laplace(location, log_scale.exp()).log_prob(parameters).mean()
+    likelihood: Tensor = torch.distributions.Laplace(location, log_scale.exp()).log_prob(parameters)
+    return -likelihood.mean()
 
 
 # Fewer bins than the window, as many, one more, and the default; few enough parameters to tell an off-by-one.
@@ -98,11 +101,11 @@ def test_code_gradient_is_autograds(loss: str, bins: int) -> None:
     expected = plain_code_loss(plain_forward(leaves[1], predictor, positions), leaves[0], code)
     expected = 61 * expected  # the sum over parameters
     expected.backward()
-    torch.testing.assert_close(total, expected.detach(), **EXACT)
-    torch.testing.assert_close(to_phi, leaves[1].grad, **EXACT)
+    assert_exact(total, expected.detach())
+    assert_exact(to_phi, leaves[1].grad)
     assert leaves[0].grad is not None
     # Where c lies on a bin within rounding, sign(b - c) is anybody's.
-    torch.testing.assert_close(to_theta[3:], leaves[0].grad[3:], **EXACT)
+    assert_exact(to_theta[3:], leaves[0].grad[3:])
 
 
 def test_a_parameter_exactly_on_a_bin_takes_sign_zero() -> None:
@@ -112,7 +115,7 @@ def test_a_parameter_exactly_on_a_bin_takes_sign_zero() -> None:
     _, _, gradient = reference.cross_entropy(logits, theta, code)
     leaf = theta.clone().requires_grad_()
     (5 * plain_code_loss(logits, leaf, code)).backward()  # the sum over five parameters
-    torch.testing.assert_close(gradient, leaf.grad, **EXACT)
+    assert_exact(gradient, leaf.grad)
 
 
 def test_float32_is_as_good_as_autograds_float32() -> None:
