@@ -26,16 +26,18 @@ import torch
 
 from benches.baseline import Baseline, Module, Predictor
 from engine import backend, frame, image, kolmogorov, network
+from engine.backends.plain import Compile, Eager, Stepwise
+from engine.begin import fresh_state
 from engine.config import Config
 from engine.encoder import FrameWriter, PictureEncoder
 from engine.film import Film
-from engine.state import Learner, State
+from engine.state import State
 from engine.trainer import Epoch, Trainer
 
 IMAGE = Path(__file__).parent / "images" / "moon.png"
 WANTED = {"epoch": {"eager": 15, "compile": 20}, "frame": {"eager": 5}, "kolmogorov": {"compile": 10}}
 THREADS = torch.get_num_threads()
-BACKENDS = {"eager": backend.Eager, "compile": backend.Compile}
+BACKENDS = {"eager": Eager, "compile": Compile}
 
 
 class Job:
@@ -53,14 +55,7 @@ class Job:
 
     def state(self) -> State:
         """A fresh state."""
-        draws = torch.Generator().manual_seed(1)
-        optimizer, predictor_optimizer = self.config.optimizers
-        parameters, coefficients = network.initialise_with_coefficients(self.config.network, draws)
-        predictor = None
-        if code := self.config.code_length:
-            values = network.initialise(code.predictor, draws, 0.0)
-            predictor = Learner.fresh(code.predictor, predictor_optimizer, values)
-        return State(Learner.fresh(self.config.network, optimizer, parameters), predictor, coefficients, draws)
+        return fresh_state(self.config, torch.Generator().manual_seed(1))
 
     def baseline(self) -> Baseline:
         """The original's way of working on a fresh state."""
@@ -77,7 +72,7 @@ class Job:
         weight = code.weight if code else 0.0
         return Baseline(module, predictor, weight, self.training, self.validation, self.config.batch_size)
 
-    def ours(self, name: str) -> tuple[backend.Backend, Trainer]:
+    def ours(self, name: str) -> tuple[Stepwise, Trainer]:
         """A backend and its trainer on a fresh state."""
         made = BACKENDS[name](self.state(), self.config.code_length)
         return made, Trainer(made, self.training, self.validation, self.config.batch_size)

@@ -65,7 +65,14 @@ def _fresh(config: Config, picture: Picture) -> Beginning:
     if config.seed is None:
         log.info("Seed: none was given, %d was drawn", seed)
 
-    draws = torch.Generator().manual_seed(seed)
+    state = fresh_state(config, torch.Generator().manual_seed(seed))
+    python_state = random.Random(seed).getstate()
+    extras = checkpoint.Extras(uuid.uuid4().hex, split, Watch(), seed, numbers.get_state(), python_state)
+    return Beginning(config, place, picture, state, extras)
+
+
+def fresh_state(config: Config, draws: torch.Generator) -> State:
+    """The networks that a run begins with, drawn in the original's order."""
     optimizer, predictor_optimizer = config.optimizers
     parameters, coefficients = network.initialise_with_coefficients(config.network, draws)
     torch.rand((1024, 2), generator=draws)  # the original's model summary draws this batch
@@ -73,10 +80,7 @@ def _fresh(config: Config, picture: Picture) -> Beginning:
     if code := config.code_length:
         values = network.initialise(code.predictor, draws, output_bias=0.0)
         predictor = Learner.fresh(code.predictor, predictor_optimizer, values)
-    state = State(Learner.fresh(config.network, optimizer, parameters), predictor, coefficients, draws)
-    python_state = random.Random(seed).getstate()
-    extras = checkpoint.Extras(uuid.uuid4().hex, split, Watch(), seed, numbers.get_state(), python_state)
-    return Beginning(config, place, picture, state, extras)
+    return State(Learner.fresh(config.network, optimizer, parameters), predictor, coefficients, draws)
 
 
 def _resumed(config: Config, picture: Picture) -> Beginning:

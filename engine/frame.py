@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.backend import Backend
+from engine.backends.base import Backend
 from engine.config import Config
 from engine.image import Picture, Split
 from engine.trainer import CONSTANT_SPREAD

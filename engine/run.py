@@ -14,6 +14,7 @@ import torch
 
 import engine
 from engine import backend, checkpoint, files, frame, image, kolmogorov, network
+from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
 from engine.config import Config
 from engine.encoder import FrameWriter, PictureEncoder, write_whole
@@ -21,7 +22,7 @@ from engine.film import continued
 from engine.journal import Metrics, epoch_line, log, logging_to, progress
 from engine.plot import plot
 from engine.state import Snapshot
-from engine.trainer import Epoch, Interrupted, NonFinite, Trainer
+from engine.trainer import Epoch, NonFinite, Trainer
 
 DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number
 
@@ -38,7 +39,7 @@ def run(config: Config) -> int:
     with logging_to(config):
         log.info("=== Starting polytope-viz-nn training ===")
         device = backend.find_device(config.device)
-        chosen, why = backend.choose(config.backend, device)
+        chosen, why = backend.choose(config.backend, device, config.network, config.code_length)
         begun = begin(config)
         for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
             log.warning("%s", warning)
@@ -61,7 +62,7 @@ def run(config: Config) -> int:
 class Run:
     """One run in training, and all that it writes."""
 
-    def __init__(self, begun: Beginning, chosen: type[backend.Backend], device: torch.device, threads: int) -> None:
+    def __init__(self, begun: Beginning, chosen: type[Backend], device: torch.device, threads: int) -> None:
         self.config, self.files, self.picture = begun.config, begun.files, begun.picture
         self.extras = begun.extras
         self.state = begun.state.to(device)

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.backend import Backend
+from engine.backends.base import Backend, Data
 
 # Outputs whose spread is below this are one constant.
 CONSTANT_SPREAD = 1e-6
-
-
-class Interrupted(Exception):
-    """The epoch was left unfinished because a signal asked for it."""
 
 
 class NonFinite(Exception):
@@ -57,9 +53,8 @@ class Trainer:
         self._backend = backend
         self._state = backend.state
         self._weight = backend.code.weight if backend.code else 0.0
-        self._points = torch.cat(training).to(device)  # (3, n): x, y, value
-        self._check_inputs, self._check_targets = (tensor.to(device) for tensor in validation)
-        self._batch_size = min(batch_size, self._points.shape[1])
+        count = training[0].shape[1]
+        self._data = Data(torch.cat(training).to(device), torch.cat(validation).to(device), min(batch_size, count))
 
     def epoch(self, interrupted: Callable[[], bool] = lambda: False) -> Epoch:
         """Trains one epoch in place.
@@ -68,23 +63,10 @@ class Trainer:
         is not finite. Both leave the state as it is by then.
         """
         started = time.perf_counter()
-        order = self._order()
-        points = self._points.index_select(1, order)
-        inputs, targets = points[:2].split(self._batch_size, 1), points[2:].split(self._batch_size, 1)
-        scalars = self._backend.scalars(len(inputs))
-        losses: list[Tensor] = []
-        for batch, values, row in zip(inputs, targets, scalars, strict=True):
-            if interrupted():
-                raise Interrupted
-            losses += self._backend.step(batch, values, row)
-            for learner in self._state.learners:
-                learner.steps += 1
-        outputs = self._backend.outputs(self._check_inputs)
-        error = (outputs - self._check_targets).square().mean()
-        report = torch.stack((*losses, error, *torch.aminmax(outputs))).tolist()
-        *numbers, validation, lowest, highest = report
+        report = self._backend.epoch(self._data, self._order(), interrupted)
+        *numbers, validation, lowest, highest = report.tolist()
         kinds = len(self._state.learners)
-        tasks, codes = numbers[::kinds], numbers[1::kinds] if kinds > 1 else [0.0] * len(inputs)
+        tasks, codes = numbers[::kinds], numbers[1::kinds] if kinds > 1 else [0.0] * self._data.steps
         for step, (task, code) in enumerate(zip(tasks, codes, strict=True), 1):
             if not math.isfinite(task + code):
                 raise NonFinite(step, len(tasks))
@@ -106,5 +88,5 @@ class Trainer:
         draws = self._state.draws
         torch.empty((), dtype=torch.int64).random_(generator=draws)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=draws).item())
-        order = torch.randperm(self._points.shape[1], generator=torch.Generator().manual_seed(seed))
-        return order.to(self._points.device)
+        order = torch.randperm(self._data.training.shape[1], generator=torch.Generator().manual_seed(seed))
+        return order.to(self._backend.device)

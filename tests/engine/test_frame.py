@@ -3,19 +3,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from engine import backend, frame, network
+from engine import frame, network
+from engine.backends.plain import Eager
+from engine.begin import fresh_state
 from engine.config import Config
 from engine.frame import BLUE, CYAN, RED, Caption, Composer, Drawing
 from engine.image import Picture, Split
-from engine.state import Learner, State
+from engine.state import State
 
 CONFIG = Config("x.png", "[10]*4", 1, seed=1)
 
 
 def state(seed: int) -> State:
-    draws = torch.Generator().manual_seed(seed)
-    parameters, coefficients = network.initialise_with_coefficients(CONFIG.network, draws)
-    return State(Learner.fresh(CONFIG.network, CONFIG.optimizers[0], parameters), None, coefficients, draws)
+    return fresh_state(CONFIG, torch.Generator().manual_seed(seed))
 
 
 def every_pixel(one: State, width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -48,7 +48,7 @@ def neighbours_differ(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
 @pytest.mark.parametrize("chunk", [131072, 37])
 def test_every_pixel_is_drawn_at_its_own_place(width: int, height: int, seed: int, chunk: int) -> None:
     one = state(seed)
-    drawing = frame.draw(backend.Eager(one, None), width, height, chunk)
+    drawing = frame.draw(Eager(one, None), width, height, chunk)
     outputs, regions = every_pixel(one, width, height)
     gray = np.clip(255 * outputs, 0, 255)
     # Truncation: a value within float32's rounding of a whole number may fall to either side.

@@ -3,10 +3,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from engine import backend, image, network
+from engine import image
+from engine.backends.base import Interrupted
+from engine.backends.plain import Eager
+from engine.begin import fresh_state
 from engine.config import Config
-from engine.state import Learner, Snapshot, State
-from engine.trainer import Interrupted, NonFinite, Trainer
+from engine.state import Snapshot, State
+from engine.trainer import NonFinite, Trainer
 
 PICTURE = image.Picture(((np.arange(900) * 7) % 256).astype(np.uint8).reshape(30, 30))
 CODE = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
@@ -14,16 +17,10 @@ CODE = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 
 
 def made(**words: object) -> tuple[State, Trainer]:
     config = Config("x", "[5]*2", 1, points=101, batch_size=40, seed=2, **words)  # type: ignore[arg-type]
-    draws = torch.Generator().manual_seed(2)
-    parameters, coefficients = network.initialise_with_coefficients(config.network, draws)
-    predictor = None
-    if code := config.code_length:
-        values = network.initialise(code.predictor, draws, 0.0)
-        predictor = Learner.fresh(code.predictor, config.optimizers[1], values)
-    state = State(Learner.fresh(config.network, config.optimizers[0], parameters), predictor, coefficients, draws)
+    state = fresh_state(config, torch.Generator().manual_seed(2))
     split = image.split(PICTURE, 101, 40, np.random.RandomState(2))
     training, validation = (image.samples(PICTURE, part) for part in (split.training, split.validation))
-    return state, Trainer(backend.Eager(state, config.code_length), training, validation, 40)
+    return state, Trainer(Eager(state, config.code_length), training, validation, 40)
 
 
 def test_the_order_is_the_loaders() -> None:

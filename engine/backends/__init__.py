@@ -1,0 +1,1 @@
+"""One interface over the arithmetic of `kernels`, a file a kind."""

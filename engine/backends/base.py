@@ -1,0 +1,75 @@
+"""What every backend offers: an epoch on a run's data, and the network evaluated anywhere."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine import kolmogorov
+from engine.state import State
+from kernels import reference
+from kernels.spec import CodeLength
+
+Scalars = Sequence[reference.Scalar]
+
+
+class Interrupted(Exception):
+    """The epoch was left unfinished because a signal asked for it."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains and validates on, points (3, n) as x, y, value; a step takes `batch_size` of them."""
+
+    training: Tensor
+    validation: Tensor
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch; the last one's batch may be short."""
+        return -(-self.training.shape[1] // self.batch_size)
+
+
+class Backend(ABC):
+    """Trains one state in place."""
+
+    name: str
+    # Side of the cells, in pixels, whose corners decide whether the pixels between are evaluated; 1: all are.
+    cell = 4
+
+    def __init__(self, state: State, code: CodeLength | None) -> None:
+        self.state = state
+        self.code = code
+        self.device = state.main.parameters.device
+        self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
+        self._stacks = [reference.layers(learner.parameters, learner.network) for learner in state.learners]
+
+    @abstractmethod
+    def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
+        """Trains on the points in this order (n,), batch after batch, and validates.
+
+        Returns one vector on the device: each step's losses in turn (task, and Kolmogorov if the term is on), the mean
+        squared error of validation, the lowest and the highest output there. Raises Interrupted between two steps
+        once `interrupted()` is true.
+        """
+
+    @abstractmethod
+    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (1, points) and int64 signatures (points,) at coordinates (2, points)."""
+
+    def _validate(self, data: Data) -> Tensor:
+        """Validation error, lowest and highest output (3,)."""
+        outputs = reference.forward(self._stacks[0], data.validation[:2], self.state.main.network.slope)[1]
+        error = (outputs - data.validation[2:]).square().mean()
+        return torch.stack((error, *torch.aminmax(outputs)))
+
+    def _step_numbers(self, steps: int) -> list[list[float]]:
+        """What the optimisers need to know of each of the next steps, learner after learner."""
+        learners = self.state.learners
+        return [
+            [number for one in learners for number in one.optimizer.scalars(one.steps + index)]
+            for index in range(1, steps + 1)
+        ]

@@ -1,0 +1,141 @@
+"""The reference as it stands, and under `torch.compile`."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.backends.base import Backend, Data, Interrupted, Scalars
+from engine.state import State
+from kernels import reference
+from kernels.spec import CodeLength
+
+
+class Stepwise(Backend):
+    """A backend that takes one step at a call."""
+
+    @abstractmethod
+    def scalars(self, steps: int) -> Sequence[Scalars]:
+        """What the optimisers need to know of each of the next steps; made once an epoch."""
+
+    @abstractmethod
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+        """One step on a batch (2, points), (1, points); returns task loss, and Kolmogorov loss if it is on."""
+
+    def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
+        """See `Backend.epoch`."""
+        points = data.training.index_select(1, order)
+        inputs, targets = points[:2].split(data.batch_size, 1), points[2:].split(data.batch_size, 1)
+        losses: list[Tensor] = []
+        for batch, values, row in zip(inputs, targets, self.scalars(data.steps), strict=True):
+            if interrupted():
+                raise Interrupted
+            losses += self.step(batch, values, row)
+            for learner in self.state.learners:
+                learner.steps += 1
+        return torch.cat((torch.stack(losses), self._validate(data)))
+
+
+class Eager(Stepwise):
+    """The reference as it stands."""
+
+    name = "eager"
+
+    def __init__(self, state: State, code: CodeLength | None) -> None:
+        super().__init__(state, code)
+        self._gradients = [torch.empty_like(learner.parameters) for learner in state.learners]
+        self._gradient_stacks = [
+            reference.layers(gradient, learner.network)
+            for gradient, learner in zip(self._gradients, state.learners, strict=True)
+        ]
+
+    def scalars(self, steps: int) -> Sequence[Scalars]:
+        """Python numbers: they reach an operation without a tensor of their own."""
+        return self._step_numbers(steps)
+
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+        """See `Backend.step`."""
+        losses, addition = _differentiate(
+            self.state, self.code, self.positions, self._stacks, self._gradient_stacks, inputs, targets
+        )
+        _update(self.state, self.code, self._gradients, addition, scalars)
+        return losses
+
+    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Backend.evaluate`."""
+        return reference.evaluate(self._stacks[0], self.state.coefficients, inputs, self.state.main.network.slope)
+
+
+class Compile(Stepwise):
+    """torch.compile of the reference."""
+
+    name = "compile"
+
+    def __init__(self, state: State, code: CodeLength | None) -> None:
+        super().__init__(state, code)
+        # The C++ wrapper takes the host's share out of a step of a hundred small operations.
+        options: dict[str, Any] = {"cpp_wrapper": True} if self.device.type == "cpu" else {}
+        positions, network = self.positions, state.main.network
+
+        def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+            stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
+            out = [[(torch.empty_like(weight), torch.empty_like(bias)) for weight, bias in stack] for stack in stacks]
+            losses, addition = _differentiate(state, code, positions, stacks, out, inputs, targets)
+            # Joined rather than written as views of one vector, which the compiler would copy a layer at a time.
+            gradients = [torch.cat([part.view(-1) for layer in one for part in layer]) for one in out]
+            _update(state, code, gradients, addition, scalars)
+            return losses
+
+        def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+            return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
+
+        self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=options)
+        self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, dynamic=True, options=options)
+        if self.device.type != "cpu":
+            self.cell = 1  # a GPU evaluates all pixels sooner than it sorts out which
+
+    def scalars(self, steps: int) -> Sequence[Scalars]:
+        """Tensors of no dimension: a number would be compiled into the step as a constant."""
+        table = torch.tensor(self._step_numbers(steps), dtype=torch.float32).to(self.device)
+        return [row.unbind(0) for row in table.unbind(0)]
+
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+        """See `Backend.step`."""
+        return self._compiled_step(self.state, inputs, targets, scalars)
+
+    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Backend.evaluate`."""
+        return self._compiled_evaluate(self.state.main.parameters, self.state.coefficients, inputs)
+
+
+def _differentiate(
+    state: State,
+    code: CodeLength | None,
+    positions: Tensor | None,
+    stacks: Sequence[Sequence[reference.Layer]],
+    out: Sequence[Sequence[reference.Layer]],
+    inputs: Tensor,
+    targets: Tensor,
+) -> tuple[list[Tensor], Tensor | None]:
+    """The losses, and the term's gradient of the network's parameters; writes the other gradients into `out`."""
+    main = state.main
+    losses = [reference.task_gradient(stacks[0], inputs, targets, main.network.slope, out[0])]
+    if code is None or positions is None:
+        return losses, None
+    total, addition = reference.code_gradient(main.parameters, stacks[1], positions, code, out[1])
+    return [*losses, total * (1.0 / main.network.size)], addition
+
+
+def _update(
+    state: State, code: CodeLength | None, gradients: Sequence[Tensor], addition: Tensor | None, scalars: Scalars
+) -> None:
+    """Adds up the weighted gradients and updates every learner, all in place."""
+    if code is not None and addition is not None:
+        share = code.weight / state.main.network.size
+        gradients[0].add_(addition, alpha=share)
+        gradients[1].mul_(share)
+    for index, learner in enumerate(state.learners):
+        pair = scalars[2 * index : 2 * index + 2]
+        reference.update(learner.optimizer, learner.parameters, gradients[index], learner.moments, pair)
