@@ -6,6 +6,7 @@ moments stands here once.
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, get_args
 
 CodeLoss = Literal["cross_entropy", "mse", "gaussian_nll", "laplacian_nll"]
@@ -33,6 +34,12 @@ class Network:
     def shapes(self) -> list[tuple[int, int]]:
         """(out, in) of each layer, input to output."""
         return [(after, before) for before, after in zip(self.dims, self.dims[1:], strict=False)]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Where each layer's parameters begin in the flat vector."""
+        sizes = (out * (into + 1) for out, into in self.shapes[:-1])
+        return tuple(accumulate(sizes, initial=0))
 
     @property
     def size(self) -> int:

@@ -1,0 +1,9 @@
+"""The kernels in Triton, for GPUs: the same functions as `kernels.cpu`, file by file."""
+
+from kernels.gpu.evaluate import evaluate, evaluate_grid
+from kernels.gpu.mlp import gradient
+from kernels.gpu.partials import Partials
+from kernels.gpu.plan import unsupported
+from kernels.gpu.update import update
+
+__all__ = ["Partials", "evaluate", "evaluate_grid", "gradient", "unsupported", "update"]

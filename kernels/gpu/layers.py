@@ -1,0 +1,106 @@
+"""What the kernels share: a tile of points taken through a network's hidden layers and back.
+
+Every layer is one `tl.dot` of a weight matrix, padded with zeros to [W, W], and a tile of activations [W, T]: padded
+neurons stay zero through LeakyReLU, and their gradients are not stored. What becomes of the last layer's output is the
+caller's. An unrolled plan keeps all activations in registers; otherwise a run-time loop keeps them in `p_scratch`
+(layers, W, T), a program's own, and reads each layer's place from `p_table`: (layers, 3) int32, offset, inputs, outputs.
+
+Letters: `p_` pointer, `o_` offsets. W padded width, T points of a tile.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def dense(p_parameters, offset, into, out, hidden, PLAN: tl.constexpr):
+    """One layer without activation: [W, T] to [W, T]."""
+    o_w = tl.arange(0, PLAN.width)
+    inside = (o_w[:, None] < out) & (o_w[None, :] < into)
+    weight = tl.load(p_parameters + offset + o_w[:, None] * into + o_w[None, :], mask=inside, other=0.0)  # [out, in]
+    bias = tl.load(p_parameters + offset + out * into + o_w, mask=o_w < out, other=0.0)
+    return tl.dot(weight, hidden, input_precision=PLAN.precision) + bias[:, None]
+
+
+@triton.jit
+def leaky(z, PLAN: tl.constexpr):
+    """LeakyReLU."""
+    return tl.where(z > 0, z, PLAN.slope * z)
+
+
+@triton.jit
+def leaky_backward(hidden, PLAN: tl.constexpr):
+    """Its derivative, told by its result's sign."""
+    return tl.where(hidden > 0, 1.0, PLAN.slope)
+
+
+@triton.jit
+def accumulate(pointers, value, mask, add, ADD: tl.constexpr):
+    """Stores a partial gradient; on top of what an earlier tile of this program left there, if `add`."""
+    if ADD:
+        value += tl.load(pointers, mask=mask & add, other=0.0)
+    tl.store(pointers, value, mask=mask)
+
+
+@triton.jit
+def dense_backward(p_parameters, p_row, offset, into, out, grad, hidden, add, ADD: tl.constexpr, PLAN: tl.constexpr):
+    """Stores one layer's gradient from that of its output [W, T]; returns that of its input [W, T]."""
+    o_w = tl.arange(0, PLAN.width)
+    to_weight = tl.dot(grad, tl.trans(hidden), input_precision=PLAN.precision)  # [out, in]
+    inside = (o_w[:, None] < out) & (o_w[None, :] < into)
+    accumulate(p_row + offset + o_w[:, None] * into + o_w[None, :], to_weight, inside, add, ADD)
+    accumulate(p_row + offset + out * into + o_w, tl.sum(grad, 1), o_w < out, add, ADD)
+    turned = (o_w[:, None] < into) & (o_w[None, :] < out)
+    weight = tl.load(p_parameters + offset + o_w[None, :] * into + o_w[:, None], mask=turned, other=0.0)  # [in, out]
+    return tl.dot(weight, grad, input_precision=PLAN.precision)
+
+
+@triton.jit
+def forward(p_parameters, p_table, p_scratch, hidden, PLAN: tl.constexpr):
+    """The inputs [W, T] through all hidden layers: what `backward` needs of them, and the last activation [W, T]."""
+    HIDDEN: tl.constexpr = len(PLAN.dims) - 2
+    kept = (hidden,)
+    if PLAN.unrolled:
+        for layer in tl.static_range(HIDDEN):
+            z = dense(p_parameters, PLAN.offsets[layer], PLAN.dims[layer], PLAN.dims[layer + 1], hidden, PLAN)
+            hidden = leaky(z, PLAN)
+            kept = kept + (hidden,)  # noqa: RUF005, Triton knows no other way
+    else:
+        o_tile = tl.arange(0, PLAN.width)[:, None] * PLAN.tile + tl.arange(0, PLAN.tile)[None, :]
+        for layer in range(HIDDEN):
+            tl.store(p_scratch + layer * (PLAN.width * PLAN.tile) + o_tile, hidden)
+            offset, into, out = place(p_table, layer)
+            hidden = leaky(dense(p_parameters, offset, into, out, hidden, PLAN), PLAN)
+    return kept, hidden
+
+
+@triton.jit
+def place(p_table, layer):
+    """A layer's offset, inputs and outputs."""
+    return tl.load(p_table + 3 * layer), tl.load(p_table + 3 * layer + 1), tl.load(p_table + 3 * layer + 2)
+
+
+@triton.jit
+def backward(
+    p_parameters, p_row, p_table, p_scratch, kept, hidden, grad, add, ADD: tl.constexpr, PLAN: tl.constexpr
+):  # fmt: skip
+    """From the gradient of the last activation [W, T] down: stores each hidden layer's, returns that of the inputs."""
+    HIDDEN: tl.constexpr = len(PLAN.dims) - 2
+    if PLAN.unrolled:
+        for layer in tl.static_range(HIDDEN - 1, -1, -1):
+            grad *= leaky_backward(kept[layer + 1], PLAN)
+            grad = dense_backward(
+                p_parameters, p_row, PLAN.offsets[layer], PLAN.dims[layer], PLAN.dims[layer + 1], grad, kept[layer],
+                add, ADD, PLAN,
+            )  # fmt: skip
+    else:
+        o_tile = tl.arange(0, PLAN.width)[:, None] * PLAN.tile + tl.arange(0, PLAN.tile)[None, :]
+        tl.debug_barrier()  # a thread may read what another stored
+        for back in range(HIDDEN):
+            layer = HIDDEN - 1 - back
+            grad *= leaky_backward(hidden, PLAN)
+            hidden = tl.load(p_scratch + layer * (PLAN.width * PLAN.tile) + o_tile)
+            offset, into, out = place(p_table, layer)
+            grad = dense_backward(p_parameters, p_row, offset, into, out, grad, hidden, add, ADD, PLAN)
+        tl.debug_barrier()  # before the next tile's activations take this one's place
+    return grad

@@ -1,0 +1,131 @@
+"""The network: forward, loss and backward of a tile of points in one program, next to the Kolmogorov term's programs."""
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels.gpu.kolmogorov import code_gradient
+from kernels.gpu.layers import backward, dense, dense_backward, forward
+from kernels.gpu.partials import Partials
+from kernels.gpu.plan import CODE_BINS
+
+
+@triton.jit
+def task_gradient(
+    program, p_parameters, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_to_inputs, points, programs,
+    inputs_stride, targets_stride, size, scale, GIVEN: tl.constexpr, ADD: tl.constexpr, SCRATCH: tl.constexpr,
+    PLAN: tl.constexpr,
+):  # fmt: skip
+    """A program's tiles: its row of partial gradients, and its sum of squared errors.
+
+    With GIVEN, `p_targets` holds the gradient of the outputs instead, and the gradient of the inputs is stored.
+    """
+    LAST: tl.constexpr = len(PLAN.dims) - 2
+    p_row = p_rows + program.to(tl.int64) * size
+    p_scratch += program.to(tl.int64) * SCRATCH
+    o_w = tl.arange(0, PLAN.width)[:, None]
+    loss = tl.zeros([PLAN.tile], tl.float32)
+    for tile in range(program, tl.cdiv(points, PLAN.tile), programs):
+        o_t = (tile * PLAN.tile + tl.arange(0, PLAN.tile))[None, :]
+        inputs_live = (o_w < PLAN.dims[0]) & (o_t < points)
+        inputs = tl.load(p_inputs + o_w * inputs_stride + o_t, mask=inputs_live, other=0.0)
+        kept, hidden = forward(p_parameters, p_table, p_scratch, inputs, PLAN)
+        live = (o_w < PLAN.dims[LAST + 1]) & (o_t < points)
+        targets = tl.load(p_targets + o_w * targets_stride + o_t, mask=live, other=0.0)
+        if GIVEN:
+            grad = targets
+        else:
+            outputs = dense(
+                p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, PLAN
+            )  # fmt: skip
+            error = tl.where(live, outputs - targets, 0.0)
+            loss += tl.sum(error * error, 0)
+            grad = error * scale
+        add = tile != program
+        grad = dense_backward(
+            p_parameters, p_row, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], grad, hidden, add, ADD, PLAN
+        )
+        grad = backward(p_parameters, p_row, p_table, p_scratch, kept, hidden, grad, add, ADD, PLAN)
+        if GIVEN:
+            tl.store(p_to_inputs + o_w * points + o_t, grad, mask=inputs_live)
+    tl.store(p_losses + program, tl.sum(loss, 0))
+
+
+RUN_TIME = [
+    "points", "programs", "inputs_stride", "targets_stride", "size", "code_programs", "code_size",
+]  # fmt: skip
+
+
+@triton.jit(do_not_specialize=RUN_TIME)  # no kernel of its own for a batch of 1, or of a multiple of 16
+def gradient_kernel(
+    p_theta, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_to_inputs, points, programs, inputs_stride,
+    targets_stride, size, scale, p_phi, p_code_table, p_code_scratch, p_code_rows, p_code_losses, p_positions,
+    p_to_theta, code_programs, code_size, share, low, high, BINS: tl.constexpr, BLOCK: tl.constexpr,
+    LOSS: tl.constexpr, GIVEN: tl.constexpr, ADD: tl.constexpr, SCRATCH: tl.constexpr, PLAN: tl.constexpr,
+    CODE_ADD: tl.constexpr, CODE_SCRATCH: tl.constexpr, CODE_PLAN: tl.constexpr,
+):  # fmt: skip
+    """The programs of the Kolmogorov term come first: each is the longer work."""
+    program = tl.program_id(0)
+    if program < code_programs:
+        if CODE_PLAN is not None:
+            code_gradient(
+                program, p_theta, p_phi, p_code_table, p_code_scratch, p_code_rows, p_code_losses, p_positions,
+                p_to_theta, code_programs, size, code_size, share, low, high, BINS, BLOCK, LOSS, CODE_ADD, CODE_SCRATCH,
+                CODE_PLAN,
+            )  # fmt: skip
+    else:
+        task_gradient(
+            program - code_programs, p_theta, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_to_inputs,
+            points, programs, inputs_stride, targets_stride, size, scale, GIVEN, ADD, SCRATCH, PLAN,
+        )  # fmt: skip
+
+
+def gradient(
+    partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
+) -> None:
+    """Losses and partial gradients of a batch, in one launch.
+
+    `parameters` are θ, and φ if the term is on; `positions` (3, P); `inputs` (2, n), `targets` (k, n), rows of any
+    stride. What it writes, `update` reads. Raises ValueError for more points than the partials were made for.
+    """
+    _launch(partials, parameters, positions, inputs, targets, None)
+
+
+def input_gradient(partials: Partials, parameters: Tensor, inputs: Tensor, to_outputs: Tensor, to_inputs: Tensor) -> None:
+    """Partial gradients from that of the outputs (k, n); writes that of the inputs into `to_inputs` (2, n)."""
+    _launch(partials, [parameters], None, inputs, to_outputs, to_inputs)
+
+
+def _launch(
+    partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
+    to_inputs: Tensor | None,
+) -> None:  # fmt: skip
+    points = inputs.shape[1]
+    if not 1 <= points <= partials.points:
+        raise ValueError(f"a batch of {points} points, where the partials were made for 1 to {partials.points}")
+    if inputs.stride(1) != 1 or targets.stride(1) != 1:
+        raise ValueError("a row of inputs or targets is not contiguous")
+    network, task, code, predictor = partials.network, partials.task, partials.code, partials.predictor
+    tiles = -(-points // task.plan.tile)
+    programs = min(tiles, task.launch.programs)
+    partials.programs, partials.batch = programs, points
+    code_programs, code_plan, code_add = 0, None, False
+    if code and predictor:
+        code_plan, code_programs = predictor.plan, predictor.launch.programs
+        code_add = -(-network.size // code_plan.tile) > code_programs
+    other = predictor or task
+    with torch.cuda.device_of(inputs):
+        gradient_kernel[(code_programs + programs,)](
+            parameters[0], task.table, task.scratch, task.rows, task.losses, inputs, targets,
+            inputs if to_inputs is None else to_inputs, points, programs, inputs.stride(0), targets.stride(0),
+            network.size, 2.0 / targets.numel(), parameters[-1], other.table, other.scratch, other.rows, other.losses,
+            parameters[0] if positions is None else positions, partials.to_theta, code_programs,
+            code.predictor.size if code else 0, code.weight / network.size if code else 0.0,
+            code.low if code else 0.0, code.high if code else 0.0, BINS=code.bins if code else 0, BLOCK=CODE_BINS,
+            LOSS=code.loss if code else "", GIVEN=to_inputs is not None, ADD=tiles > programs,
+            SCRATCH=task.launch.scratch, PLAN=task.plan, CODE_ADD=code_add, CODE_SCRATCH=other.launch.scratch,
+            CODE_PLAN=code_plan, num_warps=max(task.launch.warps, other.launch.warps), enable_fp_fusion=True,
+        )  # fmt: skip

@@ -1,0 +1,54 @@
+"""Scratch of a run: a row of partial gradients for each program, and how many programs wrote one."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from kernels.gpu.plan import Launch, Plan, plan
+from kernels.spec import CodeLength, Network
+
+
+class Share(NamedTuple):
+    """One network's part of a launch. `rows` (programs, size), `losses` (programs,), `table` (layers, 3)."""
+
+    plan: Plan
+    launch: Launch
+    rows: Tensor
+    losses: Tensor
+    table: Tensor
+    scratch: Tensor
+
+
+class Partials:
+    """What `gradient` writes and `update` reads, for batches of at most `points`; allocated once."""
+
+    def __init__(
+        self, network: Network, code: CodeLength | None, points: int, device: torch.device, precision: str = "fp32"
+    ) -> None:
+        self.network, self.code, self.points = network, code, points
+        self.task = _share(network.dims, network, points, precision, device)
+        self.predictor: Share | None = None
+        if code:
+            dims = code.predictor.dims[:-1] if code.loss == "cross_entropy" else code.predictor.dims
+            self.predictor = _share(dims, code.predictor, network.size, precision, device)
+        # The term's gradient by the network's parameters, each written by one program.
+        self.to_theta = torch.empty(network.size if code else 0, device=device)
+        self.programs = 0  # of the last launch: a short batch has fewer
+        self.batch = 0  # points of the last launch
+
+
+def _share(dims: tuple[int, ...], network: Network, points: int, precision: str, device: torch.device) -> Share:
+    constants, launch = plan(dims, network, points, precision)
+    rows = torch.empty((launch.programs, network.size), device=device)
+    losses = torch.empty(launch.programs, device=device)
+    scratch = torch.empty(launch.programs * launch.scratch, device=device)
+    return Share(constants, launch, rows, losses, layer_table(network, device), scratch)
+
+
+@lru_cache(maxsize=64)
+def layer_table(network: Network, device: torch.device) -> Tensor:
+    """Offset, inputs and outputs of each layer, (layers, 3) int32: what a run-time loop over layers reads."""
+    rows = [(offset, into, out) for offset, (out, into) in zip(network.offsets, network.shapes, strict=True)]
+    return torch.tensor(rows, dtype=torch.int32, device=device)

@@ -1,0 +1,132 @@
+"""One launch after the gradient's: partial gradients summed in a fixed order, an optimiser's step, the losses."""
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels.gpu.partials import Partials
+from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
+
+# Parameters a program updates, and rows it reads at once.
+BLOCK, ROWS = 64, 16
+FIRST_BETA, SECOND_BETA = tl.constexpr(ADAM_BETAS[0]), tl.constexpr(ADAM_BETAS[1])
+ALPHA, TINY = tl.constexpr(RMSPROP_ALPHA), tl.constexpr(EPSILON)
+
+
+@triton.jit
+def sum_rows(p_rows, rows, size, o_p, live, BLOCK: tl.constexpr, ROWS: tl.constexpr):
+    """The sum over rows of one block of columns [BLOCK]: each of ROWS running sums in turn, then these."""
+    total = tl.zeros([ROWS, BLOCK], tl.float32)
+    for start in range(0, rows, ROWS):
+        o_r = start + tl.arange(0, ROWS)
+        pointers = p_rows + o_r[:, None].to(tl.int64) * size + o_p[None, :]
+        total += tl.load(pointers, mask=(o_r[:, None] < rows) & live[None, :], other=0.0)
+    return tl.sum(total, 0)
+
+
+@triton.jit
+def step(p_parameters, p_moments, gradient, size, step_size, divisor, momentum, o_p, live, KIND: tl.constexpr):
+    """An optimiser's step on one block, with `torch.optim`'s arithmetic."""
+    parameters = tl.load(p_parameters + o_p, mask=live)
+    if KIND == "adam":
+        first = tl.load(p_moments + o_p, mask=live)
+        second = tl.load(p_moments + size + o_p, mask=live)
+        first += (1.0 - FIRST_BETA) * (gradient - first)
+        second = second * SECOND_BETA + (1.0 - SECOND_BETA) * gradient * gradient
+        tl.store(p_moments + o_p, first, mask=live)
+        tl.store(p_moments + size + o_p, second, mask=live)
+        parameters -= tl.div_rn(first * step_size, tl.div_rn(tl.sqrt_rn(second), divisor) + TINY)
+    elif KIND == "rmsprop":
+        square = tl.load(p_moments + o_p, mask=live)
+        square = square * ALPHA + (1.0 - ALPHA) * gradient * gradient
+        tl.store(p_moments + o_p, square, mask=live)
+        parameters -= step_size * tl.div_rn(gradient, tl.sqrt_rn(square) + TINY)
+    elif KIND == "sgd_momentum":
+        velocity = tl.load(p_moments + o_p, mask=live) * momentum + gradient
+        tl.store(p_moments + o_p, velocity, mask=live)
+        parameters -= step_size * velocity
+    else:
+        parameters -= step_size * gradient
+    tl.store(p_parameters + o_p, parameters, mask=live)
+
+
+@triton.jit(do_not_specialize=["rows", "size", "code_rows", "code_size", "blocks"])
+def update_kernel(
+    p_theta, p_moments, p_rows, p_to_theta, p_losses, p_phi, p_code_moments, p_code_rows, p_code_losses, p_scalars,
+    p_out, rows, size, loss_scale, momentum, code_rows, code_size, code_loss_scale, blocks, CODED: tl.constexpr,
+    KIND: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    """Blocks of θ, then blocks of φ, then a program for the losses."""
+    program = tl.program_id(0)
+    if program < blocks:
+        o_p = program * BLOCK + tl.arange(0, BLOCK)
+        live = o_p < size
+        gradient = sum_rows(p_rows, rows, size, o_p, live, BLOCK, ROWS)
+        if CODED:
+            gradient += tl.load(p_to_theta + o_p, mask=live)
+        step_size, divisor = tl.load(p_scalars), tl.load(p_scalars + 1)
+        step(p_theta, p_moments, gradient, size, step_size, divisor, momentum, o_p, live, KIND)
+    elif program < tl.num_programs(0) - 1:
+        if CODED:
+            o_p = (program - blocks) * BLOCK + tl.arange(0, BLOCK)
+            live = o_p < code_size
+            gradient = sum_rows(p_code_rows, code_rows, code_size, o_p, live, BLOCK, ROWS)
+            step_size, divisor = tl.load(p_scalars + 2), tl.load(p_scalars + 3)
+            step(p_phi, p_code_moments, gradient, code_size, step_size, divisor, momentum, o_p, live, KIND)
+    else:
+        tl.store(p_out, sum_losses(p_losses, rows, BLOCK) * loss_scale)
+        if CODED:
+            tl.store(p_out + 1, sum_losses(p_code_losses, code_rows, BLOCK) * code_loss_scale)
+
+
+@triton.jit
+def sum_losses(p_losses, rows, BLOCK: tl.constexpr):
+    """The sum of the programs' losses."""
+    total = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, rows, BLOCK):
+        o_r = start + tl.arange(0, BLOCK)
+        total += tl.load(p_losses + o_r, mask=o_r < rows, other=0.0)
+    return tl.sum(total, 0)
+
+
+@triton.jit(do_not_specialize=["rows", "size"])
+def sum_kernel(p_rows, p_out, rows, size, BLOCK: tl.constexpr, ROWS: tl.constexpr):
+    """The gradient alone, for callers with an optimiser of their own."""
+    o_p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(p_out + o_p, sum_rows(p_rows, rows, size, o_p, o_p < size, BLOCK, ROWS), mask=o_p < size)
+
+
+def update(
+    partials: Partials, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
+    scalars: Tensor, losses: Tensor,
+) -> None:  # fmt: skip
+    """Takes one step with the gradient that `gradient` left, in one launch.
+
+    Each sequence holds the network's and, if the term is on, the predictor's: `parameters` (P,), `moments` (count, P).
+    `scalars` (2 each) are `Optimizer.scalars`, `losses` (1 or 2) receives task and Kolmogorov loss. The learning rate
+    is read from the scalars, so that a captured launch follows it.
+    """
+    network, task, code, predictor = partials.network, partials.task, partials.code, partials.predictor
+    other = predictor or task
+    blocks, code_blocks = -(-network.size // BLOCK), -(-code.predictor.size // BLOCK) if code else 0
+    outputs = network.dims[-1]
+    with torch.cuda.device_of(scalars):
+        update_kernel[(blocks + code_blocks + 1,)](
+            parameters[0], moments[0], task.rows, partials.to_theta, task.losses, parameters[-1], moments[-1],
+            other.rows, other.losses, scalars, losses, partials.programs, network.size,
+            1.0 / (partials.batch * outputs), optimizers[0].momentum, other.launch.programs,
+            code.predictor.size if code else 0, 1.0 / network.size, blocks, CODED=code is not None,
+            KIND=optimizers[0].kind, BLOCK=BLOCK, ROWS=ROWS, num_warps=4, enable_fp_fusion=True,
+        )  # fmt: skip
+
+
+def sum_gradient(partials: Partials, out: Tensor) -> None:
+    """The network's gradient (P,) that the last launch left, into `out`."""
+    size = partials.network.size
+    with torch.cuda.device_of(out):
+        sum_kernel[(-(-size // BLOCK),)](
+            partials.task.rows, out, partials.programs, size, BLOCK=BLOCK, ROWS=ROWS, num_warps=4, enable_fp_fusion=True
+        )
