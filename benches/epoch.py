@@ -74,7 +74,7 @@ class Job:
 
     def ours(self, name: str) -> tuple[Stepwise, Trainer]:
         """A backend and its trainer on a fresh state."""
-        made = BACKENDS[name](self.state(), self.config.code_length)
+        made = BACKENDS[name](self.state(), self.config)
         return made, Trainer(made, self.training, self.validation, self.config.batch_size)
 
 

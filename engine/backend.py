@@ -7,8 +7,9 @@ import torch
 
 from engine.backends.base import Backend
 from engine.backends.plain import Compile, Eager
-from engine.config import ConfigError
+from engine.config import Config, ConfigError
 from kernels.spec import CodeLength, Network
+from kernels.support import unsupported_on_gpu
 
 # Multiplications a layer, and logits, below which waking a second thread costs more than it does.
 THREADED_WORK = 2**23
@@ -36,23 +37,34 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose(name: str, device: torch.device, network: Network, code: CodeLength | None) -> tuple[type[Backend], str]:
-    """The backend of `--backend` for this network on a device, and one sentence that says why.
+def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
+    """The backend that trains a run on this device, and one sentence that says why.
 
     Raises ConfigError where the one asked for cannot run here.
     """
+    if config.backend in ("auto", "triton"):
+        limit = unsupported_on_gpu(config.network, config.code_length, device)
+        if limit is None and (config.backend == "triton" or device.type == "cuda"):
+            # Triton is there only where it can be used.
+            from engine.backends.triton import Triton
+
+            return Triton, "asked for" if config.backend == "triton" else "the fused kernels run this network"
+        if config.backend == "triton":
+            raise ConfigError(f"--backend triton cannot run this: {limit}; give --backend auto")
+    if config.precision != "fp32":
+        raise ConfigError(f"--precision {config.precision} is for --backend triton on a GPU that it supports")
     missing = _missing_compiler(device)
-    if name == "compile":
+    if config.backend == "compile":
         if missing:
             raise ConfigError(f"--backend compile cannot run here: {missing}; give --backend eager")
         return Compile, "asked for"
-    if name == "eager":
+    if config.backend == "eager":
         return Eager, "asked for"
     if device.type == "cpu":
         return Eager, "the fastest to start without a GPU; --backend compile is faster in a long run"
     if missing:
-        return Eager, f"torch.compile cannot run here: {missing}"
-    return Compile, "the fastest on this GPU"
+        return Eager, f"{limit}, and torch.compile cannot run here: {missing}"
+    return Compile, f"{limit}: using torch.compile"
 
 
 def _missing_compiler(device: torch.device) -> str | None:

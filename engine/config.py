@@ -9,7 +9,7 @@ from typing import Any
 
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
-BACKENDS = ("auto", "eager", "compile")
+BACKENDS = ("auto", "triton", "compile", "eager")
 MAX_LAYERS = 10_000
 MAX_WIDTH = 1_000_000
 MAX_SEED = 2**32 - 1
@@ -131,6 +131,10 @@ class Config:
     backend: str = _flag(
         "auto", MACHINE, "what does the arithmetic; auto takes the fastest that runs here", "--backend compile",
         choices=BACKENDS,
+    )  # fmt: skip
+    precision: str = _flag(
+        "fp32", MACHINE, "matrix products in float32 or, on --backend triton, for training alone in TensorFloat-32",
+        "--precision tf32", choices=("fp32", "tf32"),
     )  # fmt: skip
     use_compile: bool = _flag(False, MACHINE, "the same as --backend compile", "--use-compile", kind=bool)
     device: str = _flag("auto", MACHINE, "auto, cpu, cuda or cuda:N", "--device cuda:1")

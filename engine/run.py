@@ -39,7 +39,7 @@ def run(config: Config) -> int:
     with logging_to(config):
         log.info("=== Starting polytope-viz-nn training ===")
         device = backend.find_device(config.device)
-        chosen, why = backend.choose(config.backend, device, config.network, config.code_length)
+        chosen, why = backend.choose(config, device)
         begun = begin(config)
         for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
             log.warning("%s", warning)
@@ -72,7 +72,7 @@ class Run:
             torch.set_num_threads(
                 backend.training_threads(config.network, config.code_length, config.batch_size, threads)
             )
-        self.backend = chosen(self.state, config.code_length)
+        self.backend = chosen(self.state, config)
         self.trainer = Trainer(
             self.backend,
             image.samples(self.picture, begun.split.training),

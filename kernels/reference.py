@@ -48,8 +48,11 @@ def forward(stack: Sequence[Layer], inputs: Tensor, slope: float) -> tuple[list[
 
 def backward(
     stack: Sequence[Layer], activations: Sequence[Tensor], grad: Tensor, slope: float, out: Sequence[Layer]
-) -> None:
-    """Writes the gradient of each layer into `out`, from the gradient of the outputs (out, points)."""
+) -> Tensor:
+    """Writes the gradient of each layer into `out`, from the gradient of the outputs (out, points).
+
+    Returns that of the first layer's pre-activations.
+    """
     for index in range(len(stack) - 1, -1, -1):
         inputs = activations[index]
         grad_weight, grad_bias = out[index]
@@ -61,6 +64,7 @@ def backward(
         if index:
             # LeakyReLU keeps the sign, so its result tells its derivative.
             grad = torch.ops.aten.leaky_relu_backward.default(torch.mm(stack[index][0].t(), grad), inputs, slope, True)
+    return grad
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

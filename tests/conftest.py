@@ -1,5 +1,7 @@
 """What the tests share: small images, and the program run as a user runs it."""
 
+import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,10 @@ from PIL import Image
 import cli
 
 GOLDEN = Path(__file__).parent / "golden"
+# Triton compiles for a GPU where there is one; else its interpreter runs the kernels, chosen before their first import.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+INTERPRETED = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 
 
 @dataclass

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from engine import kolmogorov
+from engine.config import Config
 from engine.state import State
 from kernels import reference
-from kernels.spec import CodeLength
 
 Scalars = Sequence[reference.Scalar]
 
@@ -40,9 +40,10 @@ class Backend(ABC):
     # Side of the cells, in pixels, whose corners decide whether the pixels between are evaluated; 1: all are.
     cell = 4
 
-    def __init__(self, state: State, code: CodeLength | None) -> None:
+    def __init__(self, state: State, config: Config) -> None:
         self.state = state
-        self.code = code
+        self.config = config
+        self.code = code = config.code_length
         self.device = state.main.parameters.device
         self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
         self._stacks = [reference.layers(learner.parameters, learner.network) for learner in state.learners]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.backends.base import Backend, Data, Interrupted, Scalars
+from engine.config import Config
 from engine.state import State
 from kernels import reference
 from kernels.spec import CodeLength
@@ -43,8 +44,8 @@ class Eager(Stepwise):
 
     name = "eager"
 
-    def __init__(self, state: State, code: CodeLength | None) -> None:
-        super().__init__(state, code)
+    def __init__(self, state: State, config: Config) -> None:
+        super().__init__(state, config)
         self._gradients = [torch.empty_like(learner.parameters) for learner in state.learners]
         self._gradient_stacks = [
             reference.layers(gradient, learner.network)
@@ -73,11 +74,11 @@ class Compile(Stepwise):
 
     name = "compile"
 
-    def __init__(self, state: State, code: CodeLength | None) -> None:
-        super().__init__(state, code)
+    def __init__(self, state: State, config: Config) -> None:
+        super().__init__(state, config)
         # The C++ wrapper takes the host's share out of a step of a hundred small operations.
         options: dict[str, Any] = {"cpp_wrapper": True} if self.device.type == "cpu" else {}
-        positions, network = self.positions, state.main.network
+        code, positions, network = self.code, self.positions, state.main.network
 
         def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
             stacks = [reference.layers(one.parameters, one.network) for one in state.learners]

@@ -3,7 +3,6 @@
 from kernels.gpu.evaluate import evaluate, evaluate_grid
 from kernels.gpu.mlp import gradient
 from kernels.gpu.partials import Partials
-from kernels.gpu.plan import unsupported
 from kernels.gpu.update import update
 
-__all__ = ["Partials", "evaluate", "evaluate_grid", "gradient", "unsupported", "update"]
+__all__ = ["Partials", "evaluate", "evaluate_grid", "gradient", "update"]

@@ -1,4 +1,4 @@
-"""Outputs and signatures, at points that are read or at pixels whose coordinates are computed; for frames, boundaries."""
+"""Outputs and signatures, at points that are read or at pixels whose coordinates are computed; frames' boundaries."""
 
 import torch
 import triton
@@ -12,32 +12,85 @@ from kernels.spec import Network
 
 
 @triton.jit
-def outputs_and_signature(p_parameters, p_table, p_coefficients, hidden, PLAN: tl.constexpr):
-    """Outputs [W, T] and signatures [T] int64 of inputs [W, T]."""
-    LAST: tl.constexpr = len(PLAN.dims) - 2
-    o_w = tl.arange(0, PLAN.width)
-    signature = tl.zeros([PLAN.tile], tl.int64)
+def outputs_and_signature(p_parameters, p_table, p_coefficients, inputs, PLAN: tl.constexpr):
+    """Outputs, a tuple of [T], and signatures [T] int64 of inputs, a tuple of [T]."""
     if PLAN.unrolled:
-        for layer in tl.static_range(LAST):
-            z = dense(p_parameters, PLAN.offsets[layer], PLAN.dims[layer], PLAN.dims[layer + 1], hidden, PLAN)
-            signature += pattern(p_coefficients, o_w, PLAN.dims[layer + 1], z)
-            p_coefficients += PLAN.dims[layer + 1]
-            hidden = leaky(z, PLAN)
-    else:
-        for layer in range(LAST):
-            offset, into, out = place(p_table, layer)
-            z = dense(p_parameters, offset, into, out, hidden, PLAN)
-            signature += pattern(p_coefficients, o_w, out, z)
-            p_coefficients += out
-            hidden = leaky(z, PLAN)
-    return dense(p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, PLAN), signature
+        return by_neuron(p_parameters, p_coefficients, inputs, PLAN)
+    return by_layer(p_parameters, p_table, p_coefficients, inputs, PLAN)
 
 
 @triton.jit
-def pattern(p_coefficients, o_w, out, z):
-    """One layer's share of the signatures: the sum of its positive neurons' coefficients [T]."""
-    coefficients = tl.load(p_coefficients + o_w, mask=o_w < out, other=0)
-    return tl.sum(tl.where(z > 0, coefficients[:, None], 0), 0)
+def by_neuron(p_parameters, p_coefficients, inputs, PLAN: tl.constexpr):
+    """Narrow networks: a thread takes its points alone through every neuron, so that nothing is padded or shared."""
+    LAST: tl.constexpr = len(PLAN.dims) - 2
+    # A coefficient's upper and lower 16 bits are added apart, each within 32: half the instructions of a sum in 64.
+    upper, lower = tl.zeros([PLAN.tile], tl.int32), tl.zeros([PLAN.tile], tl.int32)
+    hidden, upper, lower = neurons(
+        p_parameters, p_coefficients, inputs, upper, lower, PLAN.dims[0], PLAN.dims[1], True, PLAN
+    )
+    if PLAN.equal:  # a loop: unrolled, the compiler would put all signs off to the end, and spill them
+        WIDTH: tl.constexpr = PLAN.dims[1]
+        p_layer, p_codes = p_parameters + PLAN.offsets[1], p_coefficients + WIDTH
+        for _ in range(1, LAST):
+            hidden, upper, lower = neurons(p_layer, p_codes, hidden, upper, lower, WIDTH, WIDTH, True, PLAN)
+            p_layer += WIDTH * (WIDTH + 1)
+            p_codes += WIDTH
+    else:
+        p_codes = p_coefficients
+        for layer in tl.static_range(1, LAST):
+            p_codes += PLAN.dims[layer]
+            hidden, upper, lower = neurons(
+                p_parameters + PLAN.offsets[layer], p_codes, hidden, upper, lower, PLAN.dims[layer],
+                PLAN.dims[layer + 1], True, PLAN,
+            )  # fmt: skip
+    outputs, upper, lower = neurons(
+        p_parameters + PLAN.offsets[LAST], p_coefficients, hidden, upper, lower, PLAN.dims[LAST], PLAN.dims[LAST + 1],
+        False, PLAN,
+    )  # fmt: skip
+    return outputs, (upper.to(tl.int64) << 16) + lower
+
+
+@triton.jit
+def neurons(
+    p_layer, p_coefficients, inputs, upper, lower, INTO: tl.constexpr, OUT: tl.constexpr, HIDDEN: tl.constexpr,
+    PLAN: tl.constexpr,
+):  # fmt: skip
+    """One layer, neuron by neuron: a tuple of [T] to a tuple of [T], and the signatures' halves [T] int32."""
+    outputs = ()
+    for neuron in tl.static_range(OUT):
+        z = tl.load(p_layer + OUT * INTO + neuron) + tl.load(p_layer + neuron * INTO) * inputs[0]
+        for k in tl.static_range(1, INTO):
+            z += tl.load(p_layer + neuron * INTO + k) * inputs[k]
+        if HIDDEN:
+            coefficient = tl.load(p_coefficients + neuron).to(tl.int32)
+            upper += tl.where(z > 0, coefficient >> 16, 0)
+            lower += tl.where(z > 0, coefficient & 0xFFFF, 0)
+            z = leaky(z, PLAN)
+        outputs += (z,)  # type: ignore[assignment]
+    return outputs, upper, lower
+
+
+@triton.jit
+def by_layer(p_parameters, p_table, p_coefficients, inputs, PLAN: tl.constexpr):
+    """Any width and depth: a layer at a time, as `layers.forward`."""
+    LAST: tl.constexpr = len(PLAN.dims) - 2
+    o_w = tl.arange(0, PLAN.width)
+    hidden = tl.zeros([PLAN.width, PLAN.tile], tl.float32)
+    for k in tl.static_range(PLAN.dims[0]):
+        hidden = tl.where(o_w[:, None] == k, inputs[k][None, :], hidden)
+    signature = tl.zeros([PLAN.tile], tl.int64)
+    for layer in range(LAST):
+        offset, into, out = place(p_table, layer)
+        z = dense(p_parameters, offset, into, out, hidden, PLAN)
+        coefficients = tl.load(p_coefficients + o_w, mask=o_w < out, other=0)
+        signature += tl.sum(tl.where(z > 0, coefficients[:, None], 0), 0)
+        p_coefficients += out
+        hidden = leaky(z, PLAN)
+    z = dense(p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, PLAN)
+    outputs = ()
+    for k in tl.static_range(PLAN.dims[LAST + 1]):
+        outputs += (tl.sum(tl.where(o_w[:, None] == k, z, 0.0), 0),)  # type: ignore[assignment]
+    return outputs, signature
 
 
 @triton.jit(do_not_specialize=["points", "stride"])
@@ -46,13 +99,13 @@ def evaluate_kernel(
 ):  # fmt: skip
     """A tile of points, coordinates read."""
     LAST: tl.constexpr = len(PLAN.dims) - 1
-    o_w = tl.arange(0, PLAN.width)[:, None]
     o_t = tl.program_id(0).to(tl.int64) * PLAN.tile + tl.arange(0, PLAN.tile)
-    inputs = tl.load(
-        p_inputs + o_w * stride + o_t[None, :], mask=(o_w < PLAN.dims[0]) & (o_t[None, :] < points), other=0.0
-    )
+    inputs = ()
+    for k in tl.static_range(PLAN.dims[0]):
+        inputs += (tl.load(p_inputs + k * stride + o_t, mask=o_t < points, other=0.0),)  # type: ignore[assignment]
     outputs, signature = outputs_and_signature(p_parameters, p_table, p_coefficients, inputs, PLAN)
-    tl.store(p_outputs + o_w * points + o_t[None, :], outputs, mask=(o_w < PLAN.dims[LAST]) & (o_t[None, :] < points))
+    for k in tl.static_range(PLAN.dims[LAST]):
+        tl.store(p_outputs + k * points + o_t, outputs[k], mask=o_t < points)
     tl.store(p_signatures + o_t, signature, mask=o_t < points)
 
 
@@ -67,7 +120,6 @@ def grid_kernel(
     """
     LAST: tl.constexpr = len(PLAN.dims) - 1
     RIM: tl.constexpr = 1 if BOUNDARIES else 0
-    o_w = tl.arange(0, PLAN.width)[:, None]
     o_t = tl.arange(0, PLAN.tile)
     tile_row, tile_column = o_t // ACROSS, o_t % ACROSS
     row = tl.program_id(1) * (DOWN - 2 * RIM) + tile_row - RIM  # of those asked for
@@ -75,8 +127,7 @@ def grid_kernel(
     # One rounding, as of a division in float64 that is then rounded to float32: that has bits enough.
     x = tl.div_rn(column.to(tl.float32), width.to(tl.float32))
     y = tl.div_rn((row + top).to(tl.float32), height.to(tl.float32))
-    inputs = tl.where(o_w == 0, x[None, :], tl.where(o_w == 1, y[None, :], 0.0))
-    outputs, signature = outputs_and_signature(p_parameters, p_table, p_coefficients, inputs, PLAN)
+    outputs, signature = outputs_and_signature(p_parameters, p_table, p_coefficients, (x, y), PLAN)
     own = (row >= 0) & (row < rows) & (column >= 0) & (column < width)
     if BOUNDARIES:
         own &= (tile_row > 0) & (tile_row < DOWN - 1) & (tile_column > 0) & (tile_column < ACROSS - 1)
@@ -88,8 +139,8 @@ def grid_kernel(
         boundary |= (tl.gather(signature, below, 0) != signature) & (row + top < height - 1)
         tl.store(p_boundaries + row.to(tl.int64) * width + column, boundary.to(tl.int8), mask=own)
     place_of = row.to(tl.int64) * width + column
-    stored = (o_w < PLAN.dims[LAST]) & own[None, :]
-    tl.store(p_outputs + o_w * rows.to(tl.int64) * width + place_of[None, :], outputs, mask=stored)
+    for k in tl.static_range(PLAN.dims[LAST]):
+        tl.store(p_outputs + k * rows.to(tl.int64) * width + place_of, outputs[k], mask=own)
     tl.store(p_signatures + place_of, signature, mask=own)
 
 
@@ -97,12 +148,12 @@ def evaluate(
     network: Network, parameters: Tensor, coefficients: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
 ) -> None:
     """Writes outputs (k, n) and int64 signatures (n,) at inputs (2, n), whose rows may have any stride."""
-    constants, warps = evaluation_plan(network)
+    constants, warps = evaluation_plan(network, rim=False)
     points = inputs.shape[1]
     with torch.cuda.device_of(inputs):
         evaluate_kernel[(-(-points // constants.tile),)](
-            parameters, layer_table(network, parameters.device), coefficients, inputs, outputs, signatures, points, inputs.stride(0), PLAN=constants,
-            num_warps=warps, enable_fp_fusion=True,
+            parameters, layer_table(network, parameters.device), coefficients, inputs, outputs, signatures, points,
+            inputs.stride(0), PLAN=constants, num_warps=warps, enable_fp_fusion=True,
         )  # fmt: skip
 
 
@@ -115,7 +166,7 @@ def evaluate_grid(
     `outputs` (k, rows, width), `signatures` (rows, width); `boundaries` (rows, width) int8 receives 1 where one of a
     pixel's four neighbours in the picture has another signature, else 0.
     """
-    constants, warps = evaluation_plan(network)
+    constants, warps = evaluation_plan(network, rim=boundaries is not None)
     width, height = size
     rows = signatures.shape[0]
     down = 1 << (constants.tile.bit_length() - 1) // 2
@@ -124,7 +175,7 @@ def evaluate_grid(
     grid = -(-width // (across - rim)), -(-rows // (down - rim))
     with torch.cuda.device_of(outputs):
         grid_kernel[grid](
-            parameters, layer_table(network, parameters.device), coefficients, outputs, signatures, signatures if boundaries is None else boundaries,
-            width, height, top, rows, DOWN=down, ACROSS=across, BOUNDARIES=boundaries is not None, PLAN=constants,
-            num_warps=warps, enable_fp_fusion=True,
+            parameters, layer_table(network, parameters.device), coefficients, outputs, signatures,
+            signatures if boundaries is None else boundaries, width, height, top, rows, DOWN=down, ACROSS=across,
+            BOUNDARIES=boundaries is not None, PLAN=constants, num_warps=warps, enable_fp_fusion=True,
         )  # fmt: skip

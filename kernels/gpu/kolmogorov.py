@@ -132,7 +132,7 @@ def cross_entropy(
 
 @triton.jit
 def bins_of(p_phi, hidden, start, BINS: tl.constexpr, BLOCK: tl.constexpr, PLAN: tl.constexpr):
-    """Logits [BLOCK, T] of the bins from `start` on, which of them are bins [BLOCK, 1], and their weights [BLOCK, W]."""
+    """Logits [BLOCK, T] from bin `start` on, which of them are bins [BLOCK, 1], and their weights [BLOCK, W]."""
     LAST: tl.constexpr = len(PLAN.dims) - 2
     o_b, o_w = start + tl.arange(0, BLOCK), tl.arange(0, PLAN.width)
     inside = o_b < BINS

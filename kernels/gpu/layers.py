@@ -3,7 +3,7 @@
 Every layer is one `tl.dot` of a weight matrix, padded with zeros to [W, W], and a tile of activations [W, T]: padded
 neurons stay zero through LeakyReLU, and their gradients are not stored. What becomes of the last layer's output is the
 caller's. An unrolled plan keeps all activations in registers; otherwise a run-time loop keeps them in `p_scratch`
-(layers, W, T), a program's own, and reads each layer's place from `p_table`: (layers, 3) int32, offset, inputs, outputs.
+(layers, W, T), a program's own, and reads each layer's offset, inputs and outputs from `p_table`, (layers, 3) int32.
 
 Letters: `p_` pointer, `o_` offsets. W padded width, T points of a tile.
 """
@@ -64,7 +64,7 @@ def forward(p_parameters, p_table, p_scratch, hidden, PLAN: tl.constexpr):
         for layer in tl.static_range(HIDDEN):
             z = dense(p_parameters, PLAN.offsets[layer], PLAN.dims[layer], PLAN.dims[layer + 1], hidden, PLAN)
             hidden = leaky(z, PLAN)
-            kept = kept + (hidden,)  # noqa: RUF005, Triton knows no other way
+            kept += (hidden,)  # type: ignore[assignment]
     else:
         o_tile = tl.arange(0, PLAN.width)[:, None] * PLAN.tile + tl.arange(0, PLAN.tile)[None, :]
         for layer in range(HIDDEN):

@@ -1,4 +1,4 @@
-"""The network: forward, loss and backward of a tile of points in one program, next to the Kolmogorov term's programs."""
+"""The network: forward, loss and backward of a tile of points in one program, beside those of the Kolmogorov term."""
 
 from collections.abc import Sequence
 
@@ -94,7 +94,9 @@ def gradient(
     _launch(partials, parameters, positions, inputs, targets, None)
 
 
-def input_gradient(partials: Partials, parameters: Tensor, inputs: Tensor, to_outputs: Tensor, to_inputs: Tensor) -> None:
+def input_gradient(
+    partials: Partials, parameters: Tensor, inputs: Tensor, to_outputs: Tensor, to_inputs: Tensor
+) -> None:
     """Partial gradients from that of the outputs (k, n); writes that of the inputs into `to_inputs` (2, n)."""
     _launch(partials, [parameters], None, inputs, to_outputs, to_inputs)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kernels.gpu.plan import Launch, Plan, plan
+from kernels.gpu.plan import CODE_TILE, Launch, Plan, batch_tile, plan
 from kernels.spec import CodeLength, Network
 
 
@@ -28,19 +28,21 @@ class Partials:
         self, network: Network, code: CodeLength | None, points: int, device: torch.device, precision: str = "fp32"
     ) -> None:
         self.network, self.code, self.points = network, code, points
-        self.task = _share(network.dims, network, points, precision, device)
+        tile = batch_tile(network, points)
+        self.task = _share(network, plan(network, network.dims, points, tile, precision), device)
         self.predictor: Share | None = None
         if code:
             dims = code.predictor.dims[:-1] if code.loss == "cross_entropy" else code.predictor.dims
-            self.predictor = _share(dims, code.predictor, network.size, precision, device)
+            planned = plan(code.predictor, dims, network.size, CODE_TILE, precision)
+            self.predictor = _share(code.predictor, planned, device)
         # The term's gradient by the network's parameters, each written by one program.
         self.to_theta = torch.empty(network.size if code else 0, device=device)
         self.programs = 0  # of the last launch: a short batch has fewer
         self.batch = 0  # points of the last launch
 
 
-def _share(dims: tuple[int, ...], network: Network, points: int, precision: str, device: torch.device) -> Share:
-    constants, launch = plan(dims, network, points, precision)
+def _share(network: Network, planned: tuple[Plan, Launch], device: torch.device) -> Share:
+    constants, launch = planned
     rows = torch.empty((launch.programs, network.size), device=device)
     losses = torch.empty(launch.programs, device=device)
     scratch = torch.empty(launch.programs * launch.scratch, device=device)

@@ -4,23 +4,26 @@ import pytest
 import torch
 
 from engine import backend
+from engine.backends.base import Backend
 from engine.backends.plain import Compile, Eager
 from engine.config import Config, ConfigError
 
-PLAIN = Config("x", "[10]*8", 1).network
+
+def chosen(name: str, device: torch.device) -> tuple[type[Backend], str]:
+    return backend.choose(Config("x", "[10]*8", 1, backend=name), device)
 
 
 def test_the_backend_follows_the_flag_the_device_and_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    assert backend.choose("auto", cpu, PLAIN, None)[0] is Eager
-    assert backend.choose("eager", cpu, PLAIN, None)[0] is Eager
+    assert chosen("auto", cpu)[0] is Eager
+    assert chosen("eager", cpu)[0] is Eager
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/" + name)
-    assert backend.choose("compile", cpu, PLAIN, None)[0] is Compile
+    assert chosen("compile", cpu)[0] is Compile
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler, and there is none; give --backend eager"):
-        backend.choose("compile", cpu, PLAIN, None)
-    assert backend.choose("auto", cpu, PLAIN, None)[0] is Eager
+        chosen("compile", cpu)
+    assert chosen("auto", cpu)[0] is Eager
 
 
 def test_small_steps_take_one_thread_and_large_ones_all() -> None:

@@ -31,7 +31,7 @@ def test_a_step_descends_the_weighted_sum_of_both_losses(kind: type[Backend], we
         expected, total = [task, term], task + weight * term
     total.backward()
     with torch.inference_mode():
-        report = kind(state, code).epoch(data, torch.randperm(33, generator=draws), lambda: False)
+        report = kind(state, config).epoch(data, torch.randperm(33, generator=draws), lambda: False)
     after = []
     for learner, leaf in zip(state.learners, leaves, strict=True):
         assert leaf.grad is not None

@@ -48,7 +48,7 @@ def neighbours_differ(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
 @pytest.mark.parametrize("chunk", [131072, 37])
 def test_every_pixel_is_drawn_at_its_own_place(width: int, height: int, seed: int, chunk: int) -> None:
     one = state(seed)
-    drawing = frame.draw(Eager(one, None), width, height, chunk)
+    drawing = frame.draw(Eager(one, CONFIG), width, height, chunk)
     outputs, regions = every_pixel(one, width, height)
     gray = np.clip(255 * outputs, 0, 255)
     # Truncation: a value within float32's rounding of a whole number may fall to either side.

@@ -20,7 +20,7 @@ def made(**words: object) -> tuple[State, Trainer]:
     state = fresh_state(config, torch.Generator().manual_seed(2))
     split = image.split(PICTURE, 101, 40, np.random.RandomState(2))
     training, validation = (image.samples(PICTURE, part) for part in (split.training, split.validation))
-    return state, Trainer(Eager(state, config.code_length), training, validation, 40)
+    return state, Trainer(Eager(state, config), training, validation, 40)
 
 
 def test_the_order_is_the_loaders() -> None:

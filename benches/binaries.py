@@ -1,0 +1,248 @@
+"""What the Triton compilers make of every kernel, on a machine without a GPU: registers, spills, memory, seconds.
+
+    python -m benches.binaries                      # every configuration for every target; a table in Markdown
+    python -m benches.binaries --targets sm_90 --only task
+
+The kernels' own launchers are called with small tensors on the CPU, while a driver of ours stands in for CUDA's or
+ROCm's: it names the target, keeps each binary that Triton compiles, and launches nothing.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime.driver import driver
+
+from kernels import gpu
+from kernels.gpu.mlp import input_gradient
+from kernels.gpu.update import sum_gradient
+from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+# Bytes that a program may share, the least of each kind of target.
+SHARED = {"cuda": 166_912, "hip": 65_536}
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A compiled kernel: registers a thread, bytes a thread spills to, bytes a program shares, seconds to compile."""
+
+    kernel: str
+    registers: int
+    spilled: int
+    shared: int
+    seconds: float
+
+
+class StandIn:
+    """A driver of no device: Triton asks it for the target, and hands it the binaries."""
+
+    def __init__(self, name: str) -> None:
+        self.target = TARGETS[name]
+        self.device = list(TARGETS).index(name)
+        self.binaries: list[tuple[str, bytes, int]] = []
+        self.utils = SimpleNamespace(
+            load_binary=self._load, unload_module=lambda module: None,
+            get_device_properties=lambda device: {"max_shared_mem": SHARED[self.target.backend]},
+        )  # fmt: skip
+
+    def get_current_target(self) -> GPUTarget:
+        """The target to compile for."""
+        return self.target
+
+    def get_current_device(self) -> int:
+        """A number of its own for each target: Triton keeps compiled kernels by device."""
+        return self.device
+
+    def get_current_stream(self, device: int) -> int:
+        """None."""
+        return 0
+
+    def launcher_cls(self, source: Any, metadata: Any) -> Callable[..., None]:
+        """What launches: nothing."""
+        return lambda *arguments, **named: None
+
+    def _load(self, name: str, binary: bytes, shared: int, device: int) -> tuple[int, int, int, int, int]:
+        self.binaries.append((name, binary, shared))
+        return 1, 1, 0, 0, 1024
+
+
+@contextmanager
+def compiling_for(name: str) -> Iterator[StandIn]:
+    """Launches within compile for a target instead; a fresh cache, so that times are those of compilation."""
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise RuntimeError("TRITON_INTERPRET=1 was set: kernels are interpreted, and nothing is compiled")
+    stand_in = StandIn(name)
+    before = driver._active
+    with tempfile.TemporaryDirectory() as folder, triton.knobs.cache.scope():
+        triton.knobs.cache.dir = folder
+        driver.set_active(stand_in)
+        try:
+            yield stand_in
+        finally:
+            driver._active = before
+
+
+def compiled(name: str, work: Callable[[], None]) -> list[Binary]:
+    """The kernels that a call launches, compiled for a target."""
+    with compiling_for(name) as stand_in:
+        started = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - started
+    read = _read_cuda if stand_in.target.backend == "cuda" else _read_rocm
+    share = seconds / max(len(stand_in.binaries), 1)
+    return [Binary(kernel, *read(binary), shared, share) for kernel, binary, shared in stand_in.binaries]
+
+
+def _read_cuda(binary: bytes) -> tuple[int, int]:
+    """Registers and spilled bytes of a thread, by the `cuobjdump` of Triton's package."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary)
+        file.flush()
+        said = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    usage = dict(re.findall(r"(REG|STACK|LOCAL):(\d+)", said))
+    return int(usage["REG"]), int(usage["STACK"]) + int(usage["LOCAL"])
+
+
+def _read_rocm(binary: bytes) -> tuple[int, int]:
+    """The same from the code object's metadata, MessagePack of short names and unsigned numbers."""
+    registers = _number(binary, b".vgpr_count")
+    return registers, _number(binary, b".private_segment_fixed_size")
+
+
+def _number(binary: bytes, name: bytes) -> int:
+    at = binary.index(name) + len(name)
+    first = binary[at]
+    if first < 0x80:
+        return first
+    return int.from_bytes(binary[at + 1 : at + 1 + {0xCC: 1, 0xCD: 2, 0xCE: 4}[first]], "big")
+
+
+def coded(loss: str, shape: tuple[int, ...] = (8, 8), bins: int = 256) -> CodeLength:
+    """A Kolmogorov term."""
+    return CodeLength(Network((3, *shape, CodeLength.outputs(loss, bins))), loss, 0.05, bins)
+
+
+def gradient(hidden: tuple[int, ...], code: CodeLength | None = None, points: int = 1024, **words: Any) -> None:
+    """Launches the gradient of a network on one batch."""
+    network = Network((2, *hidden, words.pop("outputs", 1)))
+    partials = gpu.Partials(network, code, points, torch.device("cpu"), **words)
+    parameters = [torch.zeros(network.size)] + ([torch.zeros(code.predictor.size)] if code else [])
+    positions = torch.zeros((3, network.size)) if code else None
+    gpu.gradient(partials, parameters, positions, torch.zeros((2, points)), torch.zeros((network.dims[-1], points)))
+
+
+def operator(hidden: tuple[int, ...]) -> None:
+    """Launches what the library operator's backward does."""
+    network = Network((2, *hidden, 1))
+    partials = gpu.Partials(network, None, 1024, torch.device("cpu"))
+    points = torch.zeros((2, 1024))
+    input_gradient(partials, torch.zeros(network.size), points, torch.zeros((1, 1024)), torch.empty_like(points))
+    sum_gradient(partials, torch.empty(network.size))
+
+
+def update(kind: str, code: CodeLength | None) -> None:
+    """Launches an update."""
+    network, optimizer = Network((2, *[10] * 8, 1)), Optimizer(kind, 0.001)
+    partials = gpu.Partials(network, code, 1024, torch.device("cpu"))
+    partials.batch = partials.programs = 1
+    sizes = [network.size] + ([code.predictor.size] if code else [])
+    moments = [torch.zeros((optimizer.moments, size)) for size in sizes]
+    parameters, count = [torch.zeros(size) for size in sizes], len(sizes)
+    gpu.update(partials, [optimizer] * count, parameters, moments, torch.zeros(2 * count), torch.zeros(count))
+
+
+def evaluate(hidden: tuple[int, ...], grid: bool = False, boundaries: bool = False) -> None:
+    """Launches an evaluation, at points or of a grid."""
+    network = Network((2, *hidden, 1))
+    parameters, coefficients = torch.zeros(network.size), torch.zeros(network.neurons, dtype=torch.int64)
+    outputs, signatures = torch.zeros((1, 8, 8)), torch.zeros((8, 8), dtype=torch.int64)
+    if grid:
+        marks = torch.zeros((8, 8), dtype=torch.int8) if boundaries else None
+        gpu.evaluate_grid(network, parameters, coefficients, (8, 8), 0, outputs, signatures, marks)
+    else:
+        points = torch.zeros((2, 64))
+        gpu.evaluate(network, parameters, coefficients, points, outputs.view(1, 64), signatures.view(64))
+
+
+SHAPES: dict[str, tuple[int, ...]] = {
+    "[10]*8": (10,) * 8, "[16]*12": (16,) * 12, "[7,12,5]": (7, 12, 5), "[5]*40": (5,) * 40, "[10]*100": (10,) * 100,
+    "[32]*4": (32,) * 4, "[64]*4": (64,) * 4,
+}  # fmt: skip
+CONFIGURATIONS: dict[str, Callable[[], None]] = {
+    **{f"task {name}": lambda hidden=hidden: gradient(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
+    "task [10]*8, 65536 points": lambda: gradient(SHAPES["[10]*8"], points=65536),
+    "task [7,12,5], 3 outputs": lambda: gradient(SHAPES["[7,12,5]"], outputs=3),
+    "task [10]*8, tf32": lambda: gradient(SHAPES["[10]*8"], precision="tf32"),
+    "task [64]*4, tf32": lambda: gradient(SHAPES["[64]*4"], precision="tf32"),
+    **{
+        f"task [7,12,5] + {loss} [8, 8]": lambda loss=loss: gradient(SHAPES["[7,12,5]"], coded(loss))  # type: ignore[misc]
+        for loss in CODE_LOSSES
+    },
+    "task [10]*8 + cross_entropy [8, 8]": lambda: gradient(SHAPES["[10]*8"], coded("cross_entropy")),
+    "task [16]*12 + cross_entropy [8, 8]": lambda: gradient(SHAPES["[16]*12"], coded("cross_entropy")),
+    "task [64]*4 + cross_entropy [64, 64]": lambda: gradient(SHAPES["[64]*4"], coded("cross_entropy", (64, 64))),
+    "task [5]*40 + cross_entropy [8]*20": lambda: gradient(SHAPES["[5]*40"], coded("cross_entropy", (8,) * 20)),
+    "operator [10]*8": lambda: operator(SHAPES["[10]*8"]),
+    "operator [5]*40": lambda: operator(SHAPES["[5]*40"]),
+    **{f"update {kind}": lambda kind=kind: update(kind, None) for kind in OPTIMIZERS},  # type: ignore[misc]
+    "update adam + predictor": lambda: update("adam", coded("cross_entropy")),
+    **{f"evaluate {name}": lambda hidden=hidden: evaluate(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
+    "evaluate grid [10]*8": lambda: evaluate(SHAPES["[10]*8"], grid=True),
+    **{
+        f"evaluate boundaries {name}": lambda hidden=hidden: evaluate(hidden, True, True)  # type: ignore[misc]
+        for name, hidden in SHAPES.items()
+    },
+}
+
+
+def main() -> None:
+    """Compiles, and prints a row for each kernel."""
+    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
+    reader.add_argument("--only", default="", help="configurations whose name begins so")
+    reader.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    chosen = reader.parse_args()
+    configurations = {name: work for name, work in CONFIGURATIONS.items() if name.startswith(chosen.only)}
+    if chosen.json:
+        rows = {
+            target: {name: [asdict(one) for one in compiled(target, work)] for name, work in configurations.items()}
+            for target in chosen.targets
+        }
+        print(json.dumps({"triton": triton.__version__, "binaries": rows}))
+        return
+    print(f"Triton {triton.__version__}: registers a thread / spilled bytes a thread / KiB shared / seconds\n")
+    print("| configuration | " + " | ".join(chosen.targets) + " |")
+    print("|---" * (1 + len(chosen.targets)) + "|")
+    for name, work in configurations.items():
+        cells = [
+            ", ".join(
+                f"{one.registers} / {one.spilled} / {one.shared / 1024:.0f} / {one.seconds:.1f}"
+                for one in compiled(target, work)
+            )
+            for target in chosen.targets
+        ]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The fused network as a differentiable operator of PyTorch's library, for other programs' models.
+
+    from kernels.operator import mlp
+
+    outputs = mlp(parameters, coordinates, widths=(10,) * 8, outputs=1)     # (1, points) of (2, points)
+
+Its order of parameters is `kernels.spec.Network`'s. On a GPU that the Triton kernels support, forward is one launch and
+backward two; elsewhere it is `kernels.reference`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels import reference
+from kernels.spec import Network
+from kernels.support import unsupported_on_gpu
+
+SLOPE = 0.01
+
+
+def mlp(
+    parameters: Tensor, coordinates: Tensor, widths: Sequence[int], outputs: int = 1, slope: float = SLOPE
+) -> Tensor:
+    """A LeakyReLU network of hidden `widths` at coordinates (inputs, points): its outputs (outputs, points).
+
+    Differentiable once, in the flat `parameters` (P,) and in the coordinates. Raises ValueError where the number of
+    parameters is not the network's, or a tensor is no floating-point one; a second derivative raises
+    NotImplementedError.
+    """
+    result: Tensor = _forward(parameters, coordinates, list(widths), outputs, slope)
+    return result
+
+
+@torch.library.custom_op("draw_poly::mlp", mutates_args=())
+def _forward(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs: int, slope: float) -> Tensor:
+    network = _checked(parameters, coordinates, widths, outputs, slope)
+    if not _fused(network, parameters):
+        return reference.forward(reference.layers(parameters, network), coordinates, slope)[1].contiguous()
+    from kernels import gpu
+
+    points = coordinates.shape[1]
+    result = coordinates.new_empty((outputs, points))
+    # The kernel tells patterns too; nobody asked for them here.
+    coefficients = torch.zeros(network.neurons, dtype=torch.int64, device=parameters.device)
+    signatures = torch.empty(points, dtype=torch.int64, device=parameters.device)
+    if points:
+        gpu.evaluate(network, parameters.contiguous(), coefficients, coordinates.contiguous(), result, signatures)
+    return result
+
+
+@torch.library.custom_op("draw_poly::mlp_backward", mutates_args=())
+def _backward(
+    to_outputs: Tensor, parameters: Tensor, coordinates: Tensor, widths: list[int], slope: float
+) -> tuple[Tensor, Tensor]:
+    """The gradients of parameters and coordinates, from that of the outputs (outputs, points)."""
+    network = _checked(parameters, coordinates, widths, to_outputs.shape[0], slope)
+    points = coordinates.shape[1]
+    to_parameters = torch.zeros_like(parameters, memory_format=torch.contiguous_format)
+    to_coordinates = torch.empty_like(coordinates, memory_format=torch.contiguous_format)
+    if not points:
+        return to_parameters, to_coordinates
+    if not _fused(network, parameters):
+        stack = reference.layers(parameters, network)
+        activations, _ = reference.forward(stack, coordinates, slope)
+        first = reference.backward(stack, activations, to_outputs, slope, reference.layers(to_parameters, network))
+        return to_parameters, stack[0][0].t() @ first
+    from kernels.gpu.mlp import input_gradient
+    from kernels.gpu.partials import Partials
+    from kernels.gpu.update import sum_gradient
+
+    partials = Partials(network, None, points, parameters.device)
+    input_gradient(partials, parameters.contiguous(), coordinates.contiguous(), to_outputs.contiguous(), to_coordinates)
+    sum_gradient(partials, to_parameters)
+    return to_parameters, to_coordinates
+
+
+@_forward.register_fake
+def _(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs: int, slope: float) -> Tensor:
+    return coordinates.new_empty((outputs, coordinates.shape[1]))
+
+
+@_backward.register_fake
+def _(
+    to_outputs: Tensor, parameters: Tensor, coordinates: Tensor, widths: list[int], slope: float
+) -> tuple[Tensor, Tensor]:
+    contiguous = torch.contiguous_format
+    return torch.empty_like(parameters, memory_format=contiguous), torch.empty_like(
+        coordinates, memory_format=contiguous
+    )
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    parameters, coordinates, ctx.widths, _, ctx.slope = inputs
+    ctx.save_for_backward(parameters, coordinates)
+
+
+def _differentiate(ctx: Any, to_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    parameters, coordinates = ctx.saved_tensors
+    return *_backward(to_outputs, parameters, coordinates, ctx.widths, ctx.slope), None, None, None
+
+
+def _differentiate_again(ctx: Any, *grads: Tensor) -> tuple[None, ...]:
+    raise NotImplementedError("draw_poly::mlp has no second derivative: its backward cannot be differentiated")
+
+
+_forward.register_autograd(_differentiate, setup_context=_keep)
+_backward.register_autograd(_differentiate_again)
+
+
+def _fused(network: Network, parameters: Tensor) -> bool:
+    return parameters.dtype == torch.float32 and unsupported_on_gpu(network, None, parameters.device) is None
+
+
+def _checked(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs: int, slope: float) -> Network:
+    if coordinates.dim() != 2:
+        raise ValueError(f"coordinates have {coordinates.dim()} dimensions: give (inputs, points)")
+    network = Network((coordinates.shape[0], *widths, outputs), slope)
+    if parameters.shape != (network.size,):
+        given = tuple(parameters.shape)
+        raise ValueError(f"parameters have shape {given}, and a network of {network.dims} has ({network.size},)")
+    if not parameters.is_floating_point() or parameters.dtype != coordinates.dtype:
+        raise ValueError(
+            f"parameters are {parameters.dtype} and coordinates {coordinates.dtype}: give one floating-point type"
+        )
+    return network

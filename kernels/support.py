@@ -1,0 +1,47 @@
+"""Which networks and devices the fused kernels support: decided here, by a sentence that names the limit.
+
+Imports neither Triton nor Numba, so that a machine without them can ask.
+"""
+
+import importlib.util
+import os
+
+import torch
+
+from kernels.spec import CodeLength, Network
+
+WIDEST_ON_GPU = 64
+# CUDA devices of this compute capability and later, and these ROCm ones, are compiled for.
+CAPABILITY = (8, 0)
+ROCM = ("gfx942",)
+
+
+def interpreted() -> bool:
+    """Whether Triton interprets kernels on the CPU instead of compiling them."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def unsupported_on_gpu(network: Network, code: CodeLength | None, device: torch.device) -> str | None:
+    """Why the kernels cannot run this network on this device, naming the limit; None if they can."""
+    widest = max(network.dims + (code.predictor.dims[:-1] if code else ()))
+    if widest > WIDEST_ON_GPU:
+        return f"layer width {widest} is above {WIDEST_ON_GPU}"
+    if len(network.dims) < 3 or (code and len(code.predictor.dims) < 3):
+        return "a network without a hidden layer has nothing to fuse"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    return _unsupported_device(device)
+
+
+def _unsupported_device(device: torch.device) -> str | None:
+    if device.type == "cpu":
+        return None if interpreted() else "Triton kernels need a GPU, or TRITON_INTERPRET=1 to be interpreted"
+    if device.type != "cuda":
+        return f"Triton kernels run on CUDA and ROCm devices, not on {device.type}"
+    if torch.version.hip:
+        name = torch.cuda.get_device_properties(device).gcnArchName.split(":")[0]
+        return None if name in ROCM else f"the ROCm device is {name}, and the kernels are made for {', '.join(ROCM)}"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < CAPABILITY:
+        return "the GPU's compute capability {}.{} is below {}.{}".format(*capability, *CAPABILITY)
+    return None
