@@ -1,9 +1,19 @@
 """What the benchmarks compare is the same work: the baseline's gradients are the reference's."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 import torch
 
+from benches import verify
 from benches.epoch import Job
 from kernels import reference
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_the_baseline_computes_our_losses_and_gradients() -> None:
@@ -33,3 +43,22 @@ def test_the_baseline_computes_our_losses_and_gradients() -> None:
         theirs = torch.cat([p.grad.reshape(-1) for p in module.parameters() if p.grad is not None])
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert torch.equal(signatures, made.evaluate(inputs)[1])
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_checks_every_kernel_and_writes_its_figures(tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    if torch.cuda.is_available():
+        pytest.skip("the interpreter is for machines without a GPU")
+    command = [sys.executable, "-m", "benches.gpu", "--small", "--json", tmp_path / "gpu.json"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"}, check=True, capture_output=True)
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert len(found["checks"]) > 80
+    assert all(row["passed"] for row in found["checks"])
+    assert {"step [10]*8, 1024", "evaluate [10]*8, 256"} <= set(found["microseconds"])
+
+
+def test_a_wrong_or_unwritten_output_is_found_wrong() -> None:
+    assert verify.Row("kernel", "case", "output", 2e-6, 1e-7, 1e-6).passed is False
+    assert verify.Row("kernel", "case", "output", float("nan"), 1e-7, 1e-6).passed is False
+    assert verify.Row("kernel", "case", "output", 9e-7, 1e-7, 1e-6).passed is True

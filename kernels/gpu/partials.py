@@ -29,19 +29,20 @@ class Partials:
     ) -> None:
         self.network, self.code, self.points = network, code, points
         tile = batch_tile(network, points)
-        self.task = _share(network, plan(network, network.dims, points, tile, precision), device)
+        self.task = share(network, plan(network, network.dims, points, tile, precision), device)
         self.predictor: Share | None = None
         if code:
             dims = code.predictor.dims[:-1] if code.loss == "cross_entropy" else code.predictor.dims
             planned = plan(code.predictor, dims, network.size, CODE_TILE, precision)
-            self.predictor = _share(code.predictor, planned, device)
+            self.predictor = share(code.predictor, planned, device)
         # The term's gradient by the network's parameters, each written by one program.
         self.to_theta = torch.empty(network.size if code else 0, device=device)
         self.programs = 0  # of the last launch: a short batch has fewer
         self.batch = 0  # points of the last launch
 
 
-def _share(network: Network, planned: tuple[Plan, Launch], device: torch.device) -> Share:
+def share(network: Network, planned: tuple[Plan, Launch], device: torch.device) -> Share:
+    """Scratch for a plan."""
     constants, launch = planned
     rows = torch.empty((launch.programs, network.size), device=device)
     losses = torch.empty(launch.programs, device=device)

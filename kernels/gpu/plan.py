@@ -39,10 +39,13 @@ class Launch(NamedTuple):
     scratch: int  # float32 numbers a program keeps there
 
 
-def plan(network: Network, dims: tuple[int, ...], points: int, tile: int, precision: str) -> tuple[Plan, Launch]:
+def plan(
+    network: Network, dims: tuple[int, ...], points: int, tile: int, precision: str, unrolled: bool | None = None
+) -> tuple[Plan, Launch]:
     """How to take `points` through forward and backward, `tile` at once; `dims` are those that a tile has to hold."""
     width = padded(max(dims))
-    unrolled = width == NARROWEST and len(network.shapes) <= MOST_UNROLLED
+    if unrolled is None:
+        unrolled = width == NARROWEST and len(network.shapes) <= MOST_UNROLLED
     kept = 0 if unrolled else (len(network.shapes) - 1) * width * tile
     programs = min(-(-points // tile), MOST_PROGRAMS, max(1, SCRATCH // (4 * kept)) if kept else MOST_PROGRAMS)
     dot = {"fp32": "ieee", "tf32": "tf32"}[precision]

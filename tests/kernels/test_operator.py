@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from benches.plain import plain_forward, random_parameters
 from kernels import operator
 from kernels.operator import mlp
 from kernels.spec import Network
 from tests.conftest import INTERPRETED
-from tests.kernels.test_reference import plain_forward, random_parameters
 
 WIDTHS, POINTS = (7, 12, 5), 37
 

@@ -6,33 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benches.plain import plain_code_loss, plain_forward, random_parameters
 from kernels import reference
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 # Sums of up to a few thousand float64 terms of order one.
 assert_exact = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
-
-
-def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    draws = torch.Generator().manual_seed(seed)
-    flat = torch.empty(network.size, dtype=dtype)
-    for weight, bias in reference.layers(flat, network):
-        weight.normal_(0, (2 / weight.shape[1]) ** 0.5, generator=draws)
-        bias.normal_(0, 0.5, generator=draws)
-    return flat
-
-
-def plain_forward(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
-    """The network by torch's own modules' functions, points in rows; differentiable."""
-    hidden, start = inputs.t(), 0
-    for index, (out, into) in enumerate(network.shapes):
-        weight = flat[start : start + out * into].view(out, into)
-        start += out * into
-        hidden = nn.functional.linear(hidden, weight, flat[start : start + out])
-        start += out
-        if index < len(network.shapes) - 1:
-            hidden = nn.functional.leaky_relu(hidden, network.slope)
-    return hidden.t()
 
 
 def task_gradient(flat: Tensor, network: Network, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,24 +40,6 @@ def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int) -> None:
     assert_exact(gradient, leaf.grad)
 
 
-def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Tensor:
-    """Each loss from its definition, bin by bin; outputs (k, P)."""
-    if code.loss == "cross_entropy":
-        clipped = parameters.clamp(code.low, code.high)
-        center = (clipped - code.low) / (code.high - code.low) * (code.bins - 1)
-        distance = (center[:, None] - torch.arange(code.bins, dtype=parameters.dtype)).abs()
-        target = torch.softmax(-distance / 0.1, 1)
-        return -(target * torch.log_softmax(outputs.t(), 1)).sum(1).mean()
-    if code.loss == "mse":
-        return nn.functional.mse_loss(outputs[0], parameters)
-    location, log_scale = outputs
-    if code.loss == "gaussian_nll":
-        return nn.functional.gaussian_nll_loss(location, parameters, log_scale.exp(), full=True, eps=0)
-    likelihood: Tensor = torch.distributions.Laplace(location, log_scale.exp()).log_prob(parameters)
-    return -likelihood.mean()
-
-
-# Fewer bins than the window, as many, one more, and the default; few enough parameters to tell an off-by-one.
 @pytest.mark.parametrize(
     ("loss", "bins"),
     [("cross_entropy", bins) for bins in (2, 9, 10, 11, 128, 256)] + [(loss, 256) for loss in CODE_LOSSES[1:]],
