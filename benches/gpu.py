@@ -87,7 +87,7 @@ class Clock:
             graph.replay()
             end.record()
             end.synchronize()
-            return 1e3 * start.elapsed_time(end)
+            return 1e3 * float(start.elapsed_time(end))
 
         return by_events
 

@@ -50,7 +50,7 @@ def test_the_gpu_benchmark_checks_every_kernel_and_writes_its_figures(tmp_path: 
     pytest.importorskip("triton")
     if torch.cuda.is_available():
         pytest.skip("the interpreter is for machines without a GPU")
-    command = [sys.executable, "-m", "benches.gpu", "--small", "--json", tmp_path / "gpu.json"]
+    command = [sys.executable, "-m", "benches.gpu", "--small", "--json", str(tmp_path / "gpu.json")]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"}, check=True, capture_output=True)
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert len(found["checks"]) > 80
