@@ -41,6 +41,17 @@ def choose(name: str, device: torch.device, network: Network, code: CodeLength |
 
     Raises ConfigError where the one asked for cannot run here.
     """
+    if name == "cpu" or (name == "auto" and device.type == "cpu"):
+        # Numba takes a quarter of a second: spent where it is used.
+        from engine.backends.cpu import Cpu
+        from kernels import cpu
+
+        limit = cpu.unsupported(network, code, device)
+        if limit and name == "cpu":
+            raise ConfigError(f"--backend cpu cannot run this: {limit}; give --backend eager")
+        if limit:
+            return Eager, f"{limit}, more than the CPU kernels take; --backend compile is faster in a long run"
+        return Cpu, "asked for" if name == "cpu" else "the fastest on a CPU"
     missing = _missing_compiler(device)
     if name == "compile":
         if missing:
@@ -48,8 +59,6 @@ def choose(name: str, device: torch.device, network: Network, code: CodeLength |
         return Compile, "asked for"
     if name == "eager":
         return Eager, "asked for"
-    if device.type == "cpu":
-        return Eager, "the fastest to start without a GPU; --backend compile is faster in a long run"
     if missing:
         return Eager, f"torch.compile cannot run here: {missing}"
     return Compile, "the fastest on this GPU"

@@ -5,12 +5,13 @@ import torch
 
 from engine import kolmogorov
 from engine.backends.base import Backend, Data
+from engine.backends.cpu import Cpu
 from engine.backends.plain import Compile, Eager
 from engine.begin import fresh_state
 from engine.config import Config
 from tests.kernels.test_reference import plain_code_loss, plain_forward
 
-BACKENDS = [Eager, pytest.param(Compile, marks=pytest.mark.slow)]
+BACKENDS = [Cpu, Eager, pytest.param(Compile, marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
