@@ -9,7 +9,7 @@ from engine.backends.base import Backend
 from engine.backends.plain import Compile, Eager
 from engine.config import Config, ConfigError
 from kernels.spec import CodeLength, Network
-from kernels.support import unsupported_on_gpu
+from kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 # Multiplications a layer, and logits, below which waking a second thread costs more than it does.
 THREADED_WORK = 2**23
@@ -42,28 +42,37 @@ def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
 
     Raises ConfigError where the one asked for cannot run here.
     """
-    if config.backend in ("auto", "triton"):
+    name, why, limit = config.backend, "asked for", None
+    if name == "auto":
+        name, why = ("cpu" if device.type == "cpu" else "triton"), "the fused kernels run this network"
+    if config.precision != "fp32" and name != "triton":
+        raise ConfigError(f"--precision {config.precision} is for --backend triton, and this run takes {name}")
+    # Numba and Triton take a part of a second to import: spent where they are used.
+    if name == "cpu":
+        limit = unsupported_on_cpu(config.network, config.code_length, device)
+        if limit is None:
+            from engine.backends.cpu import Cpu
+
+            return Cpu, why
+    if name == "triton":
         limit = unsupported_on_gpu(config.network, config.code_length, device)
-        if limit is None and (config.backend == "triton" or device.type == "cuda"):
-            # Triton is there only where it can be used.
+        if limit is None:
             from engine.backends.triton import Triton
 
-            return Triton, "asked for" if config.backend == "triton" else "the fused kernels run this network"
-        if config.backend == "triton":
-            raise ConfigError(f"--backend triton cannot run this: {limit}; give --backend auto")
-    if config.precision != "fp32":
-        raise ConfigError(f"--precision {config.precision} is for --backend triton on a GPU that it supports")
+            return Triton, why
+    if limit and name == config.backend:
+        raise ConfigError(f"--backend {name} cannot run this: {limit}; give --backend auto")
+    if limit and config.precision != "fp32":
+        raise ConfigError(f"--precision {config.precision} cannot be had here: {limit}")
     missing = _missing_compiler(device)
-    if config.backend == "compile":
-        if missing:
-            raise ConfigError(f"--backend compile cannot run here: {missing}; give --backend eager")
-        return Compile, "asked for"
-    if config.backend == "eager":
-        return Eager, "asked for"
+    if name == "compile" and missing:
+        raise ConfigError(f"--backend compile cannot run here: {missing}; give --backend eager")
+    if name in ("compile", "eager"):
+        return Compile if name == "compile" else Eager, why
     if device.type == "cpu":
-        return Eager, "the fastest to start without a GPU; --backend compile is faster in a long run"
+        return Eager, f"{limit}; --backend compile is faster in a long run"
     if missing:
-        return Eager, f"{limit}, and torch.compile cannot run here: {missing}"
+        return Eager, f"{limit}, and {missing}"
     return Compile, f"{limit}: using torch.compile"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
-BACKENDS = ("auto", "triton", "compile", "eager")
+BACKENDS = ("auto", "cpu", "triton", "compile", "eager")
 MAX_LAYERS = 10_000
 MAX_WIDTH = 1_000_000
 MAX_SEED = 2**32 - 1
@@ -138,11 +138,15 @@ class Config:
     )  # fmt: skip
     use_compile: bool = _flag(False, MACHINE, "the same as --backend compile", "--use-compile", kind=bool)
     device: str = _flag("auto", MACHINE, "auto, cpu, cuda or cuda:N", "--device cuda:1")
+    threads: int | None = _flag(
+        None, MACHINE, "most threads of arithmetic on a CPU; else OMP_NUM_THREADS, or every core", "--threads 2",
+        kind=int,
+    )  # fmt: skip
     debug: bool = _flag(False, MACHINE, "log more, and the traceback of a failure", "-d", short="d", kind=bool)
     quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "points", "batch_size", "save_interval", "chunk_size", "checkpoint_interval"):
+        for name in ("epochs", "points", "batch_size", "save_interval", "chunk_size", "checkpoint_interval", "threads"):
             _at_least(name, getattr(self, name), 1)
         for name in ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume"):
             if getattr(self, name) == "":

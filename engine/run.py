@@ -49,7 +49,7 @@ def run(config: Config) -> int:
         log.info("Backend: %s on %s (%s)", chosen.name, device, why)
         threads = torch.get_num_threads()
         try:
-            running = Run(begun, chosen, device, threads)
+            running = Run(begun, chosen, device, config.threads or threads)
         except Exception as error:
             log.error("The run cannot begin: %s", explain(error), exc_info=error if config.debug else None)
             return FAILED
@@ -69,9 +69,9 @@ class Run:
         self.watch = begun.extras.watch
         config = self.config
         if device.type == "cpu":
-            torch.set_num_threads(
-                backend.training_threads(config.network, config.code_length, config.batch_size, threads)
-            )
+            if not chosen.shares_work:
+                threads = backend.training_threads(config.network, config.code_length, config.batch_size, threads)
+            torch.set_num_threads(threads)
         self.backend = chosen(self.state, config)
         self.trainer = Trainer(
             self.backend,

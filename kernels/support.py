@@ -10,7 +10,7 @@ import torch
 
 from kernels.spec import CodeLength, Network
 
-WIDEST_ON_GPU = 64
+WIDEST_ON_CPU, WIDEST_ON_GPU = 256, 64
 # CUDA devices of this compute capability and later, and these ROCm ones, are compiled for.
 CAPABILITY = (8, 0)
 ROCM = ("gfx942",)
@@ -21,23 +21,45 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def unsupported_on_cpu(network: Network, code: CodeLength | None, device: torch.device) -> str | None:
+    """Why the kernels in Numba cannot run this network on this device, naming the limit; None if they can."""
+    if device.type != "cpu":
+        return f"the CPU kernels do not run on {device.type}"
+    for name, one in (("layer", network), ("predictor's layer", code.predictor if code else None)):
+        if one is None:
+            continue
+        widest = max(one.dims[:-1])
+        if widest > WIDEST_ON_CPU:
+            return f"{name} width {widest} is above {WIDEST_ON_CPU}"
+        if not 0 < one.slope <= 1:
+            return f"slope {one.slope} is not above 0 and at most 1"
+    return None
+
+
 def unsupported_on_gpu(network: Network, code: CodeLength | None, device: torch.device) -> str | None:
-    """Why the kernels cannot run this network on this device, naming the limit; None if they can."""
-    widest = max(network.dims + (code.predictor.dims[:-1] if code else ()))
-    if widest > WIDEST_ON_GPU:
-        return f"layer width {widest} is above {WIDEST_ON_GPU}"
-    if len(network.dims) < 3 or (code and len(code.predictor.dims) < 3):
-        return "a network without a hidden layer has nothing to fuse"
+    """Why the kernels in Triton cannot run this network on this device, naming the limit; None if they can."""
+    if limit := gpu_limit(network, code):
+        return limit
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
     return _unsupported_device(device)
+
+
+def gpu_limit(network: Network, code: CodeLength | None) -> str | None:
+    """The limit that a network is past, on any device; None if it is within all."""
+    for name, dims in (("layer", network.dims), ("predictor's layer", code.predictor.dims[:-1] if code else ())):
+        if dims and max(dims) > WIDEST_ON_GPU:
+            return f"{name} width {max(dims)} is above {WIDEST_ON_GPU}"
+    if len(network.dims) < 3 or (code and len(code.predictor.dims) < 3):
+        return "a network without a hidden layer has nothing to fuse"
+    return None
 
 
 def _unsupported_device(device: torch.device) -> str | None:
     if device.type == "cpu":
         return None if interpreted() else "Triton kernels need a GPU, or TRITON_INTERPRET=1 to be interpreted"
     if device.type != "cuda":
-        return f"Triton kernels run on CUDA and ROCm devices, not on {device.type}"
+        return f"Triton kernels run on CUDA and ROCm, not on {device.type}"
     if torch.version.hip:
         name = torch.cuda.get_device_properties(device).gcnArchName.split(":")[0]
         return None if name in ROCM else f"the ROCm device is {name}, and the kernels are made for {', '.join(ROCM)}"

@@ -55,9 +55,12 @@ def assert_parity(program: Program, tmp_path: Path, case: dict[str, Any], origin
             )
 
 
+@pytest.mark.parametrize("backend", ["cpu", "eager"])
 @pytest.mark.parametrize(("name", "original"), PLANS)
-def test_eager_prints_the_originals_losses(program: Program, tmp_path: Path, name: str, original: bool) -> None:
-    assert_parity(program, tmp_path, CASES[name], original, "eager")
+def test_a_run_prints_the_originals_losses(
+    program: Program, tmp_path: Path, name: str, original: bool, backend: str
+) -> None:
+    assert_parity(program, tmp_path, CASES[name], original, backend)
 
 
 @pytest.mark.slow

@@ -39,6 +39,8 @@ class Backend(ABC):
     name: str
     # Side of the cells, in pixels, whose corners decide whether the pixels between are evaluated; 1: all are.
     cell = 4
+    # Whether it decides itself where torch's number of threads pays.
+    shares_work = False
 
     def __init__(self, state: State, config: Config) -> None:
         self.state = state

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kernels.gpu.plan import CODE_TILE, Launch, Plan, batch_tile, plan
 from kernels.spec import CodeLength, Network
+from kernels.support import gpu_limit
 
 
 class Share(NamedTuple):
@@ -27,6 +28,8 @@ class Partials:
     def __init__(
         self, network: Network, code: CodeLength | None, points: int, device: torch.device, precision: str = "fp32"
     ) -> None:
+        if limit := gpu_limit(network, code):
+            raise ValueError(limit)
         self.network, self.code, self.points = network, code, points
         tile = batch_tile(network, points)
         self.task = share(network, plan(network, network.dims, points, tile, precision), device)

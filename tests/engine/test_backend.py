@@ -5,17 +5,20 @@ import torch
 
 from engine import backend
 from engine.backends.base import Backend
+from engine.backends.cpu import Cpu
 from engine.backends.plain import Compile, Eager
 from engine.config import Config, ConfigError
+from tests.conftest import INTERPRETED
 
 
-def chosen(name: str, device: torch.device) -> tuple[type[Backend], str]:
-    return backend.choose(Config("x", "[10]*8", 1, backend=name), device)
+def chosen(name: str, device: torch.device, shape: str = "[10]*8", **words: str) -> tuple[type[Backend], str]:
+    return backend.choose(Config("x", shape, 1, backend=name, **words), device)  # type: ignore[arg-type]
 
 
 def test_the_backend_follows_the_flag_the_device_and_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    assert chosen("auto", cpu)[0] is Eager
+    assert chosen("auto", cpu)[0] is Cpu
+    assert chosen("cpu", cpu)[0] is Cpu
     assert chosen("eager", cpu)[0] is Eager
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/" + name)
@@ -23,7 +26,36 @@ def test_the_backend_follows_the_flag_the_device_and_the_compiler(monkeypatch: p
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler, and there is none; give --backend eager"):
         chosen("compile", cpu)
-    assert chosen("auto", cpu)[0] is Eager
+
+
+@INTERPRETED
+def test_a_gpu_takes_triton_where_its_kernels_run_and_torch_compile_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.backends.triton import Triton
+
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert chosen("auto", cuda)[0] is Triton
+    assert chosen("triton", cuda, precision="tf32")[0] is Triton
+    assert chosen("auto", cuda, "[4096]") == (Compile, "layer width 4096 is above 64: using torch.compile")
+    with pytest.raises(ConfigError, match="--precision tf32 cannot be had here: layer width 4096 is above 64"):
+        chosen("auto", cuda, "[4096]", precision="tf32")
+    with pytest.raises(ConfigError, match="--backend triton cannot run this: layer width 4096 is above 64; give"):
+        chosen("triton", cuda, "[4096]")
+    with pytest.raises(ConfigError, match="--precision tf32 is for --backend triton, and this run takes eager"):
+        chosen("eager", cuda, precision="tf32")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
+    assert chosen("auto", cuda)[1] == "the GPU's compute capability 7.0 is below 8.0: using torch.compile"
+
+
+def test_networks_past_the_cpu_kernels_say_why_they_run_elsewhere() -> None:
+    cpu = torch.device("cpu")
+    kind, why = chosen("auto", cpu, "[9999]")
+    assert kind is Eager
+    assert "layer width 9999 is above 256" in why
+    with pytest.raises(ConfigError, match="--backend cpu cannot run this: layer width 9999 is above 256; give"):
+        chosen("cpu", cpu, "[9999]")
+    with pytest.raises(ConfigError, match="--backend cpu cannot run this: the CPU kernels do not run on cuda"):
+        chosen("cpu", torch.device("cuda"))
 
 
 def test_small_steps_take_one_thread_and_large_ones_all() -> None:

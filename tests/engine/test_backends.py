@@ -4,20 +4,25 @@ import pytest
 import torch
 
 from benches.plain import plain_code_loss, plain_forward
-from engine import kolmogorov
-from engine.backends.base import Backend, Data
-from engine.backends.plain import Compile, Eager
+from engine import backend, kolmogorov
+from engine.backends.base import Data
 from engine.begin import fresh_state
 from engine.config import Config
+from tests.conftest import INTERPRETED
 
-BACKENDS = [Eager, pytest.param(Compile, marks=pytest.mark.slow)]
+BACKENDS = [
+    "cpu",
+    "eager",
+    pytest.param("compile", marks=pytest.mark.slow),
+    pytest.param("triton", marks=INTERPRETED),
+]
 
 
-@pytest.mark.parametrize("kind", BACKENDS)
+@pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("weight", [0.0, 0.7])
-def test_a_step_descends_the_weighted_sum_of_both_losses(kind: type[Backend], weight: float) -> None:
+def test_a_step_descends_the_weighted_sum_of_both_losses(name: str, weight: float) -> None:
     words: dict[str, object] = {"kolmogorov_shape": "[6]", "kolmogorov_weight": weight, "kolmogorov_bins": 50}
-    config = Config("x", "[7, 3]", 1, optimizer="sgd", learning_rate=1.0, **words if weight else {})  # type: ignore[arg-type]
+    config = Config("x", "[7, 3]", 1, optimizer="sgd", learning_rate=1.0, backend=name, **words if weight else {})  # type: ignore[arg-type]
     state, code = fresh_state(config, torch.Generator().manual_seed(2)), config.code_length
     draws = torch.Generator().manual_seed(1)
     data = Data(torch.rand((3, 33), generator=draws), torch.rand((3, 21), generator=draws), 33)
@@ -31,7 +36,9 @@ def test_a_step_descends_the_weighted_sum_of_both_losses(kind: type[Backend], we
         expected, total = [task, term], task + weight * term
     total.backward()
     with torch.inference_mode():
-        report = kind(state, config).epoch(data, torch.randperm(33, generator=draws), lambda: False)
+        report = backend.choose(config, torch.device("cpu"))[0](state, config).epoch(
+            data, torch.randperm(33, generator=draws), lambda: False
+        )
     after = []
     for learner, leaf in zip(state.learners, leaves, strict=True):
         assert leaf.grad is not None

@@ -58,22 +58,14 @@ def config(**words: object) -> Config:
 
 
 NAN, INF = float("nan"), float("inf")
-COUNTS = ("epochs", "points", "batch_size", "save_interval", "chunk_size", "checkpoint_interval")
+COUNTS = ("epochs", "points", "batch_size", "save_interval", "chunk_size", "checkpoint_interval", "threads")
 POSITIVE = ("learning_rate", "kolmogorov_lr", "smoothing_sigma")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        (name, value)
-        for name in ("epochs", "points", "batch_size", "save_interval", "chunk_size", "checkpoint_interval")
-        for value in (0, -1)
-    ]
-    + [
-        (name, value)
-        for name in ("learning_rate", "kolmogorov_lr", "smoothing_sigma")
-        for value in (0.0, -1.0, NAN, INF)
-    ]
+    [(name, value) for name in COUNTS for value in (0, -1)]
+    + [(name, value) for name in POSITIVE for value in (0.0, -1.0, NAN, INF)]
     + [
         ("momentum", 1.0),
         ("momentum", NAN),

@@ -54,12 +54,15 @@ def assert_same_run(first: Path, second: Path) -> None:
     assert count_frames(films[0]) == count_frames(films[1])
 
 
+@pytest.mark.parametrize("backend", ["cpu", "eager"])
 @pytest.mark.parametrize(
     ("optimizer", "loss"),
     [(kind, None) for kind in OPTIMIZERS] + [("adam", loss) for loss in CODE_LOSSES] + [("sgd_momentum", "mse")],
 )
-def test_twice_n_epochs_are_n_and_n_more(program: Program, tmp_path: Path, optimizer: str, loss: str | None) -> None:
-    words = ["--optimizer", optimizer, "-l", 0.01, "--seed", 5, "--save-interval", 3]
+def test_twice_n_epochs_are_n_and_n_more(
+    program: Program, tmp_path: Path, optimizer: str, loss: str | None, backend: str
+) -> None:
+    words = ["--backend", backend, "--optimizer", optimizer, "-l", 0.01, "--seed", 5, "--save-interval", 3]
     words += [*CODE, "--kolmogorov-loss-type", loss, "--kolmogorov-lr", 0.002] if loss else []
     assert program(*words, "-e", 8, folder="whole").status == 0
     assert program(*words, "-e", 4, folder="half").status == 0

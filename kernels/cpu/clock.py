@@ -1,0 +1,67 @@
+"""Two counters that threads share: tasks taken, and tasks done."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from kernels.cpu.compiled import kernel
+from kernels.cpu.vector import INTEGER, call, place
+
+TAKEN, DONE, SIZE = 0, 8, 16  # places in a clock's int64 array, on cache lines of their own
+SPINS = 200  # looks at the clock before the core is offered to others
+
+
+@intrinsic
+def fetch_add(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """Adds to an int64 of an array that threads share, and returns what it was; all that was written is seen."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        address = place(context, builder, signature.args[0], values[0], values[1])
+        return builder.atomic_rmw("add", address, values[2], "acq_rel")
+
+    return types.int64(array, types.intp, types.int64), generate
+
+
+@intrinsic
+def fetch(typing: Any, array: Any, index: Any) -> Any:
+    """An int64 of an array that threads share, and sees what was written before it."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return builder.load_atomic(place(context, builder, signature.args[0], *values), "acquire", align=8)
+
+    return types.int64(array, types.intp), generate
+
+
+@intrinsic
+def give_way(typing: Any) -> Any:
+    """Lets another thread have the core, if one waits for it."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        call(builder, "sched_yield", INTEGER, [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@kernel
+def take(clock):  # type: ignore[no-untyped-def]
+    """The number of the next task that nobody has taken."""
+    return fetch_add(clock, TAKEN, 1)
+
+
+@kernel
+def done(clock):  # type: ignore[no-untyped-def]
+    """Says that a task is done."""
+    fetch_add(clock, DONE, 1)
+
+
+@kernel
+def wait(clock, tasks):  # type: ignore[no-untyped-def]
+    """Waits until so many tasks are done."""
+    spins = 0
+    while fetch(clock, DONE) < tasks:
+        spins += 1
+        if spins > SPINS:
+            give_way()

@@ -1,0 +1,149 @@
+"""The Kolmogorov term on a block of parameters: how badly the predictor's outputs there predict them.
+
+Each loss replaces the outputs in the block by the gradient of its sum, writes the gradient of the parameters
+themselves, and returns the sum. Source of the formulas: `kernels/README.md`, "Binned cross-entropy" and "The other code
+lengths".
+"""
+
+import math
+
+import numpy as np
+
+from kernels.cpu.compiled import kernel
+from kernels.cpu.vector import LANES, exp, larger, load, splat, store
+from kernels.reference import TEMPERATURE, WINDOW
+from kernels.spec import CODE_LOSSES
+
+CROSS_ENTROPY, SQUARED, GAUSSIAN, LAPLACIAN = (
+    CODE_LOSSES.index(name) for name in ("cross_entropy", "mse", "gaussian_nll", "laplacian_nll")
+)
+# Vectors that the cross-entropy keeps of a panel: centre, first bin, share of a logit, then the target's window.
+CENTER, FIRST, SHARE, TARGET = (LANES * index for index in range(4))
+NOTES = TARGET + LANES * WINDOW
+LOG_2, LOG_2_PI = math.log(2.0), math.log(2.0 * math.pi)
+ONE = np.float32(1.0)
+
+
+@kernel
+def code_loss(kind, bins, low, high, parameters, first, count, block, start, stride, notes, gradient):  # type: ignore[no-untyped-def]
+    """The loss `kind` of parameters `first` to `first + count`, outputs at a place in the block."""
+    total = 0.0
+    for done in range(0, count, LANES):
+        lanes = min(LANES, count - done)
+        at = start + done // LANES * stride
+        if kind == CROSS_ENTROPY:
+            total += _cross_entropy(bins, low, high, parameters, first + done, lanes, block, at, notes, gradient)
+        else:
+            total += _likelihood(kind, parameters, first + done, lanes, block, at, gradient)
+    return total
+
+
+@kernel
+def _cross_entropy(bins, low, high, parameters, first, lanes, block, at, notes, gradient):  # type: ignore[no-untyped-def]
+    """Binned cross-entropy of the parameters of one panel."""
+    window = min(WINDOW, bins)
+    span = np.float32(high - low)
+    for lane in range(LANES):
+        value = min_keeping_nan(parameters[first + min(lane, lanes - 1)], low, high)
+        center = (value - low) / span * np.float32(bins - 1)
+        begin = np.float32(math.floor(center)) - np.float32(window // 2 - 1)
+        if not begin > np.float32(0.0):  # nor where it is no number
+            begin = np.float32(0.0)
+        notes[CENTER + lane] = center
+        notes[FIRST + lane] = min(begin, np.float32(bins - window))
+    center, begin = load(notes, CENTER), load(notes, FIRST)
+    norm = splat(np.float32(0.0))
+    for index in range(window):
+        offset = begin + splat(np.float32(index)) - center
+        weight = exp(larger(offset, splat(np.float32(0.0)) - offset) * splat(np.float32(-1.0 / TEMPERATURE)))
+        store(notes, TARGET + index * LANES, weight)
+        norm = norm + weight
+    for index in range(window):
+        store(notes, TARGET + index * LANES, load(notes, TARGET + index * LANES) / norm)
+
+    top = load(block, at)
+    for bin in range(1, bins):
+        top = larger(top, load(block, at + bin * LANES))
+    total = 0.0
+    store(notes, SHARE, top)
+    for lane in range(lanes):
+        place = at + np.intp(notes[FIRST + lane]) * LANES + lane
+        expected = np.float32(0.0)
+        for index in range(window):
+            expected += notes[TARGET + index * LANES + lane] * block[place + index * LANES]
+        pull = np.float32(0.0)
+        for index in range(window):
+            offset = notes[FIRST + lane] + np.float32(index) - notes[CENTER + lane]
+            side = np.float32(offset > np.float32(0.0)) - np.float32(offset < np.float32(0.0))
+            term = block[place + index * LANES] - expected
+            pull += term * side * notes[TARGET + index * LANES + lane]
+        value = parameters[first + lane]
+        inside = value >= low and value <= high
+        slope = np.float32((1 - bins) / (TEMPERATURE * (high - low)))
+        gradient[first + lane] = pull * slope if inside else np.float32(0.0) * pull
+        total += notes[SHARE + lane] - expected
+
+    whole = splat(np.float32(0.0))
+    for bin in range(bins):
+        weight = exp(load(block, at + bin * LANES) - top)
+        store(block, at + bin * LANES, weight)
+        whole = whole + weight
+    store(notes, SHARE, whole)
+    for lane in range(LANES):
+        if lane < lanes:
+            total += math.log(notes[SHARE + lane])
+            notes[SHARE + lane] = ONE / notes[SHARE + lane]
+        else:
+            notes[SHARE + lane] = np.float32(0.0)  # fills up the panel, and counts for nothing
+    share = load(notes, SHARE)
+    for bin in range(bins):
+        store(block, at + bin * LANES, load(block, at + bin * LANES) * share)
+    for lane in range(lanes):
+        place = at + np.intp(notes[FIRST + lane]) * LANES + lane
+        for index in range(window):
+            block[place + index * LANES] -= notes[TARGET + index * LANES + lane]
+    return total
+
+
+@kernel
+def min_keeping_nan(value, low, high):  # type: ignore[no-untyped-def]
+    """The value between low and high; NaN stays."""
+    if value < low:
+        return low
+    if value > high:
+        return high
+    return value
+
+
+@kernel
+def _likelihood(kind, parameters, first, lanes, block, at, gradient):  # type: ignore[no-untyped-def]
+    """Squared error, Gaussian or Laplacian code length of the parameters of one panel."""
+    total = 0.0
+    for lane in range(LANES):
+        place, log_place = at + lane, at + LANES + lane
+        if lane >= lanes:
+            block[place] = np.float32(0.0)
+            if kind != SQUARED:
+                block[log_place] = np.float32(0.0)
+            continue
+        error = parameters[first + lane] - block[place]
+        if kind == SQUARED:
+            total += error * error
+            pull = np.float32(2.0) * error
+        else:
+            log_scale = block[log_place]
+            precision = math.exp(-log_scale)
+            if kind == GAUSSIAN:
+                scaled = error * error * precision
+                total += 0.5 * (log_scale + scaled + LOG_2_PI)
+                pull = error * precision
+                block[log_place] = np.float32(0.5) - np.float32(0.5) * scaled
+            else:
+                scaled = abs(error) * precision
+                total += log_scale + scaled + LOG_2
+                side = np.float32(error > np.float32(0.0)) - np.float32(error < np.float32(0.0))
+                pull = side * precision
+                block[log_place] = ONE - scaled
+        block[place] = -pull
+        gradient[first + lane] = pull
+    return total

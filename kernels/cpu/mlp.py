@@ -1,0 +1,129 @@
+"""The network on a block of points that stays in cache: forward, squared error, backward.
+
+A block is laid out in panels of 16 points (see `kernels.cpu.tiles`); each layer's results have a room of their own in
+it, where the backward pass replaces them by their gradient. Source of the formulas: `kernels/README.md`, "Network".
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.cpu.compiled import kernel
+from kernels.cpu.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradient_tile
+from kernels.cpu.vector import LANES, fma, load, splat, store, total
+from kernels.spec import Network
+
+# Numbers of a block, which is to stay in the second cache, and its most panels: see kernels/README.md.
+BLOCK, MOST_PANELS = 2**16, 16
+# Columns of a table of layers, a row each.
+OUT, INTO, WEIGHT, BIAS, SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE = range(8)
+
+
+def table(network: Network, panels: int) -> NDArray[np.int64]:
+    """What the kernels know of each layer: sizes, places in the parameters, places in a block of so many panels.
+
+    A panel of a layer takes an odd number of vectors: panels at a distance of a power of two push each other out of
+    the cache.
+    """
+    rows, parameter, room = [], 0, 0
+    for out, into in network.shapes:
+        stride, next_stride = LANES * (into | 1), LANES * (out | 1)
+        bias = parameter + out * into
+        rows.append((out, into, parameter, bias, room, stride, room + panels * stride, next_stride))
+        parameter, room = bias + out, room + panels * stride
+    return np.array(rows, np.int64)
+
+
+def block_panels(network: Network) -> int:
+    """Of how many panels its blocks are."""
+    width = sum(size | 1 for size in network.dims)
+    return max(1, min(MOST_PANELS, BLOCK // (width * LANES)))
+
+
+def block_size(layers: NDArray[np.int64], panels: int) -> int:
+    """How many numbers a block of a table takes."""
+    return int(layers[-1, TARGET] + panels * layers[-1, TARGET_STRIDE])
+
+
+@kernel
+def forward(parameters, layers, panels, block, slope):  # type: ignore[no-untyped-def]
+    """Runs every layer on the inputs that stand in the block."""
+    for layer in range(len(layers)):
+        out, into, weight, bias, source, source_stride, target, target_stride = layers[layer]
+        if layer == len(layers) - 1:
+            slope = np.float32(1.0)  # no activation
+        tiles = (out + ROWS - 1) // ROWS
+        row = 0
+        for tile in range(tiles):
+            count = (out - row) // (tiles - tile)
+            forward_tile(
+                count, parameters, weight + row * into, bias + row, into, block, panels,
+                source, source_stride, target + row * LANES, target_stride, slope,
+            )  # fmt: skip
+            row += count
+
+
+@kernel
+def backward(parameters, layers, panels, block, slope, gradient):  # type: ignore[no-untyped-def]
+    """Adds every layer's gradient to `gradient`, from the outputs' gradient, which stands in their place."""
+    for layer in range(len(layers) - 1, -1, -1):
+        out, into, weight, bias, source, source_stride, target, target_stride = layers[layer]
+        tiles = (out + ROWS - 1) // ROWS
+        row = 0
+        for tile in range(tiles):
+            count = (out - row) // (tiles - tile)
+            rows = target + row * LANES
+            for column in range(0, into, COLUMNS):
+                gradient_tile(
+                    count, min(COLUMNS, into - column), block, panels, rows, target_stride,
+                    source + column * LANES, source_stride, gradient, weight + row * into + column, into,
+                )  # fmt: skip
+            gradient_tile(count, 0, block, panels, rows, target_stride, source, source_stride, gradient, bias + row, 1)
+            row += count
+        if layer == 0:
+            return
+        tiles = (into + ROWS - 1) // ROWS
+        row = 0
+        for tile in range(tiles):
+            count = (into - row) // (tiles - tile)
+            backward_tile(
+                count, parameters, weight + row, into, out, block, panels,
+                target, target_stride, source + row * LANES, source_stride, slope,
+            )  # fmt: skip
+            row += count
+
+
+@kernel
+def gather(data, order, first, count, block, start, stride):  # type: ignore[no-untyped-def]
+    """Copies `count` points of data (k, n), from `first` on in this order, to a place in a block.
+
+    The last panel is filled up with the last point, so that nothing new arises there.
+    """
+    for feature in range(data.shape[0]):
+        at = start + feature * LANES
+        for panel in range(0, count, LANES):
+            for lane in range(LANES):
+                block[at + lane] = data[feature, order[first + min(panel + lane, count - 1)]]
+            at += stride
+
+
+@kernel
+def squared_error(outputs, count, block, start, stride, targets, targets_stride, scale):  # type: ignore[no-untyped-def]
+    """Replaces outputs by their gradient, given the targets' place; returns the sum of squared errors.
+
+    `scale` is 2 over the number of outputs of the whole batch. Points that only fill up a panel count for nothing.
+    """
+    panels = (count + LANES - 1) // LANES
+    factor = splat(scale)
+    squares = splat(np.float32(0.0))
+    for output in range(outputs):
+        at, wanted = start + output * LANES, targets + output * LANES
+        for panel in range(panels):
+            if panel == panels - 1:
+                for lane in range(count - panel * LANES, LANES):
+                    block[wanted + lane] = block[at + lane]
+            difference = load(block, at) - load(block, wanted)
+            squares = fma(difference, difference, squares)
+            store(block, at, difference * factor)
+            at += stride
+            wanted += targets_stride
+    return total(squares)

@@ -1,0 +1,145 @@
+"""The kernels as functions of torch tensors: partial gradients, updates, and many steps in one call."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kernels.cpu.threads import Team, threads_for
+from kernels.cpu.training import Batches, Learner, Term, scratch_size, share_out, work
+from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from kernels.support import unsupported_on_cpu
+
+
+class Partials:
+    """Room for the partial gradients of a batch of at most `points`, made once; without a term `code` is None."""
+
+    def __init__(self, network: Network, code: CodeLength | None, points: int, device: torch.device) -> None:
+        if reason := unsupported_on_cpu(network, code, device):
+            raise ValueError(reason)
+        self.network, self.code, self.points = network, code, points
+        self._rows = share_out(network, points)
+        predictor = code.predictor if code else Network((1, 1))
+        self._code_rows = share_out(predictor, network.size if code else 0)
+        self._room = [np.empty(network.size, np.float32), np.empty(predictor.size, np.float32)]
+        self._addition = np.empty(network.size if code else 0, np.float32)
+        self.order = np.arange(points)
+        self._team = Team(max(scratch_size(self._rows), scratch_size(self._code_rows)))
+        self.used = points  # of the last batch
+
+    def operations(self, points: int) -> float:
+        """Floating-point operations of a step on so many points."""
+        work = 6.0 * self.network.size * points
+        return work + 6.0 * self.code.predictor.size * self.network.size if self.code else work
+
+    def run(
+        self,
+        batches: Batches,
+        parameters: Sequence[Tensor],
+        positions: Tensor | None = None,
+        moments: Sequence[Tensor] = (),
+        optimizers: Sequence[Optimizer] = (),
+        scalars: Tensor | None = None,
+        losses: Tensor | None = None,
+        gradients: bool = True,
+    ) -> None:
+        """Steps, one after the other, one for each row of `scalars` and `losses`; without them, gradients alone."""
+        updates = scalars is not None and losses is not None
+        numbers = np.empty((1, 0), np.float32) if scalars is None else _array(scalars)
+        results = np.empty((1, 0), np.float32) if losses is None else losses.numpy()
+        learners = [_NOBODY, _NOBODY]
+        for index, flat in enumerate(parameters):
+            moment = moments[index].numpy() if updates else _NOBODY.moments
+            learners[index] = _learner(flat.numpy(), moment, self._room[index], optimizers[index] if updates else None)
+        work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows.losses)
+        self._team.run(
+            threads_for(len(results) * work_size), work, len(results), gradients, updates, self._rows, self._code_rows,
+            self._term(positions), batches, *learners, numbers, results,
+        )  # fmt: skip
+
+    def _term(self, positions: Tensor | None) -> Term:
+        code, nothing = self.code, np.float32(0.0)
+        places = np.empty((3, 0), np.float32) if positions is None else _array(positions)
+        if code is None:
+            return Term(0, 0, nothing, nothing, nothing, places, self._addition)
+        return Term(
+            CODE_LOSSES.index(code.loss), code.bins, np.float32(code.low), np.float32(code.high),
+            np.float32(code.weight / self.network.size), places, self._addition,
+        )  # fmt: skip
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    """A tensor's numbers, rows one after the other."""
+    return tensor.contiguous().numpy()
+
+
+def _learner(
+    parameters: NDArray[np.float32],
+    moments: NDArray[np.float32],
+    room: NDArray[np.float32],
+    optimizer: Optimizer | None,
+) -> Learner:
+    one = optimizer or Optimizer("sgd", 0.0)
+    kind = OPTIMIZERS.index(one.kind)
+    return Learner(parameters, moments, room, kind, np.float32(one.learning_rate), np.float32(one.momentum))
+
+
+_NOTHING = np.empty(0, np.float32)
+_NOBODY = _learner(_NOTHING, _NOTHING.reshape(0, 0), _NOTHING, None)
+
+
+def gradient(
+    partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
+) -> None:
+    """Writes the partial gradients and losses of a batch into `partials`.
+
+    `parameters` are those of the network (P,) and of the predictor, if there is one; `positions` (3, P); `inputs`
+    (2, n), `targets` (outputs, n), of at most the points that `partials` was made for. Raises ValueError for others.
+    """
+    count = inputs.shape[1]
+    if not 0 < count <= partials.points:
+        raise ValueError(f"a batch of {count} points where 1 to {partials.points} were provided for")
+    partials.used = count
+    partials.run(Batches(_array(inputs), _array(targets), partials.order[:count], count), parameters, positions)
+
+
+def update(
+    partials: Partials,
+    optimizers: Sequence[Optimizer],
+    parameters: Sequence[Tensor],
+    moments: Sequence[Tensor],
+    scalars: Tensor,
+    losses: Tensor,
+) -> None:
+    """Adds the partial gradients up and takes a step of each optimiser, in place.
+
+    `moments` are (count, P), `scalars` (2 per learner,) those of `Optimizer.scalars`. Writes `losses` (1 per learner,):
+    of the task, and the mean of the Kolmogorov term.
+    """
+    nothing = np.empty((2, 0), np.float32)
+    batches = Batches(nothing, nothing, partials.order[: partials.used], partials.used)
+    partials.run(
+        batches, parameters, None, moments, optimizers, scalars.view(1, -1), losses.view(1, -1), gradients=False
+    )  # fmt: skip
+
+
+def train(
+    partials: Partials,
+    optimizers: Sequence[Optimizer],
+    parameters: Sequence[Tensor],
+    moments: Sequence[Tensor],
+    positions: Tensor | None,
+    points: tuple[Tensor, Tensor],
+    order: Tensor,
+    scalars: Tensor,
+    losses: Tensor,
+) -> None:
+    """What `gradient` and `update` do, batch after batch of the points in this order (n,).
+
+    `points` are inputs (2, all) and targets (outputs, all); a batch is `partials.points` of them, the last one fewer;
+    `scalars` and `losses` have a row a step.
+    """
+    batches = Batches(_array(points[0]), _array(points[1]), order.numpy(), partials.points)
+    partials.run(batches, parameters, positions, moments, optimizers, scalars, losses)

@@ -1,0 +1,189 @@
+"""The three inner loops that all of the time goes to, as LLVM code: a tile of results stays in registers.
+
+A panel is 16 points: its features follow each other, 16 numbers each. A tile is up to six rows by one panel, or by two
+columns of a weight's gradient: twelve sums in sixteen registers of eight numbers. Each number read then feeds several
+multiplications, without which reading would take longer than they do.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from kernels.cpu.vector import FLOAT, LANES, LONG, add_up, constant, multiply_add, place, read, spread, write
+
+ROWS = 6
+COLUMNS = 2
+HALF = 8  # numbers of a sum over points: twelve of them fit the registers
+Emit = Callable[[int], None]
+
+
+def _unrolled(builder: ir.IRBuilder, count: ir.Value, counts: range, emit: Emit) -> None:
+    """The code of `emit(count)` for every count there is."""
+    end = builder.append_basic_block("end")
+    choice = builder.switch(count, end)
+    for number in counts:
+        block = builder.append_basic_block(f"count{number}")
+        choice.add_case(LONG(number), block)
+        builder.position_at_end(block)
+        emit(number)
+        builder.branch(end)
+    builder.position_at_end(end)
+
+
+def _rows(builder: ir.IRBuilder, start: ir.Value, stride: ir.Value, count: int) -> list[ir.Value]:
+    """Addresses a stride apart."""
+    return [builder.gep(start, [builder.mul(stride, LONG(row))]) for row in range(count)]
+
+
+def _dense(
+    builder: ir.IRBuilder,
+    starts: list[ir.Value],
+    weights: list[ir.Value],
+    step: ir.Value,
+    depth: ir.Value,
+    inputs: ir.Value,
+) -> list[ir.Value]:
+    """To each row's start (16,), the sum over k of `weights[row][step * k] * inputs[k]`."""
+    sums = [cgutils.alloca_once(builder, start.type) for start in starts]
+    for total, start in zip(sums, starts, strict=True):
+        builder.store(start, total)
+    with cgutils.for_range(builder, depth) as loop:
+        vector = read(builder, builder.gep(inputs, [builder.mul(loop.index, LONG(LANES))]))
+        at = builder.mul(loop.index, step)
+        for weight, total in zip(weights, sums, strict=True):
+            factor = spread(builder, builder.load(builder.gep(weight, [at])))
+            builder.store(multiply_add(builder, factor, vector, builder.load(total)), total)
+    return [builder.load(total) for total in sums]
+
+
+@intrinsic
+def forward_tile(
+    typing: Any,
+    count: Any, parameters: Any, weight: Any, bias: Any, depth: Any, block: Any, panels: Any,
+    source: Any, source_stride: Any, target: Any, target_stride: Any, slope: Any,
+) -> Any:  # fmt: skip
+    """`count` rows of a layer on all panels: LeakyReLU of W h + b, from place `source` to place `target`."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        count, parameters, weight, bias, depth, block, panels, source, source_stride, target, target_stride, slope = (
+            values
+        )
+        first = place(context, builder, signature.args[1], parameters, weight)
+        biases = place(context, builder, signature.args[1], parameters, bias)
+        inputs = place(context, builder, signature.args[5], block, source)
+        outputs = place(context, builder, signature.args[5], block, target)
+        factor = spread(builder, slope)
+
+        def emit(number: int) -> None:
+            rows = _rows(builder, first, depth, number)
+            with cgutils.for_range(builder, panels) as loop:
+                starts = [spread(builder, builder.load(row)) for row in _rows(builder, biases, LONG(1), number)]
+                vectors = builder.gep(inputs, [builder.mul(loop.index, source_stride)])
+                totals = _dense(builder, starts, rows, LONG(1), depth, vectors)
+                results = builder.gep(outputs, [builder.mul(loop.index, target_stride)])
+                for total, row in zip(totals, _rows(builder, results, LONG(LANES), number), strict=True):
+                    lower = builder.fmul(total, factor)
+                    write(builder, builder.select(builder.fcmp_ordered(">", total, lower), total, lower), row)
+
+        _unrolled(builder, count, range(1, ROWS + 1), emit)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(
+        size, parameters, size, size, size, block, size, size, size, size, size, types.float32
+    ), generate  # fmt: skip
+
+
+@intrinsic
+def backward_tile(
+    typing: Any,
+    count: Any, parameters: Any, weight: Any, stride: Any, depth: Any, block: Any, panels: Any,
+    source: Any, source_stride: Any, target: Any, target_stride: Any, slope: Any,
+) -> Any:  # fmt: skip
+    """`count` rows of the gradient of a layer's inputs on all panels: Wᵀ g through LeakyReLU.
+
+    The gradient of the layer's results is at place `source`, its inputs at `target`, which the result replaces.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        count, parameters, weight, stride, depth, block, panels, source, source_stride, target, target_stride, slope = (
+            values
+        )
+        first = place(context, builder, signature.args[1], parameters, weight)
+        inputs = place(context, builder, signature.args[5], block, source)
+        outputs = place(context, builder, signature.args[5], block, target)
+        factor = spread(builder, slope)
+
+        def emit(number: int) -> None:
+            rows = _rows(builder, first, LONG(1), number)
+            with cgutils.for_range(builder, panels) as loop:
+                vectors = builder.gep(inputs, [builder.mul(loop.index, source_stride)])
+                totals = _dense(builder, [constant(0.0)] * number, rows, stride, depth, vectors)
+                results = builder.gep(outputs, [builder.mul(loop.index, target_stride)])
+                for total, row in zip(totals, _rows(builder, results, LONG(LANES), number), strict=True):
+                    positive = builder.fcmp_ordered(">", read(builder, row), constant(0.0))
+                    write(builder, builder.select(positive, total, builder.fmul(total, factor)), row)
+
+        _unrolled(builder, count, range(1, ROWS + 1), emit)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(
+        size, parameters, size, size, size, block, size, size, size, size, size, types.float32
+    ), generate  # fmt: skip
+
+
+@intrinsic
+def gradient_tile(
+    typing: Any,
+    count: Any, columns: Any, block: Any, panels: Any, gradient: Any, gradient_stride: Any, inputs: Any,
+    inputs_stride: Any, result: Any, weight: Any, stride: Any,
+) -> Any:  # fmt: skip
+    """Adds g hᵀ, summed over all points, to `count` rows and `columns` columns of a weight's gradient.
+
+    No column: adds the sum of g over points to `count` places from `weight` on, `stride` apart.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        count, columns, block, panels, gradient, gradient_stride, inputs, inputs_stride, result, weight, stride = values
+        memory, flat = signature.args[2], signature.args[8]
+        left = place(context, builder, memory, block, gradient)
+        right = place(context, builder, memory, block, inputs)
+        target = place(context, builder, flat, result, weight)
+
+        def emit(number: int, across: int) -> None:
+            sums = [
+                [cgutils.alloca_once(builder, ir.VectorType(FLOAT, HALF)) for _ in range(max(across, 1))]
+                for _ in range(number)
+            ]
+            for total in (total for row in sums for total in row):
+                builder.store(constant(0.0, HALF), total)
+            with cgutils.for_range(builder, panels) as loop:
+                g = builder.gep(left, [builder.mul(loop.index, gradient_stride)])
+                h = builder.gep(right, [builder.mul(loop.index, inputs_stride)])
+                for half in range(0, LANES, HALF):
+                    vectors = [read(builder, builder.gep(h, [LONG(half + LANES * j)]), HALF) for j in range(across)]
+                    for row in range(number):
+                        factor = read(builder, builder.gep(g, [LONG(half + LANES * row)]), HALF)
+                        for vector, total in zip(vectors, sums[row], strict=False):
+                            builder.store(multiply_add(builder, factor, vector, builder.load(total)), total)
+                        if not across:
+                            builder.store(builder.fadd(factor, builder.load(sums[row][0])), sums[row][0])
+            for row, out in enumerate(_rows(builder, target, stride, number)):
+                for column, total in enumerate(sums[row]):
+                    address = builder.gep(out, [LONG(column)])
+                    value = add_up(builder, builder.load(total))
+                    builder.store(builder.fadd(builder.load(address), value), address)
+
+        def by_columns(number: int) -> None:
+            _unrolled(builder, columns, range(COLUMNS + 1), lambda across: emit(number, across))
+
+        _unrolled(builder, count, range(1, ROWS + 1), by_columns)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(size, size, block, size, size, size, size, size, result, size, size), generate

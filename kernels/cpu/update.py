@@ -1,0 +1,59 @@
+"""The optimisers, on a segment of the flat vectors: sums the partial gradients in a fixed order, then one step.
+
+Source: `torch.optim`'s single-tensor algorithms.
+"""
+
+import math
+
+import numpy as np
+
+from kernels.cpu.compiled import kernel
+from kernels.spec import ADAM_BETAS, EPSILON, OPTIMIZERS, RMSPROP_ALPHA
+
+ADAM, SGD, SGD_MOMENTUM, RMSPROP = (OPTIMIZERS.index(kind) for kind in ("adam", "sgd", "sgd_momentum", "rmsprop"))
+SEGMENT = 2048  # parameters: a task of a thread, small enough to stay in cache from the sums to the step
+# In double precision, as torch does; then of the vectors' own.
+FIRST, REST_OF_FIRST = np.float32(ADAM_BETAS[0]), np.float32(1.0 - ADAM_BETAS[0])
+SECOND, REST_OF_SECOND = np.float32(ADAM_BETAS[1]), np.float32(1.0 - ADAM_BETAS[1])
+ALPHA, REST_OF_ALPHA = np.float32(RMSPROP_ALPHA), np.float32(1.0 - RMSPROP_ALPHA)
+TINY = np.float32(EPSILON)
+
+
+@kernel
+def gather_gradient(rows, used, begin, end, addition, share, total):  # type: ignore[no-untyped-def]
+    """Writes the sum of the first `used` rows, and of `share * addition` where there is one, from begin to end."""
+    for index in range(begin, end):
+        total[index] = rows[0, index]
+    for row in range(1, used):
+        for index in range(begin, end):
+            total[index] += rows[row, index]
+    if len(addition):
+        for index in range(begin, end):
+            total[index] += share * addition[index]
+
+
+@kernel
+def step(kind, rate, momentum, step_size, divisor, parameters, gradient, moments, begin, end):  # type: ignore[no-untyped-def]
+    """One optimiser step in place, from begin to end; moments are (count, P)."""
+    if kind == ADAM:
+        for index in range(begin, end):
+            slope = gradient[index]
+            first = moments[0, index]
+            first += REST_OF_FIRST * (slope - first)
+            second = moments[1, index] * SECOND + REST_OF_SECOND * slope * slope
+            moments[0, index], moments[1, index] = first, second
+            parameters[index] -= first * step_size / (math.sqrt(second) / divisor + TINY)
+    elif kind == RMSPROP:
+        for index in range(begin, end):
+            slope = gradient[index]
+            second = moments[0, index] * ALPHA + REST_OF_ALPHA * slope * slope
+            moments[0, index] = second
+            parameters[index] -= rate * (slope / (math.sqrt(second) + TINY))
+    elif kind == SGD_MOMENTUM:
+        for index in range(begin, end):
+            moment = moments[0, index] * momentum + gradient[index]
+            moments[0, index] = moment
+            parameters[index] -= rate * moment
+    elif kind == SGD:
+        for index in range(begin, end):
+            parameters[index] -= rate * gradient[index]

@@ -1,0 +1,201 @@
+"""Vectors as Numba values: 16 points side by side in registers, whatever the processor's own width.
+
+LLVM splits or joins them as the processor needs. Written out, they do not hang on what a vectoriser can prove, and
+nothing has to be promised about the order of sums or about NaN. Arrays are flat float32, places count their elements.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.extending import intrinsic, overload, register_model
+
+LANES = 16  # points of a panel
+FLOAT, INTEGER, LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+
+
+class VectorType(types.Type):  # type: ignore[misc]
+    """16 numbers of float32."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Vector16")
+
+
+VECTOR = VectorType()
+VECTOR_IR = ir.VectorType(FLOAT, LANES)
+
+
+@register_model(VectorType)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    """A value of LLVM's own vector type."""
+
+    def __init__(self, manager: Any, kind: VectorType) -> None:
+        super().__init__(manager, kind, VECTOR_IR)
+
+
+def constant(value: float, lanes: int = LANES, kind: ir.Type = FLOAT) -> ir.Constant:
+    """The same number in every lane."""
+    return ir.Constant(ir.VectorType(kind, lanes), [value] * lanes)
+
+
+def spread(builder: ir.IRBuilder, value: ir.Value, lanes: int = LANES) -> ir.Value:
+    """A scalar in every lane."""
+    kind = ir.VectorType(value.type, lanes)
+    empty = ir.Constant(kind, ir.Undefined)
+    one = builder.insert_element(empty, value, INTEGER(0))
+    return builder.shuffle_vector(one, empty, ir.Constant(ir.VectorType(INTEGER, lanes), [0] * lanes))
+
+
+def place(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, index: ir.Value) -> ir.Value:
+    """The address of an array's element."""
+    data = cgutils.create_struct_proxy(kind)(context, builder, value=array).data
+    return builder.gep(data, [index])
+
+
+def read(builder: ir.IRBuilder, address: ir.Value, lanes: int = LANES) -> ir.Value:
+    """The vector that begins at an address."""
+    kind = ir.VectorType(address.type.pointee, lanes)
+    return builder.load(builder.bitcast(address, kind.as_pointer()), align=4)
+
+
+def write(builder: ir.IRBuilder, vector: ir.Value, address: ir.Value) -> None:
+    """Stores a vector where an address points."""
+    builder.store(vector, builder.bitcast(address, vector.type.as_pointer()), align=4)
+
+
+def call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: Sequence[ir.Value]) -> ir.Value:
+    """A call of one of LLVM's own functions."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """A * b + c, in one rounding where the processor can."""
+    return call(builder, f"llvm.fmuladd.v{a.type.count}f32", a.type, [a, b, c])
+
+
+def add_up(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    """The sum of a vector's lanes, halves by halves: the same order each time."""
+    name = f"llvm.vector.reduce.fadd.v{vector.type.count}f32"
+    kind = ir.FunctionType(FLOAT, [FLOAT, vector.type])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, [FLOAT(-0.0), vector], fastmath=("reassoc",))
+
+
+@intrinsic
+def load(typing: Any, array: Any, index: Any) -> Any:
+    """The 16 numbers from `index` on."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return read(builder, place(context, builder, signature.args[0], *values))
+
+    return VECTOR(array, types.intp), generate
+
+
+@intrinsic
+def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
+    """Writes 16 numbers from `index` on."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        write(builder, values[2], place(context, builder, signature.args[0], values[0], values[1]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, VECTOR), generate
+
+
+@intrinsic
+def splat(typing: Any, value: Any) -> Any:
+    """One number in all lanes."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return spread(builder, values[0])
+
+    return VECTOR(types.float32), generate
+
+
+@intrinsic
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """A * b + c."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return multiply_add(builder, *values)
+
+    return VECTOR(VECTOR, VECTOR, VECTOR), generate
+
+
+@intrinsic
+def larger(typing: Any, a: Any, b: Any) -> Any:
+    """Where a > b, a; else b, also where one is no number."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return builder.select(builder.fcmp_ordered(">", *values), *values)
+
+    return VECTOR(VECTOR, VECTOR), generate
+
+
+@intrinsic
+def total(typing: Any, vector: Any) -> Any:
+    """The sum of all lanes, always in the same order."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return add_up(builder, values[0])
+
+    return types.float32(VECTOR), generate
+
+
+def _operator(method: str) -> Callable[[Any, Any], Any]:
+    @intrinsic
+    def apply(typing: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+            return getattr(builder, method)(*values)
+
+        return VECTOR(VECTOR, VECTOR), generate
+
+    def chosen(a, b):  # type: ignore[no-untyped-def] # the signature that Numba compares
+        if isinstance(a, VectorType) and isinstance(b, VectorType):
+            return lambda a, b: apply(a, b)
+        return None
+
+    return chosen
+
+
+for sign, method in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    overload(sign)(_operator(method))
+
+LOG2E, LN2_HIGH, LN2_LOW = 1.44269504, 0.693359375, -2.12194440e-4
+# 2^23 + 2^22: adding it leaves a rounded integer in the low bits.
+ROUNDING = 12582912.0
+# exp(r) on |r| <= ln 2 / 2, from the highest power. Source: Cephes, expf.
+POLYNOMIAL = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+LOWEST = -87.0  # of an exponent whose result is no subnormal
+
+
+@intrinsic
+def exp(typing: Any, exponent: Any) -> Any:
+    """Of numbers of at most 88, the exponential to two units in the last place; below -87 as of -87."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        (x,) = values
+        integers = ir.VectorType(INTEGER, LANES)
+        x = builder.select(builder.fcmp_ordered("<", x, constant(LOWEST)), constant(LOWEST), x)
+        shifted = multiply_add(builder, x, constant(LOG2E), constant(ROUNDING))
+        whole = builder.fsub(shifted, constant(ROUNDING))
+        rest = multiply_add(builder, whole, constant(-LN2_HIGH), x)
+        rest = multiply_add(builder, whole, constant(-LN2_LOW), rest)
+        result = constant(POLYNOMIAL[0])
+        for factor in POLYNOMIAL[1:]:
+            result = multiply_add(builder, result, rest, constant(factor))
+        result = builder.fadd(multiply_add(builder, result, builder.fmul(rest, rest), rest), constant(1.0))
+        power = builder.shl(builder.bitcast(shifted, integers), constant(23, kind=INTEGER))
+        return builder.bitcast(builder.add(builder.bitcast(result, integers), power), VECTOR_IR)
+
+    return VECTOR(VECTOR), generate

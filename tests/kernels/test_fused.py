@@ -1,0 +1,404 @@
+"""The fused kernels against the reference in float64: one file for every package that offers them."""
+
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from benches.plain import random_parameters
+from engine import kolmogorov
+from kernels import reference
+from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from tests.conftest import INTERPRETED
+
+PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
+DEVICE = torch.device("cpu")
+NAN = float("nan")
+# How near to zero a neuron may be at a point: rounding must not decide which side it is on.
+MARGIN = 2e-5
+
+
+@pytest.fixture(params=PACKAGES)
+def package(request: pytest.FixtureRequest) -> ModuleType:
+    return importlib.import_module(f"kernels.{request.param}")
+
+
+@pytest.fixture
+def cpu() -> ModuleType:
+    """For what only makes sense at a size that an interpreter cannot run, or of threads."""
+    return importlib.import_module("kernels.cpu")
+
+
+def steady_points(flat: Tensor, network: Network, count: int, draws: torch.Generator) -> Tensor:
+    """Coordinates (2, count) where no neuron is so near zero that float32 could see it on the other side."""
+    found = torch.empty((network.dims[0], 0))
+    stack = reference.layers(flat.double(), network)
+    while found.shape[1] < count:
+        inputs = torch.rand((network.dims[0], 2 * count), generator=draws)
+        hidden, steady = inputs.double(), torch.ones(2 * count, dtype=torch.bool)
+        for weight, bias in stack[:-1]:
+            before = torch.addmm(bias, weight, hidden)
+            steady &= (before.abs() > MARGIN * before.abs().mean()).all(0)
+            hidden = torch.nn.functional.leaky_relu(before, network.slope)
+        found = torch.cat((found, inputs[:, steady]), 1)
+    return found[:, :count].contiguous()
+
+
+@dataclass
+class Case:
+    """A network, perhaps with its term, and a batch."""
+
+    network: Network
+    code: CodeLength | None
+    parameters: list[Tensor]
+    positions: Tensor | None
+    inputs: Tensor
+    targets: Tensor
+
+    @staticmethod
+    def of(dims: Sequence[int], points: int, code: CodeLength | None = None, seed: int = 0) -> "Case":
+        network = Network(tuple(dims))
+        draws = torch.Generator().manual_seed(1000 * seed + points)
+        flat = random_parameters(network, seed + len(dims), torch.float32)
+        parameters, positions = [flat], None
+        if code:
+            parameters.append(random_parameters(code.predictor, seed, torch.float32))
+            positions = kolmogorov.positions(network)
+        inputs = steady_points(flat, network, points, draws)
+        targets = torch.rand((dims[-1], points), generator=draws)
+        return Case(network, code, parameters, positions, inputs, targets)
+
+    def truth(self, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], list[Tensor]]:
+        """Losses and gradients by the reference."""
+        parameters = [flat.to(dtype) for flat in self.parameters]
+        networks = [self.network, *([self.code.predictor] if self.code else [])]
+        stacks = [reference.layers(flat, one) for flat, one in zip(parameters, networks, strict=True)]
+        gradients = [torch.empty_like(flat) for flat in parameters]
+        out = [reference.layers(flat, one) for flat, one in zip(gradients, networks, strict=True)]
+        inputs, targets = self.inputs.to(dtype), self.targets.to(dtype)
+        losses = [reference.task_gradient(stacks[0], inputs, targets, self.network.slope, out[0])]
+        if self.code and self.positions is not None:
+            places = self.positions.to(dtype)
+            total, addition = reference.code_gradient(parameters[0], stacks[1], places, self.code, out[1])
+            share = self.code.weight / self.network.size
+            gradients[0] += share * addition
+            gradients[1] *= share
+            losses.append(total / self.network.size)
+        return losses, gradients
+
+    def partials(self, package: ModuleType, points: int | None = None) -> Any:
+        made = package.Partials(self.network, self.code, points or self.inputs.shape[1], DEVICE)
+        package.gradient(made, self.parameters, self.positions, self.inputs, self.targets)
+        poison(made)
+        return made
+
+    def gradients(self, package: ModuleType, partials: Any | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Losses and gradients by a package: the gradient is what a first moment of momentum is after one step."""
+        partials = partials or self.partials(package)
+        package.gradient(partials, self.parameters, self.positions, self.inputs, self.targets)
+        optimizers = [Optimizer("sgd_momentum", 0.0) for _ in self.parameters]
+        moments = [torch.zeros((1, len(flat))) for flat in self.parameters]
+        losses = torch.full((len(self.parameters),), NAN)
+        scalars = torch.tensor([0.0, 1.0] * len(self.parameters))
+        parameters = [flat.clone() for flat in self.parameters]
+        package.update(partials, optimizers, parameters, moments, scalars, losses)
+        return losses, [moment[0] for moment in moments]
+
+
+def poison(thing: Any) -> None:
+    """Fills every array of floats within with NaN: what is read without being written shows."""
+    if isinstance(thing, np.ndarray) and thing.dtype.kind == "f":
+        thing.fill(NAN)
+    elif isinstance(thing, Tensor) and thing.is_floating_point():
+        thing.fill_(NAN)
+    elif isinstance(thing, list | tuple):
+        for part in thing:
+            poison(part)
+    elif type(thing).__module__.startswith("kernels.") and not isinstance(thing, Network | CodeLength):
+        for part in vars(thing).values():
+            poison(part)
+
+
+def identical(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    return len(one) == len(other) and all(map(identical, one, other))
+
+
+def distance(ours: Tensor, truth: Tensor) -> float:
+    return float((ours.double() - truth).norm() / truth.norm())
+
+
+def assert_true(case: Case, losses: Tensor, gradients: list[Tensor]) -> None:
+    """As near to float64 as the reference in float32 is, and a few roundings more, which grow with depth."""
+    true_losses, true_gradients = case.truth()
+    _, single = case.truth(torch.float32)
+    for ours, truth in zip(losses, true_losses, strict=True):
+        assert float(ours) == pytest.approx(float(truth), rel=3e-6)
+    for ours, truth, plain in zip(gradients, true_gradients, single, strict=True):
+        assert distance(ours, truth) <= 2 * distance(plain, truth) + 1e-6
+
+
+# Around a panel of 16 points, around a block of several, and a row that ends in the middle of one.
+@pytest.mark.parametrize("points", [1, 2, 15, 16, 17, 63, 64, 65, 333])
+def test_gradient_at_ragged_batches(package: ModuleType, points: int) -> None:
+    case = Case.of((2, *[10] * 8, 1), points)
+    assert_true(case, *case.gradients(package))
+
+
+# Every remainder of a tile's rows and columns, unequal widths, several outputs, no hidden layer, the limit.
+@pytest.mark.parametrize(
+    "dims",
+    [(2, *[width] * 3, 1) for width in (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 17, 24, 31, 33)]
+    + [(2, 7, 12, 5, 1), (2, 7, 12, 5, 3), (2, 1), (2, 3), (2, 64, 1, 64, 2), (2, 128, 1)],
+)
+def test_gradient_at_all_widths(package: ModuleType, dims: tuple[int, ...]) -> None:
+    case = Case.of(dims, 37)
+    assert_true(case, *case.gradients(package))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 16, 64])
+def test_gradient_at_all_depths(package: ModuleType, depth: int) -> None:
+    case = Case.of((2, *[5] * depth, 1), 21)
+    assert_true(case, *case.gradients(package))
+
+
+@pytest.mark.parametrize(
+    ("dims", "points"), [((2, 256, 256, 1), 333), ((2, *[10] * 64, 1), 1025), ((2, *[10] * 8, 1), 8200)]
+)
+def test_gradient_of_large_work(cpu: ModuleType, dims: tuple[int, ...], points: int) -> None:
+    case = Case.of(dims, points)
+    assert_true(case, *case.gradients(cpu))
+
+
+# Fewer bins than the window, as many, one more, tile remainders, and the default.
+@pytest.mark.parametrize(
+    ("loss", "bins"),
+    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)] + [(loss, 2) for loss in CODE_LOSSES[1:]],
+)
+def test_gradient_with_the_term(package: ModuleType, loss: str, bins: int) -> None:
+    predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
+    code = CodeLength(predictor, loss, 0.7, bins, -1.0, 0.5)  # narrow: many are clipped, on both sides
+    case = Case.of((2, 7, 6, 1), 33, code)
+    assert_true(case, *case.gradients(package))
+
+
+def test_parameters_on_a_bin_at_the_ends_and_beyond(package: ModuleType) -> None:
+    code = CodeLength(Network((3, 4, 5)), "cross_entropy", 100.0, 5, -2.0, 2.0)
+    case = Case.of((2, 4, 1), 8, code)
+    case.parameters[0][:9] = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0, -2.5, 2.5, -100.0, 100.0])
+    assert_true(case, *case.gradients(package))
+
+
+def numbers_of(package: ModuleType, case: Case, kind: str, steps: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Parameters, moments and losses after some steps, each on another part of the batch."""
+    optimizers = [Optimizer(kind, 0.01, 0.85), Optimizer(kind, 0.003, 0.85)][: len(case.parameters)]
+    parameters = [flat.clone() for flat in case.parameters]
+    moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
+    partials = case.partials(package)
+    rows = []
+    for step in range(1, steps + 1):
+        batch = slice(0, None if step % 2 else 9)
+        losses = torch.full((len(parameters),), NAN)
+        scalars = torch.tensor([number for one in optimizers for number in one.scalars(step)])
+        package.gradient(partials, parameters, case.positions, case.inputs[:, batch], case.targets[:, batch])
+        package.update(partials, optimizers, parameters, moments, scalars, losses)
+        rows.append(losses)
+    return parameters, moments, torch.stack(rows)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_steps_are_the_references(package: ModuleType, kind: str) -> None:
+    code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
+    case = Case.of((2, 6, 5, 1), 40, code)
+    parameters, moments, _ = numbers_of(package, case, kind, 6)
+    optimizers = [Optimizer(kind, 0.01, 0.85), Optimizer(kind, 0.003, 0.85)]
+    exact = Case(case.network, code, [flat.double() for flat in case.parameters], case.positions, *(
+        tensor.double() for tensor in (case.inputs, case.targets)
+    ))  # fmt: skip
+    true_moments = [torch.zeros((one.moments, len(flat))).double() for one, flat in
+                    zip(optimizers, case.parameters, strict=True)]  # fmt: skip
+    inputs, targets = exact.inputs, exact.targets
+    for step in range(1, 7):
+        batch = slice(0, None if step % 2 else 9)
+        exact.inputs, exact.targets = inputs[:, batch], targets[:, batch]
+        _, gradients = exact.truth()
+        for one, flat, slope, moment in zip(optimizers, exact.parameters, gradients, true_moments, strict=True):
+            reference.update(one, flat, slope, moment, one.scalars(step))
+    for ours, truth in zip(parameters + moments, exact.parameters + true_moments, strict=True):
+        torch.testing.assert_close(ours.double(), truth, rtol=2e-4, atol=2e-6)
+
+
+def test_reruns_are_identical_to_the_bit(package: ModuleType) -> None:
+    code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
+    case = Case.of((2, 6, 5, 1), 77, code)
+    (first, second) = (numbers_of(package, case, "adam", 4) for _ in range(2))
+    assert identical(first, second)
+
+
+def test_a_short_batch_after_a_long_one_forgets_it(package: ModuleType) -> None:
+    long, short = Case.of((2, 6, 5, 1), 333), Case.of((2, 6, 5, 1), 5)
+    used = long.partials(package)
+    package.gradient(used, long.parameters, None, long.inputs, long.targets)
+    fresh = short.gradients(package, short.partials(package, 333))
+    assert_true(short, *short.gradients(package, used))
+    assert identical(short.gradients(package, used), fresh)
+
+
+@pytest.mark.parametrize("value", [NAN, float("inf"), -float("inf"), 3e38])
+@pytest.mark.parametrize("place", [0, 15, -2, -1])
+def test_what_is_not_finite_shows_in_the_loss(package: ModuleType, value: float, place: int) -> None:
+    code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
+    case = Case.of((2, 6, 5, 1), 33, code)
+    case.parameters[0][place] = value
+    losses, _ = case.gradients(package)
+    assert not losses[0].isfinite()
+    assert losses[1].isnan() == (value != value)
+    if abs(value) == 3e38:
+        return  # a code as long as that is still a number
+    case = Case.of((2, 6, 5, 1), 33, code)
+    case.parameters[1][place] = value
+    losses, _ = case.gradients(package)
+    assert losses[0].isfinite()
+    assert not losses[1].isfinite()
+
+
+@pytest.mark.parametrize(
+    ("dims", "points"),
+    [((2, *[10] * 8, 1), points) for points in (1, 16, 333)]
+    + [((2, 7, 12, 5, 3), 65), ((2, 1), 5), ((2, *[3] * 64, 1), 9)],
+)
+def test_evaluate_gives_outputs_and_signatures(package: ModuleType, dims: tuple[int, ...], points: int) -> None:
+    case = Case.of(dims, points)
+    coefficients = torch.randint(2**31 - 100, 2**31 - 1, (case.network.neurons,))
+    outputs, signatures = poisoned((dims[-1], points))
+    package.evaluate(case.network, case.parameters[0], coefficients, case.inputs, outputs, signatures)
+    stack = reference.layers(case.parameters[0].double(), case.network)
+    truth, patterns = reference.evaluate(stack, coefficients, case.inputs.double(), case.network.slope)
+    assert torch.equal(signatures, patterns)
+    torch.testing.assert_close(outputs.double(), truth, rtol=1e-4, atol=1e-5)
+
+
+def poisoned(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return torch.full(shape, NAN), torch.full(shape[1:], -1, dtype=torch.int64)
+
+
+def test_signatures_wrap_as_int64_does(package: ModuleType) -> None:
+    case = Case.of((2, 8, 8, 1), 19)
+    coefficients = torch.randint(2**62, 2**63 - 1, (16,))
+    outputs, signatures = poisoned((1, 19))
+    package.evaluate(case.network, case.parameters[0], coefficients, case.inputs, outputs, signatures)
+    hidden, expected, start = case.inputs, torch.zeros(19, dtype=torch.int64), 0
+    for weight, bias in reference.layers(case.parameters[0], case.network)[:-1]:
+        before = torch.addmm(bias, weight, hidden)
+        expected += (coefficients[start : start + 8, None] * (before > 0)).sum(0)
+        hidden, start = torch.nn.functional.leaky_relu(before, 0.01), start + 8
+    assert torch.equal(signatures, expected)
+
+
+# Rows shorter than a panel and longer, a part of the picture that begins in its middle.
+@pytest.mark.parametrize(("size", "top", "rows"), [((3, 50), 0, 50), ((37, 11), 4, 5), ((1, 1), 0, 1)])
+def test_a_grids_coordinates_are_the_pixels(package: ModuleType, size: tuple[int, int], top: int, rows: int) -> None:
+    network = Network((2, 6, 5, 2))
+    flat = random_parameters(network, 3, torch.float32)
+    coefficients = torch.randint(1, 2**31 - 1, (network.neurons,))
+    width, height = size
+    y, x = np.mgrid[top : top + rows, :width]
+    inputs = torch.from_numpy(np.stack(((x / width).ravel(), (y / height).ravel())).astype(np.float32))
+    expected, patterns = poisoned((2, rows * width))
+    package.evaluate(network, flat, coefficients, inputs, expected, patterns)
+    outputs, signatures = poisoned((2, rows, width))
+    package.evaluate_grid(network, flat, coefficients, size, top, outputs, signatures)
+    assert torch.equal(outputs, expected.view(2, rows, width))
+    assert torch.equal(signatures, patterns.view(rows, width))
+
+
+def test_what_is_not_supported_is_said_in_a_sentence(package: ModuleType) -> None:
+    with pytest.raises(ValueError, match="width 100000 is above"):
+        package.Partials(Network((2, 10, 100_000, 1)), None, 10, DEVICE)
+
+
+@pytest.mark.parametrize("points", [0, 11])
+def test_a_batch_that_does_not_fit_is_refused(package: ModuleType, points: int) -> None:
+    case = Case.of((2, 3, 1), 10)
+    partials = package.Partials(case.network, None, 10, DEVICE)
+    with pytest.raises(ValueError, match=f"a batch of {points} points"):
+        package.gradient(partials, case.parameters, None, torch.zeros(2, points), torch.zeros(1, points))
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def trained(cpu: ModuleType, case: Case, kind: str, points: int, count: int) -> list[Tensor]:
+    """All that three epochs of `train` leave, with so many threads."""
+    torch.set_num_threads(count)
+    optimizers = [Optimizer(kind, 0.01), Optimizer(kind, 0.003)][: len(case.parameters)]
+    parameters = [flat.clone() for flat in case.parameters]
+    moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
+    partials = cpu.Partials(case.network, case.code, points, DEVICE)
+    steps = -(-case.inputs.shape[1] // points)
+    rows = []
+    for epoch in range(3):
+        order = torch.randperm(case.inputs.shape[1], generator=torch.Generator().manual_seed(epoch))
+        numbers = range(epoch * steps + 1, (epoch + 1) * steps + 1)
+        scalars = torch.tensor([[number for one in optimizers for number in one.scalars(step)] for step in numbers])
+        losses = torch.full((steps, len(parameters)), NAN)
+        cpu.train(
+            partials, optimizers, parameters, moments, case.positions, (case.inputs, case.targets), order, scalars,
+            losses,
+        )  # fmt: skip
+        rows.append(losses)
+    return [*parameters, *moments, *rows]
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("coded", [False, True])
+def test_train_is_gradient_and_update_whatever_the_threads(cpu: ModuleType, coded: bool) -> None:
+    code = CodeLength(Network((3, 8, 64)), "cross_entropy", 0.3, 64) if coded else None
+    case = Case.of((2, *[10] * 8, 1), 2500, code)
+    one, two, five = (trained(cpu, case, "adam", 1024, count) for count in (1, 2, 5))
+    for first, second, fifth in zip(one, two, five, strict=True):
+        assert torch.equal(first, second)
+        assert torch.equal(first, fifth)
+
+    torch.set_num_threads(1)
+    optimizers = [Optimizer("adam", 0.01), Optimizer("adam", 0.003)][: len(case.parameters)]
+    parameters = [flat.clone() for flat in case.parameters]
+    moments = [torch.zeros((2, len(flat))) for flat in parameters]
+    partials = cpu.Partials(case.network, code, 1024, DEVICE)
+    step, losses = 0, torch.empty(len(parameters))
+    for epoch in range(3):
+        order = torch.randperm(2500, generator=torch.Generator().manual_seed(epoch))
+        for batch in order.split(1024):
+            step += 1
+            cpu.gradient(partials, parameters, case.positions, case.inputs[:, batch], case.targets[:, batch])
+            scalars = torch.tensor([number for optimizer in optimizers for number in optimizer.scalars(step)])
+            cpu.update(partials, optimizers, parameters, moments, scalars, losses)
+    for ours, theirs in zip(one, [*parameters, *moments], strict=False):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(one[-1][-1], losses)
+
+
+@pytest.mark.usefixtures("threads")
+def test_frames_do_not_depend_on_the_threads(cpu: ModuleType) -> None:
+    network = Network((2, *[10] * 8, 1))
+    flat, coefficients = random_parameters(network, 1, torch.float32), torch.randint(1, 2**31 - 1, (80,))
+    results = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        outputs, signatures = poisoned((1, 150, 301))
+        cpu.evaluate_grid(network, flat, coefficients, (301, 200), 7, outputs, signatures)
+        results.append((outputs, signatures))
+    for outputs, signatures in results[1:]:
+        assert torch.equal(outputs, results[0][0])
+        assert torch.equal(signatures, results[0][1])
