@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,9 @@ BACKENDS = ("auto", "cpu", "triton", "compile", "eager")
 MAX_LAYERS = 10_000
 MAX_WIDTH = 1_000_000
 MAX_SEED = 2**32 - 1
-# Of a parameter: its square is still a float32.
+# Of a parameter, a rate or a weight: its square is still a float32.
 LARGEST_VALUE = 1e18
+LARGEST_COUNT = 2**62
 
 
 class ConfigError(ValueError):
@@ -153,8 +153,8 @@ class Config:
                 raise ConfigError(f"{option(name)} was empty: give a path")
         for name in ("learning_rate", "kolmogorov_lr", "resume_lr", "smoothing_sigma"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise ConfigError(f"{option(name)} was {value}: give a finite number above 0")
+            if value is not None and not 0 < value <= LARGEST_VALUE:
+                raise ConfigError(f"{option(name)} was {value}: give a number above 0, up to {LARGEST_VALUE:g}")
         if not 0 <= self.momentum < 1:
             raise ConfigError(f"--momentum was {self.momentum}: give a number from 0 to below 1")
         if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
@@ -179,8 +179,8 @@ class Config:
 
     def _check_code_length(self) -> None:
         weight = self.kolmogorov_weight
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ConfigError(f"--kolmogorov-weight was {weight}: give a finite number of at least 0")
+        if not 0 <= weight <= LARGEST_VALUE:
+            raise ConfigError(f"--kolmogorov-weight was {weight}: give a number from 0 to {LARGEST_VALUE:g}")
         if self.kolmogorov_shape is None:
             if weight:
                 raise ConfigError(f"--kolmogorov-weight {weight} needs --kolmogorov-shape, such as '[8, 8]'")
@@ -237,6 +237,8 @@ def option(name: str) -> str:
 def _at_least(name: str, value: int | None, least: int) -> None:
     if value is not None and value < least:
         raise ConfigError(f"{option(name)} was {value}: give a whole number of at least {least}")
+    if value is not None and value > LARGEST_COUNT:
+        raise ConfigError(f"{option(name)} was {value}: give a whole number up to {LARGEST_COUNT}")
 
 
 def parse_shape(text: str, name: str = "--shape") -> tuple[int, ...]:

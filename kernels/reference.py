@@ -6,6 +6,7 @@ vectors in the order of `kernels.spec.Network`. The derivations are in `kernels/
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,21 @@ TEMPERATURE = 0.1
 WINDOW = 10
 # Sums of 256 halves of 16 bits are exact in float32.
 EXACT_NEURONS = 256
+LEAKY_RELU_BACKWARD = torch.ops.aten.leaky_relu_backward.default
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What steps on batches of one size use again and again: per hidden layer (width, points), and ones (points, 1)."""
+
+    hidden: list[Tensor]
+    ones: Tensor
+
+    @staticmethod
+    def like(stack: Sequence[Layer], points: int) -> "Memory":
+        """For a network of layers like these."""
+        hidden = [bias.new_empty((len(bias), points)) for _, bias in stack[:-1]]
+        return Memory(hidden, stack[0][1].new_ones((points, 1)))
 
 
 def layers(parameters: Tensor, network: Network) -> list[Layer]:
@@ -35,19 +51,30 @@ def layers(parameters: Tensor, network: Network) -> list[Layer]:
     return [(next(parts).view(out, into), next(parts).view(out, 1)) for out, into in network.shapes]
 
 
-def forward(stack: Sequence[Layer], inputs: Tensor, slope: float) -> tuple[list[Tensor], Tensor]:
+def forward(
+    stack: Sequence[Layer], inputs: Tensor, slope: float, memory: Memory | None = None
+) -> tuple[list[Tensor], Tensor]:
     """The inputs of every layer [(in, points)], and the network's outputs (out, points)."""
     activations = [inputs]
-    for weight, bias in stack[:-1]:
-        hidden = torch.addmm(bias, weight, activations[-1])  # (out, points)
-        activations.append(F.leaky_relu(hidden, slope, inplace=True))
+    for index, (weight, bias) in enumerate(stack[:-1]):
+        hidden = torch.addmm(
+            bias, weight, activations[-1], out=memory.hidden[index] if memory else None
+        )  # (out, points)
+        activations.append(F.leaky_relu_(hidden, slope))
     weight, bias = stack[-1]
+    if len(weight) == 1:
+        return activations, torch.addmm(bias, weight, activations[-1])
     # Stored point by point: a softmax over outputs then runs along memory.
     return activations, torch.addmm(bias.t(), activations[-1].t(), weight.t()).t()
 
 
 def backward(
-    stack: Sequence[Layer], activations: Sequence[Tensor], grad: Tensor, slope: float, out: Sequence[Layer]
+    stack: Sequence[Layer],
+    activations: Sequence[Tensor],
+    grad: Tensor,
+    slope: float,
+    out: Sequence[Layer],
+    memory: Memory | None = None,
 ) -> Tensor:
     """Writes the gradient of each layer into `out`, from the gradient of the outputs (out, points).
 
@@ -56,14 +83,18 @@ def backward(
     for index in range(len(stack) - 1, -1, -1):
         inputs = activations[index]
         grad_weight, grad_bias = out[index]
-        if grad.stride(0) == 1:  # stored point by point, where the plain product is six times slower
+        if grad.stride(1) > 1:  # stored point by point, where the plain product is six times slower
             grad_weight.copy_(torch.mm(inputs, grad.t()).t())
         else:
             torch.mm(grad, inputs.t(), out=grad_weight)
-        torch.sum(grad, 1, keepdim=True, out=grad_bias)
+        if memory is None:
+            torch.sum(grad, 1, keepdim=True, out=grad_bias)
+        else:  # half the time, where nothing fuses the sum
+            torch.mm(grad, memory.ones, out=grad_bias)
         if index:
+            grad = torch.mm(stack[index][0].t(), grad)
             # LeakyReLU keeps the sign, so its result tells its derivative.
-            grad = torch.ops.aten.leaky_relu_backward.default(torch.mm(stack[index][0].t(), grad), inputs, slope, True)
+            grad = LEAKY_RELU_BACKWARD(grad, inputs, slope, True)
     return grad
 
 
@@ -84,21 +115,21 @@ def cross_entropy(logits: Tensor, parameters: Tensor, code: CodeLength) -> tuple
     center = (parameters.clamp(code.low, code.high) - code.low) / span * (bins - 1)  # (P,)
     window = min(WINDOW, bins)
     first = (center.floor().long() - (window // 2 - 1)).clamp_(0, bins - window)
-    index = first + torch.arange(window, device=logits.device)[:, None]  # (window, P)
-    offset = index - center
-    target = torch.softmax(offset.abs().div_(-TEMPERATURE), 0)
-    near = logits.gather(0, index)
-    expected = (target * near).sum(0)  # (P,)
+    index = first[:, None] + torch.arange(window, device=logits.device)  # (P, window)
+    offset = index - center[:, None]
+    target = torch.softmax(offset.abs().div_(-TEMPERATURE), 1)
 
     rows = logits.t()  # a parameter's logits side by side, as `forward` stores them
     probability = torch.softmax(rows, 1)
     log_total = rows.amax(1) - probability.amax(1).log_()
-    loss = (log_total - expected).sum()
+    near = rows.gather(1, index)
+    expected = (target * near).sum(1, keepdim=True)  # (P, 1)
+    loss = (log_total - expected[:, 0]).sum()
 
-    pull = near.sub_(expected).mul_(offset.sign_()).mul_(target).sum(0)
+    pull = near.sub_(expected).mul_(offset.sign_()).mul_(target).sum(1)
     inside = (parameters >= code.low) & (parameters <= code.high)
     grad_parameters = pull.mul_((1 - bins) / (TEMPERATURE * span)).mul_(inside)
-    return loss, probability.t().scatter_add_(0, index, target.neg_()), grad_parameters
+    return loss, probability.scatter_add_(1, index, target.neg_()).t(), grad_parameters
 
 
 def squared_code(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,12 +169,17 @@ CODE_LOSS: dict[str, Callable[[Tensor, Tensor, CodeLength], tuple[Tensor, Tensor
 
 
 def task_gradient(
-    stack: Sequence[Layer], inputs: Tensor, targets: Tensor, slope: float, out: Sequence[Layer]
+    stack: Sequence[Layer],
+    inputs: Tensor,
+    targets: Tensor,
+    slope: float,
+    out: Sequence[Layer],
+    memory: Memory | None = None,
 ) -> Tensor:
     """Task loss on a batch (2, points), (out, points); writes the gradient of each layer into `out`."""
-    activations, outputs = forward(stack, inputs, slope)
+    activations, outputs = forward(stack, inputs, slope, memory)
     loss, grad = squared_error(outputs, targets)
-    backward(stack, activations, grad, slope, out)
+    backward(stack, activations, grad, slope, out, memory)
     return loss
 
 
@@ -176,7 +212,10 @@ def update(
         first.lerp_(gradient, 1.0 - ADAM_BETAS[0])
         second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1.0 - ADAM_BETAS[1])
         root = second.sqrt().div_(divisor).add_(EPSILON)
-        parameters.sub_(first.mul(step_size).div_(root))
+        if isinstance(step_size, Tensor):
+            parameters.sub_(first.mul(step_size).div_(root))
+        else:
+            parameters.addcdiv_(first, root, value=-step_size)
     elif optimizer.kind == "rmsprop":
         moments.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1.0 - RMSPROP_ALPHA)
         parameters.addcdiv_(gradient, moments[0].sqrt().add_(EPSILON), value=-rate)

@@ -79,7 +79,7 @@ def test_a_run_leaves_everything_one_looks_at_afterwards(program: Program, tmp_p
         (["-s", "[1.5]"], "--shape was '[1.5]': give a list of whole numbers"),
         (["-s", "[99999]*8"], "GiB, and this machine has"),
         (["-p", "many"], "'many' was given: give a whole number"),
-        (["-l", "nan"], "--learning-rate was nan: give a finite number above 0"),
+        (["-l", "nan"], "--learning-rate was nan: give a number above 0"),
         (["--optimizer", "lion"], "invalid choice: 'lion'"),
         (["-i", "gone.png"], "gone.png: there is no such file"),
         (["-o", "/dev/null/x"], "cannot be written (Not a directory)"),

@@ -51,6 +51,8 @@ class Eager(Stepwise):
             reference.layers(gradient, learner.network)
             for gradient, learner in zip(self._gradients, state.learners, strict=True)
         ]
+        # By points: the last batch of an epoch may be short.
+        self._memory: dict[int, reference.Memory] = {}
 
     def scalars(self, steps: int) -> Sequence[Scalars]:
         """Python numbers: they reach an operation without a tensor of their own."""
@@ -58,8 +60,12 @@ class Eager(Stepwise):
 
     def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Backend.step`."""
+        points = inputs.shape[1]
+        memory = self._memory.get(points)
+        if memory is None:
+            memory = self._memory[points] = reference.Memory.like(self._stacks[0], points)
         losses, addition = _differentiate(
-            self.state, self.code, self.positions, self._stacks, self._gradient_stacks, inputs, targets
+            self.state, self.code, self.positions, self._stacks, self._gradient_stacks, inputs, targets, memory
         )
         _update(self.state, self.code, self._gradients, addition, scalars)
         return losses
@@ -119,10 +125,11 @@ def _differentiate(
     out: Sequence[Sequence[reference.Layer]],
     inputs: Tensor,
     targets: Tensor,
+    memory: reference.Memory | None = None,
 ) -> tuple[list[Tensor], Tensor | None]:
     """The losses, and the term's gradient of the network's parameters; writes the other gradients into `out`."""
     main = state.main
-    losses = [reference.task_gradient(stacks[0], inputs, targets, main.network.slope, out[0])]
+    losses = [reference.task_gradient(stacks[0], inputs, targets, main.network.slope, out[0], memory)]
     if code is None or positions is None:
         return losses, None
     total, addition = reference.code_gradient(main.parameters, stacks[1], positions, code, out[1])
