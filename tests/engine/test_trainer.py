@@ -69,7 +69,7 @@ def test_an_interrupt_is_heard_between_two_steps() -> None:
 
 
 def test_a_loss_that_is_not_finite_is_told_by_its_step() -> None:
-    state, trainer = made(optimizer="sgd", learning_rate=1e30)
+    state, trainer = made(optimizer="sgd", learning_rate=1e18)
     with pytest.raises(NonFinite) as stop:
         trainer.epoch()
     assert stop.value.step == 2
