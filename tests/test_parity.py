@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import GOLDEN, Program
+from tests.conftest import GOLDEN, INTERPRETED, Program
 
 EPOCH = re.compile(r"Epoch (\d+)/\d+ - Combined Loss: (\S+) \(Task: (\S+) \+ λ·K: (\S+)\), Val Loss: (\S+)")
 NAMES = ("combined", "task", "weighted_kolmogorov", "val")
@@ -24,27 +24,32 @@ def losses(log: str) -> dict[int, tuple[float, ...]]:
 
 
 def words_of(words: list[str], checkpoint: Path | None) -> list[str]:
+    """A case's arguments, after the original's defaults in place of the fixture's small ones."""
     named = [str(GOLDEN / "images" / word) if word.endswith(".png") else word for word in words]
-    return [str(checkpoint) if word == "CHECKPOINT" else word for word in named]
+    return ["-p", "5000", "-b", "1024", *(str(checkpoint) if word == "CHECKPOINT" else word for word in named)]
 
 
-def assert_parity(program: Program, tmp_path: Path, case: dict[str, Any], original: bool, backend: str) -> None:
-    # The defaults of the original, in place of the fixture's small ones; the case's own words win.
-    rest = ["-p", 5000, "-b", 1024, "--save-interval", 100000, "--backend", backend]
+def assert_parity(
+    program: Program, tmp_path: Path, case: dict[str, Any], original: bool, backend: str, epochs: int | None = None
+) -> None:
+    rest: list[object] = ["--save-interval", 100000, "--backend", backend]
     got: dict[int, tuple[float, ...]] = {}
     expected = {row["epoch"]: [row[name] for name in NAMES] for row in case["epochs"]}
     checkpoint = None
+    if epochs:
+        rest += ["-e", epochs]
+        expected = {epoch: row for epoch, row in expected.items() if epoch <= epochs}
     if case["first_args"]:
         half = int(case["first_args"][case["first_args"].index("-e") + 1])
         if original:
             checkpoint = GOLDEN / "original_adam_epoch_000009.pt"
             expected = {epoch: row for epoch, row in expected.items() if epoch > half}
         else:
-            first = program(*rest, *words_of(case["first_args"], None))
+            first = program(*words_of(case["first_args"], None), *rest)
             assert first.status == 0, first.log
             got = losses(first.log)
             checkpoint = max((tmp_path / "out" / "results").glob("checkpoint_*.pt"))
-    outcome = program(*rest, *words_of(case["args"], checkpoint))
+    outcome = program(*words_of(case["args"], checkpoint), *rest)
     assert outcome.status == 0, outcome.log
     got |= losses(outcome.log)
     for epoch, row in expected.items():
@@ -69,11 +74,18 @@ def test_compile_prints_the_originals_losses(program: Program, tmp_path: Path, n
     assert_parity(program, tmp_path, CASES[name], False, "compile")
 
 
+@INTERPRETED
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rmsprop", "kolmogorov_gaussian"])
+def test_triton_prints_the_originals_losses(program: Program, tmp_path: Path, name: str) -> None:
+    assert_parity(program, tmp_path, CASES[name], False, "triton", epochs=1)
+
+
 def test_the_originals_checkpoint_with_the_term_resumes(program: Program) -> None:
     case = CASES["kolmogorov_ce"]
     words = words_of(case["args"], None)
     words[words.index("-e") + 1] = "17"
-    words += ["-p", "5000", "-b", "1024", "--save-interval", "100000"]
+    words += ["--save-interval", "100000"]
     straight = program(*words, folder="straight")
     resumed = program(*words, "--resume", GOLDEN / "original_kolmogorov_epoch_000014.pt", folder="resumed")
     assert resumed.status == 0, resumed.log

@@ -51,6 +51,8 @@ def code_gradient(
         backward(p_phi, p_row, p_table, p_scratch, kept, hidden, grad, add, ADD, PLAN)
         tl.store(p_to_theta + o_p, to_values * share, mask=live)
         total += tl.where(live, loss, 0.0)
+        if ADD:
+            tl.debug_barrier()  # the next tile adds to what any thread stored
     tl.store(p_losses + program, tl.sum(total, 0))
 
 

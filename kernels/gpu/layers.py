@@ -38,7 +38,7 @@ def leaky_backward(hidden, PLAN: tl.constexpr):
 def accumulate(pointers, value, mask, add, ADD: tl.constexpr):
     """Stores a partial gradient; on top of what an earlier tile of this program left there, if `add`."""
     if ADD:
-        value += tl.load(pointers, mask=mask & add, other=0.0)
+        value = tl.where(add, value + tl.load(pointers, mask=mask, other=0.0), value)
     tl.store(pointers, value, mask=mask)
 
 

@@ -51,6 +51,8 @@ def task_gradient(
         grad = backward(p_parameters, p_row, p_table, p_scratch, kept, hidden, grad, add, ADD, PLAN)
         if GIVEN:
             tl.store(p_to_inputs + o_w * points + o_t, grad, mask=inputs_live)
+        if ADD:
+            tl.debug_barrier()  # the next tile adds to what any thread stored
     tl.store(p_losses + program, tl.sum(loss, 0))
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kernels.gpu.plan import CODE_TILE, Launch, Plan, batch_tile, plan
+from kernels.gpu.plan import Launch, Plan, batch_tile, code_tile, plan
 from kernels.spec import CodeLength, Network
 from kernels.support import gpu_limit
 
@@ -36,7 +36,7 @@ class Partials:
         self.predictor: Share | None = None
         if code:
             dims = code.predictor.dims[:-1] if code.loss == "cross_entropy" else code.predictor.dims
-            planned = plan(code.predictor, dims, network.size, CODE_TILE, precision)
+            planned = plan(code.predictor, dims, network.size, code_tile(), precision)
             self.predictor = share(code.predictor, planned, device)
         # The term's gradient by the network's parameters, each written by one program.
         self.to_theta = torch.empty(network.size if code else 0, device=device)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from kernels.spec import Network
+from kernels.support import interpreted
 
 # tl.dot wants 16 on each side.
 NARROWEST = 16
@@ -14,8 +15,8 @@ MULTIPROCESSORS = 132
 MOST_PROGRAMS = 4 * MULTIPROCESSORS
 # Bytes of scratch for activations: half of the smallest supported L2 cache, an A100's 40 MB.
 SCRATCH = 20 * 2**20
-# Parameters that a program of the Kolmogorov term takes at once, and bins.
-CODE_TILE, CODE_BINS = 16, 64
+# Bins that a program of the Kolmogorov term takes at once.
+CODE_BINS = 64
 
 
 class Plan(NamedTuple):
@@ -60,7 +61,12 @@ def batch_tile(network: Network, points: int) -> int:
     registers allow no more; else twice as many, for twice the work to each load of a weight.
     """
     few = points <= NARROWEST * MULTIPROCESSORS or padded(max(network.dims)) > 32
-    return NARROWEST if few else 2 * NARROWEST
+    return _stretched(NARROWEST if few else 2 * NARROWEST)
+
+
+def code_tile() -> int:
+    """Parameters that a program of the Kolmogorov term takes at once."""
+    return _stretched(NARROWEST)
 
 
 def evaluation_plan(network: Network, rim: bool) -> tuple[Plan, int]:
@@ -77,7 +83,13 @@ def evaluation_plan(network: Network, rim: bool) -> tuple[Plan, int]:
         tile, warps = 64, 8 if width <= 32 else 16
     else:
         tile, warps = 16, 8
+    tile = _stretched(tile)
     return Plan(network.dims, network.offsets, network.slope, width, tile, narrow, "ieee", equal), warps
+
+
+def _stretched(tile: int) -> int:
+    """The interpreter's price is of operations, whatever their size: larger tiles, fewer of them."""
+    return 8 * tile if interpreted() else tile
 
 
 def _equal(network: Network) -> bool:

@@ -1,0 +1,87 @@
+"""What the Triton kernels do beside what every package does: tiles as on a GPU, several to a program, boundaries."""
+
+import pytest
+import torch
+
+from benches.plain import plain_forward, random_parameters
+from benches.verify import gradient_rows
+from kernels.spec import CodeLength, Network
+from tests.conftest import INTERPRETED
+
+pytestmark = INTERPRETED
+CPU = torch.device("cpu")
+CODE = CodeLength(Network((3, 8, 8, 70)), "cross_entropy", 0.5, 70, -0.8, 1.1)
+
+
+@pytest.fixture(autouse=True)
+def _tiles_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where tiles are smaller than an interpreter likes them."""
+    from kernels.gpu import plan
+
+    monkeypatch.setattr(plan, "interpreted", lambda: False)
+
+
+# Unrolled, by a loop, and wider than a tile is padded to at least; with the term over several tiles of parameters.
+@pytest.mark.parametrize("hidden", [(7, 12, 5), (5,) * 12, (33, 5)])
+@pytest.mark.parametrize("code", [None, CODE])
+@pytest.mark.parametrize("programs", [2, 528])
+def test_a_program_may_take_several_tiles(
+    monkeypatch: pytest.MonkeyPatch, hidden: tuple[int, ...], code: CodeLength | None, programs: int
+) -> None:
+    from kernels import gpu
+    from kernels.gpu import plan
+
+    monkeypatch.setattr(plan, "MOST_PROGRAMS", programs)
+    network = Network((2, *hidden, 1))
+    wrong = [row for row in gradient_rows(gpu, network, 37, code, CPU, "fp32") if not row.passed]
+    assert not wrong
+
+
+def test_scratch_stays_within_its_limit() -> None:
+    from kernels.gpu.plan import SCRATCH, batch_tile, plan
+
+    for hidden in ((5,) * 40, (10,) * 100, (64,) * 500):
+        network = Network((2, *hidden, 1))
+        constants, launch = plan(network, network.dims, 10**6, batch_tile(network, 10**6), "fp32")
+        assert not constants.unrolled
+        assert launch.programs >= 1
+        assert 4 * launch.programs * launch.scratch <= max(SCRATCH, 4 * launch.scratch)
+
+
+@pytest.mark.parametrize("hidden", [(10,) * 3, (7, 12, 5), (20, 20)])
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 40), (40, 1), (33, 37), (30, 14)])
+def test_boundaries_are_pixels_with_another_neighbour(hidden: tuple[int, ...], width: int, height: int) -> None:
+    from kernels import gpu
+
+    network = Network((2, *hidden, 3))
+    flat = random_parameters(network, 1, torch.float32)
+    coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=torch.Generator().manual_seed(1))
+    outputs = torch.full((3, height, width), torch.nan)
+    signatures = torch.full((height, width), -1)
+    boundaries = torch.full((height, width), 9, dtype=torch.int8)
+    gpu.evaluate_grid(network, flat, coefficients, (width, height), 0, outputs, signatures, boundaries)
+    expected = torch.zeros((height, width), dtype=torch.int8)
+    for i in range(height):
+        for j in range(width):
+            around = [(i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)]
+            near = [signatures[a, b] for a, b in around if 0 <= a < height and 0 <= b < width]
+            expected[i, j] = any(other != signatures[i, j] for other in near)
+    assert torch.equal(boundaries, expected)
+    if width * height > 1000:
+        assert 0 < boundaries.sum() < boundaries.numel()
+    y, x = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
+    points = torch.stack((x.reshape(-1) / width, y.reshape(-1) / height)).float()
+    truth = plain_forward(flat.double(), network, points.double())
+    torch.testing.assert_close(outputs.view(3, -1).double(), truth, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_past_the_partials_is_refused() -> None:
+    from kernels import gpu
+
+    network = Network((2, 5, 1))
+    partials, flat = gpu.Partials(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
+    for points in (0, 11):
+        with pytest.raises(ValueError, match=f"a batch of {points} points, where the partials were made for 1 to 10"):
+            gpu.gradient(partials, [flat], None, torch.zeros((2, points)), torch.zeros((1, points)))
+    with pytest.raises(ValueError, match="not contiguous"):
+        gpu.gradient(partials, [flat], None, torch.zeros((5, 2)).t(), torch.zeros((1, 5)))
