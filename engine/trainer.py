@@ -54,6 +54,7 @@ class Trainer:
         self._state = backend.state
         self._weight = backend.code.weight if backend.code else 0.0
         count = training[0].shape[1]
+        self._ahead: Order | None = None
         self._data = Data(torch.cat(training).to(device), torch.cat(validation).to(device), min(batch_size, count))
 
     def epoch(self, interrupted: Callable[[], bool] = lambda: False) -> Epoch:
@@ -64,6 +65,7 @@ class Trainer:
         """
         started = time.perf_counter()
         report = self._backend.epoch(self._data, self._order(), interrupted)
+        self._ahead = self._draw(self._state.draws.get_state())  # while the device works
         *numbers, validation, lowest, highest = report.tolist()
         kinds = len(self._state.learners)
         tasks, codes = numbers[::kinds], numbers[1::kinds] if kinds > 1 else [0.0] * self._data.steps
@@ -84,9 +86,29 @@ class Trainer:
         )
 
     def _order(self) -> Tensor:
-        """The epoch's order of points (n,), drawn as the original's loader draws it: the second number seeds it."""
+        """The epoch's order of points (n,): the one drawn ahead, if the generator still stands where it stood then."""
         draws = self._state.draws
+        before = draws.get_state()
+        ahead = self._ahead
+        if ahead is None or not torch.equal(ahead.before, before):
+            ahead = self._draw(before)
+        draws.set_state(ahead.after)
+        return ahead.order
+
+    def _draw(self, before: Tensor) -> "Order":
+        """Draws an order as the original's loader does: the second number seeds it. Leaves the run's generator be."""
+        draws = torch.Generator()
+        draws.set_state(before)
         torch.empty((), dtype=torch.int64).random_(generator=draws)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=draws).item())
         order = torch.randperm(self._data.training.shape[1], generator=torch.Generator().manual_seed(seed))
-        return order.to(self._backend.device)
+        return Order(before, order, draws.get_state())
+
+
+@dataclass(frozen=True)
+class Order:
+    """An epoch's order of points (n,), and the generator's state before and after it was drawn."""
+
+    before: Tensor
+    order: Tensor
+    after: Tensor

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +18,14 @@ Scalars = Sequence[reference.Scalar]
 
 class Interrupted(Exception):
     """The epoch was left unfinished because a signal asked for it."""
+
+
+class Report(Protocol):
+    """An epoch's numbers: a tensor, or what waits for one."""
+
+    def tolist(self) -> list[float]:
+        """The numbers, once the device is done with the epoch."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,12 +60,12 @@ class Backend(ABC):
         self._stacks = [reference.layers(learner.parameters, learner.network) for learner in state.learners]
 
     @abstractmethod
-    def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
-        """Trains on the points in this order (n,), batch after batch, and validates.
+    def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
+        """Trains on the points in this order (n,) on the host, batch after batch, and validates.
 
-        Returns one vector on the device: each step's losses in turn (task, and Kolmogorov if the term is on), the mean
-        squared error of validation, the lowest and the highest output there. Raises Interrupted between two steps
-        once `interrupted()` is true.
+        Returns one vector: each step's losses in turn (task, and Kolmogorov if the term is on), the mean squared error
+        of validation, the lowest and the highest output there. Raises Interrupted between two steps once
+        `interrupted()` is true, or before the first where an epoch is one piece.
         """
 
     @abstractmethod

@@ -27,7 +27,7 @@ class Stepwise(Backend):
 
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
         """See `Backend.epoch`."""
-        points = data.training.index_select(1, order)
+        points = data.training.index_select(1, order.to(self.device))
         inputs, targets = points[:2].split(data.batch_size, 1), points[2:].split(data.batch_size, 1)
         losses: list[Tensor] = []
         for batch, values, row in zip(inputs, targets, self.scalars(data.steps), strict=True):

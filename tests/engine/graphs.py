@@ -1,0 +1,104 @@
+"""CUDA graphs on a machine without CUDA: what torch would record is recorded, and done again at a replay.
+
+Only torch's edge is stood in for: `torch.cuda.CUDAGraph`, `torch.cuda.graph`, `torch.cuda.Event`, and Triton's launch.
+While a graph is captured nothing is written to memory that existed before, as on a device.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from triton.runtime.interpreter import GridExecutor
+
+Deed = Callable[[], None]
+
+
+class FakeGraph:
+    """Deeds in order."""
+
+    capturing: "FakeGraph | None" = None
+    captured = replayed = 0
+
+    def __init__(self) -> None:
+        self.deeds: list[Deed] = []
+
+    def replay(self) -> None:
+        """Does them."""
+        assert FakeGraph.capturing is None
+        FakeGraph.replayed += 1
+        for deed in self.deeds:
+            deed()
+
+
+class Recorder(TorchDispatchMode):
+    """Records torch's operations; runs those that write to nothing old, for the sake of the shapes they return."""
+
+    def __init__(self, graph: FakeGraph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        written = [
+            value
+            for argument, value in zip(func._schema.arguments, [*args, *([None] * 99)], strict=False)
+            if argument.alias_info is not None and argument.alias_info.is_write and value is not None
+        ]
+        written += [
+            kwargs[a.name] for a in func._schema.arguments if a.kwarg_only and a.alias_info and a.name in kwargs
+        ]
+        if written:
+            self.graph.deeds.append(lambda: func(*args, **kwargs))
+            return written[0] if len(written) == 1 else tuple(written)
+        result = func(*args, **kwargs)
+
+        def again() -> None:
+            for old, new in zip(_tensors(result), _tensors(func(*args, **kwargs)), strict=True):
+                if old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+        self.graph.deeds.append(again)
+        return result
+
+
+def _tensors(result: Any) -> list[Tensor]:
+    if isinstance(result, Tensor):
+        return [result]
+    return [one for one in result if isinstance(one, Tensor)] if isinstance(result, tuple | list) else []
+
+
+@contextmanager
+def fake_capture(graph: FakeGraph) -> Iterator[None]:
+    """`torch.cuda.graph`."""
+    FakeGraph.capturing, FakeGraph.captured = graph, FakeGraph.captured + 1
+    try:
+        with Recorder(graph):
+            yield
+    finally:
+        FakeGraph.capturing = None
+
+
+class FakeEvent:
+    """An event of a stream that is always done."""
+
+    def record(self) -> None:
+        """Nothing to wait for."""
+
+    def synchronize(self) -> None:
+        """Done."""
+
+
+def recording_launch(launches: list[str]) -> Callable[..., None]:
+    """Triton's launch: recorded while a graph is captured, else counted and done."""
+    launch = GridExecutor.__call__
+
+    def recorded(self: Any, *args: Any, **kwargs: Any) -> None:
+        if FakeGraph.capturing is None:
+            launches.append(self.fn.__name__)
+            launch(self, *args, **kwargs)
+        else:
+            FakeGraph.capturing.deeds.append(lambda: launch(self, *args, **kwargs))
+
+    return recorded
