@@ -4,15 +4,19 @@ A module with points in rows, a DataLoader that collates sample by sample and is
 computed while training, `.item()` of every batch's losses, the validation pass twice, frames on the training path.
 """
 
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from engine.encoder import PictureEncoder
 from kernels.spec import CodeLength, Network
+
+if TYPE_CHECKING:  # a video library, which a machine that draws no frame may lack
+    from engine.encoder import PictureEncoder
 
 
 class Module(nn.Module):
@@ -80,7 +84,6 @@ class Baseline:
         self.data = TensorDataset(training[0].t().contiguous(), training[1].t().contiguous())
         self.validation = validation[0].t().contiguous(), validation[1].t().contiguous()
         self.batch_size = batch_size
-        self.encoder = PictureEncoder("png")
         self.optimizers = [torch.optim.Adam(module.parameters(), lr=0.001)]
         if predictor:
             self.optimizers.append(torch.optim.Adam(predictor.parameters(), lr=0.001))
@@ -136,4 +139,10 @@ class Baseline:
         drawn[boundary] = (255, 0, 0)
         panels = np.concatenate((drawn, plain, np.repeat(target[:, :, None], 3, axis=2)), axis=1)
         # Our encoder, which is faster than Pillow's and no slower than the original's library.
-        path.write_bytes(self.encoder.encode(panels))
+        path.write_bytes(self._encoder.encode(panels))
+
+    @cached_property
+    def _encoder(self) -> "PictureEncoder":
+        from engine.encoder import PictureEncoder
+
+        return PictureEncoder("png")

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import triton
 
-from benches import verify
+from benches import gpu_epoch, verify
 from benches.plain import plain_forward, random_parameters
 from engine import kolmogorov
 from kernels import gpu
@@ -272,6 +272,7 @@ def main(words: Sequence[str] | None = None) -> int:
         result["microseconds"] = clock.medians(variants)
         if chosen.tune and not chosen.small:
             result["tuning"] = clock.medians(tunings(device))
+        result["epoch"] = gpu_epoch.epochs(device, chosen.small, 1 if chosen.small else 10)
         result["clocks after"] = clocks() if device.type == "cuda" else "unknown"
         table(result)
     if chosen.json:
@@ -282,6 +283,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def table(result: dict[str, Any]) -> None:
     """The times, fastest tuning first, beside what the project aims at."""
     print(json.dumps(result["limits"]))
+    print(json.dumps(result["epoch"]))
     print(f"\n{'what':48} {'median µs':>10} {'least':>10} {'most':>10} {'aim':>8}")
     tuned = sorted(result.get("tuning", {}).items(), key=lambda item: float(item[1]["median"]))
     for name, figures in [*result["microseconds"].items(), *tuned]:
