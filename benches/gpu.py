@@ -156,14 +156,14 @@ def evaluations(device: torch.device, small: bool) -> dict[str, tuple[Work, int]
         inputs = torch.rand((2, side * side), device=device)
         outputs = torch.empty((1, side, side), device=device)
         signatures = torch.empty((side, side), dtype=torch.int64, device=device)
-        marks = torch.empty((side, side), dtype=torch.int8, device=device)
+        edges = torch.empty((side, side), dtype=torch.uint8, device=device)
         case = f"[{hidden[0]}]*{len(hidden)}, {side * side}"
 
         placed, size = (network, flat, coefficients), (side, side)
         points = partial(gpu.evaluate, *placed, inputs, outputs.view(1, -1), signatures.view(-1))
-        grid = partial(gpu.evaluate_grid, *placed, size, 0, outputs, signatures, marks)
+        grid = partial(gpu.evaluate_grid, *placed, size, 0, outputs, signatures, edges)
         found[f"evaluate {case}"] = points, 2
-        found[f"boundaries {case}"] = grid, 2
+        found[f"evaluate with edges {case}"] = grid, 2
         if hidden == (10,) * 8:
             found[f"PyTorch's forward {case}"] = partial(plain_forward, flat, network, inputs), 2
     return found
