@@ -37,8 +37,8 @@ class Backend(ABC):
     """Trains one state in place."""
 
     name: str
-    # Side of the cells, in pixels, whose corners decide whether the pixels between are evaluated; 1: all are.
-    cell = 4
+    # Side, in pixels, of the tiles that a picture begins with, a power of two; 1: every pixel is evaluated.
+    tile = 32
 
     def __init__(self, state: State, code: CodeLength | None) -> None:
         self.state = state
