@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, frame, image, memory, network, resume
+from engine import checkpoint, files, image, memory, network, resume
 from engine.config import Config, ConfigError
+from engine.frame import frame_size
 from engine.image import Picture, Split
 from engine.journal import log
 from engine.state import Learner, State
@@ -43,12 +44,13 @@ def begin(config: Config) -> Beginning:
     Raises ConfigError for what cannot be done, and for files of another run that would be written over.
     """
     picture = image.load(config.input)
-    if config.snapshot_format == "jpg" and max(3 * picture.width, picture.height) > LARGEST_JPEG:
+    width, height = frame_size(picture.width, picture.height, config.frame_size)
+    if config.snapshot_format == "jpg" and max(3 * width, height) > LARGEST_JPEG:
         raise ConfigError(
-            f"--snapshot-format jpg holds {LARGEST_JPEG} pixels a side, and a frame of three panels of {config.input} "
-            f"has {3 * picture.width} x {picture.height}: give png"
+            f"--snapshot-format jpg holds {LARGEST_JPEG} pixels a side, and a frame of three panels has "
+            f"{3 * width} x {height}: give png, or a smaller --frame-size"
         )
-    memory.require_network(config, min(config.chunk_size, frame.TILE_PIXELS, picture.pixels.size))
+    memory.require_network(config, min(config.chunk_size, width * height))
     return _resumed(config, picture) if config.resume else _fresh(config, picture)
 
 
