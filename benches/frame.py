@@ -95,7 +95,9 @@ def frames(job: TrainedJob, name: str, turns: int) -> dict[str, list[float]]:
         times = interleave(variants, turns)
         for writer in writers:
             writer.close()
-    return {title: [value / (1 if title == "original" else BATCH) for value in values] for title, values in times.items()}
+    return {
+        title: [value / (1 if title == "original" else BATCH) for value in values] for title, values in times.items()
+    }
 
 
 def evaluations(job: TrainedJob, name: str, turns: int) -> list[dict[str, Any]]:

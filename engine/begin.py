@@ -17,8 +17,6 @@ from engine.journal import log
 from engine.state import Learner, State
 from engine.watch import Watch
 
-LARGEST_JPEG = 65_500
-
 
 @dataclass
 class Beginning:
@@ -45,11 +43,10 @@ def begin(config: Config) -> Beginning:
     """
     picture = image.load(config.input)
     width, height = frame_size(picture.width, picture.height, config.frame_size)
-    if config.snapshot_format == "jpg" and max(3 * width, height) > LARGEST_JPEG:
-        raise ConfigError(
-            f"--snapshot-format jpg holds {LARGEST_JPEG} pixels a side, and a frame of three panels has "
-            f"{3 * width} x {height}: give png, or a smaller --frame-size"
-        )
+    memory.require(
+        width * height * memory.BYTES_PER_PANEL_PIXEL,
+        f"--frame-size {config.frame_size}, a frame of {3 * width} x {height} pixels,",
+    )
     memory.require_network(config, min(config.chunk_size, width * height))
     return _resumed(config, picture) if config.resume else _fresh(config, picture)
 

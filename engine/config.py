@@ -15,7 +15,7 @@ BACKENDS = ("auto", "eager", "compile")
 MAX_LAYERS = 10_000
 MAX_WIDTH = 1_000_000
 MAX_SEED = 2**32 - 1
-# Pixels of a panel's side; two to its power of two are numbered in 32 bits.
+# Pixels of a panel's side: three of them beside each other are what a JPEG may hold, and fit in memory.
 LARGEST_FRAME = 16384
 # Of a parameter: its square is still a float32.
 LARGEST_VALUE = 1e18

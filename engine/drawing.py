@@ -52,7 +52,8 @@ class Drawer:
     def __init__(self, backend: Backend, width: int, height: int, chunk_size: int, colours: bool = False) -> None:
         self._backend, self._chunk_size = backend, chunk_size
         self._width, self._height, self._colours = width, height, colours
-        self._side = side = backend.tile
+        # A picture narrower than a tile is nearly all boundary.
+        self._side = side = backend.tile if min(width, height) >= backend.tile else 1
         self._columns = -(-width // side)
         # One column of nodes more than of pixels: the right side of the last tile.
         self._shift = (self._columns * side).bit_length()
@@ -90,7 +91,9 @@ class Drawer:
             outputs, signatures = np.empty(size, np.float32), np.empty(size, np.int64)
             for start in range(0, flat.shape[1], self._chunk_size):
                 part = slice(start, start + self._chunk_size)
-                outputs.reshape(-1)[part], signatures.reshape(-1)[part] = self._evaluate(np.ascontiguousarray(flat[:, part]))
+                outputs.reshape(-1)[part], signatures.reshape(-1)[part] = self._evaluate(
+                    np.ascontiguousarray(flat[:, part])
+                )
             found = grid.draw_rows(top, outputs, signatures, above, *planes, self._seen, limits)
             above = signatures[-1]
             yield self._seen[:found].copy()
@@ -104,9 +107,7 @@ class Drawer:
                     values[: 1 << shift] = values[rows << shift : (rows + 1) << shift]
             yield from self._band(top, planes, limits)
 
-    def _band(
-        self, top: int, planes: tuple[Pixels, ...], limits: NDArray[np.float32]
-    ) -> Iterator[NDArray[np.int64]]:
+    def _band(self, top: int, planes: tuple[Pixels, ...], limits: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
         side, shift = self._side, self._shift
         height = min(self._rows, self._height - top)
         rows = -(-height // side) * side

@@ -122,9 +122,7 @@ class FrameWriter:
                 self._film.close()
 
 
-def _picture_writer(
-    shared: Panels, format: str, jpeg_quality: int
-) -> Callable[[tuple[Drawing, Caption, Path]], None]:
+def _picture_writer(shared: Panels, format: str, jpeg_quality: int) -> Callable[[tuple[Drawing, Caption, Path]], None]:
     composer, writer = PictureComposer(shared), PictureWriter(format, jpeg_quality)
 
     def write(item: tuple[Drawing, Caption, Path]) -> None:

@@ -100,7 +100,9 @@ def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, col
         a = np.int64(tiles[index])
         b, c = a + side, a + down
         signature = signatures[a]
-        if side > 1 and not (signature == signatures[b] and signature == signatures[c] and signature == signatures[c + side]):
+        if side > 1 and not (
+            signature == signatures[b] and signature == signatures[c] and signature == signatures[c + side]
+        ):
             tiles[left] = a
             left += 1
             continue
