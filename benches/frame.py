@@ -154,11 +154,11 @@ def main() -> None:
     for row in rows:
         few = statistics.median(row["times"]["near boundaries"])
         whole = row["times"].get("every pixel")
-        shown, ratio = "", ""
+        shown, faster = "", ""
         if whole:
-            shown, ratio = f"{1e3 * statistics.median(whole):.1f}", f"{statistics.median(whole) / few:.1f}x"
+            shown, faster = f"{1e3 * statistics.median(whole):.1f}", f"{statistics.median(whole) / few:.1f}x"
         share = f"{row['evaluations'] / row['side'] ** 2:.1%}"
-        print(f"{row['side']:6} {row['evaluations']:12} {share:>10} {1e3 * few:9.1f} {shown:>15} {ratio:>8}")
+        print(f"{row['side']:6} {row['evaluations']:12} {share:>10} {1e3 * few:9.1f} {shown:>15} {faster:>8}")
     exponents = {
         "evaluations": growth(rows, [row["evaluations"] for row in rows]),
         "seconds": growth(rows, [statistics.median(row["times"]["near boundaries"]) for row in rows]),

@@ -19,7 +19,7 @@ INK, WARNING = (255, 255, 255), (255, 200, 0)
 LOSS_COLOURS: tuple[Colour, Colour] = (255, 120, 120), (125, 175, 255)
 # Lines that change from frame to frame, at their longest; the others are drawn once.
 FRESH = ("Epoch: 00000", "Train Loss: 00.0000", "Val Loss: 00.0000")
-SMALLEST_TEXT, LARGEST_TEXT = 8, 96
+SMALLEST_TEXT, SMALL_TEXT, LARGEST_TEXT = 8, 10, 96
 CONSTANT_WARNING = "Constant output"
 # How much of the target is left to see under text and curves.
 SHADE = 0.3
@@ -121,7 +121,7 @@ class _Label:
         self.fixed = lines[len(FRESH) :]
         height, width, _ = target.shape
         longest = [*FRESH[: len(lines)], *self.fixed]
-        size = max(SMALLEST_TEXT, min(height // 36, LARGEST_TEXT))
+        size = max(SMALL_TEXT, min(height // 36, LARGEST_TEXT))
         while longest:
             self._font, self._pad, self._step = ImageFont.load_default(size), max(2, size // 3), math.ceil(size * 1.3)
             across = math.ceil(max(self._font.getlength(line) for line in longest)) + 2 * self._pad

@@ -37,7 +37,7 @@ class Drawing:
     def boundaries(self) -> NDArray[np.bool_]:
         """Which pixels have one of their four neighbours in another polytope."""
         beside, below = (self.edges & bit != 0 for bit in (grid.RIGHT, grid.BELOW))
-        found = beside | below
+        found: NDArray[np.bool_] = beside | below
         found[:, 1:] |= beside[:, :-1]
         found[1:] |= below[:-1]
         return found

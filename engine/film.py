@@ -39,8 +39,8 @@ def film_size(width: int, height: int) -> tuple[int, int]:
 class Film:
     """An mp4 that grows by a frame at a time, from frames of one size.
 
-    A frame comes as pixels, or is drawn into `planes`: brightness (height, width) and two colour differences of half the
-    size, BT.601 in limited range; both sides are even there.
+    A frame comes as pixels, or is drawn into `planes`: brightness (height, width) and two colour differences of half
+    the size, BT.601 in limited range; both sides are even there.
     """
 
     def __init__(self, path: Path, width: int, height: int) -> None:
@@ -147,7 +147,7 @@ def _begin(size: tuple[int, int]) -> tuple[Any, _Fragments]:
     """An encoder of frames of this size (width, height), and the beginning of its file as FFmpeg writes it."""
     memory = io.BytesIO()
     container = av.open(memory, "w", format="mp4", options={"movflags": "empty_moov+default_base_moof"})
-    stream = cast(VideoStream, container.add_stream("libx264", rate=RATE, options=ENCODER))
+    stream = container.add_stream("libx264", rate=RATE, options=ENCODER)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
     encoder = stream.codec_context

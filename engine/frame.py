@@ -50,11 +50,12 @@ class Panels:
         return Panels(target)
 
     @cached_property
-    def palette(self) -> NDArray[np.uint8]:
+    def palette(self) -> Pixels:
         """The colours of regions, (256, 3): hues a golden angle apart, in three shades."""
         shades = ((0.75, 1.0), (0.5, 0.95), (0.9, 0.7))
         colours = [colorsys.hsv_to_rgb(index * 0.381966 % 1.0, *shades[index % 3]) for index in range(256)]
-        return np.rint(np.array(colours) * 255).astype(np.uint8)
+        palette: Pixels = np.rint(np.array(colours) * 255).astype(np.uint8)
+        return palette
 
 
 class PictureComposer:

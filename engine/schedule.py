@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 LOG = "log"
-# Every epoch up to here; from here on each gap is longer than the last by this ratio. 500 000 epochs make 1439 frames, a
-# minute at 24 a second.
+# Every epoch up to here; from here on each gap is longer than the last by this ratio. 500 000 epochs make 1439 frames,
+# a minute at 24 a second.
 DENSE, RATIO = 100, 1.006
 
 

@@ -1,9 +1,9 @@
 """Which points of a grid must be evaluated: a tile whose four corners share a signature is done.
 
-Points of one signature form a convex set, on which the network is affine (`kernels/README.md`, "Signatures"). So a tile
-of equal corners has their signature everywhere, and its outputs between theirs; so has the segment between two equal
-nodes. Only tiles of unequal corners are halved, and of their new nodes only those are evaluated that lie between unequal
-ones.
+Points of one signature form a convex set, on which the network is affine (`kernels/README.md`, "Signatures"). So a
+tile of equal corners has their signature everywhere, and outputs between theirs; so has the segment between two equal
+nodes. Only tiles of unequal corners are halved, and of their new nodes only those are evaluated that lie between
+unequal ones.
 
 A node is a point of the grid: node `row << shift | column`, since to divide would take longer than all else. A tile is
 named by its upper left node, and a pixel is a tile of side 1. Tiles are powers of two wide, and may stick out of the
@@ -25,8 +25,8 @@ def halve(side, shift, height, width, first, tiles, count, outputs, signatures, 
     """Quarters tiles; returns how many `children` (4 * count,) there are, and how many `nodes` must be evaluated.
 
     Writes outputs and signatures of the new nodes that follow from others. `height` and `width` are the picture's, in
-    rows of nodes; rows above `first` are known. A tile evaluates the nodes on its upper and left sides, and those on its
-    lower and right sides where there is no other tile to do it.
+    rows of nodes; rows above `first` are known. A tile evaluates the nodes on its upper and left sides, and those on
+    its lower and right sides where there is no other tile to do it.
     """
     half, made, needed = side // 2, 0, 0
     down, mask = side << shift, (1 << shift) - 1
@@ -88,9 +88,9 @@ def store(nodes, values, patterns, outputs, signatures):  # type: ignore[no-unty
 def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, colours, seen, limits):  # type: ignore[no-untyped-def]
     """Draws the tiles that are done; returns how many are not, moved to the front, and how many signatures were `seen`.
 
-    Row 0 of nodes is row `top` of the picture: `gray` and `edges` (height, width), `colours` the same or empty. `limits`
-    (2,) are the lowest and the highest output so far, NaN from the first NaN on. `seen` holds each signature that was
-    drawn at least once.
+    Row 0 of nodes is row `top` of the picture: `gray` and `edges` (height, width), `colours` the same or empty.
+    `limits` (2,) are the lowest and the highest output so far, NaN from the first NaN on. `seen` holds each signature
+    that was drawn at least once.
     """
     height, width = gray.shape
     left, found = 0, 0
@@ -140,7 +140,7 @@ def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, col
 
 @compiled
 def draw_rows(top, values, patterns, above, gray, edges, colours, seen, limits):  # type: ignore[no-untyped-def]
-    """Draws rows of pixels from `top` on, from their outputs and signatures (rows, width); returns how many were `seen`.
+    """Draws rows of pixels from `top` on, from outputs and signatures (rows, width); returns how many were `seen`.
 
     `above` (width,) are the signatures of the row over them, empty where there is none. The rest is as in `settle`.
     """

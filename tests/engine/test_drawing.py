@@ -1,6 +1,7 @@
 """A drawing is that of every pixel evaluated, whatever the network."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_most_of_a_picture_is_sure_and_little_of_it_is_evaluated() -> None:
     assert (nearest > 1).mean() > 0.99
     counts = [drawn(one, side, side, 32).evaluations for side in (256, 512, 1024)]
     assert counts[2] < 1024 * 1024 / 12
-    assert all(later < 2.6 * earlier for earlier, later in zip(counts, counts[1:], strict=False))
+    assert all(later < 2.6 * earlier for earlier, later in pairwise(counts))
 
 
 class Counting(Eager):

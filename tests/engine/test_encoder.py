@@ -54,7 +54,11 @@ def test_a_stages_failure_reaches_who_puts_and_who_drains() -> None:
 
 def test_a_stage_of_two_works_at_two_items_at_once() -> None:
     both = threading.Barrier(2, timeout=10)
-    stage: Stage[int] = Stage("test", [lambda _: both.wait() and None, lambda _: both.wait() and None])
+
+    def work(item: int) -> None:
+        both.wait()
+
+    stage: Stage[int] = Stage("test", [work, work])
     for index in range(6):
         stage.put(index)
     stage.drain()
@@ -99,11 +103,12 @@ def test_a_writer_is_behind_while_its_film_is(tmp_path: Path, monkeypatch: pytes
     real = film.append_planes
     monkeypatch.setattr(film, "append_planes", lambda: gate.wait() and real())
     writer = FrameWriter(SHARED, "none", 90, film)
-    assert not writer.behind
+    behind = [writer.behind]
     for index in range(2):
         writer.put(drawing(index), Caption(()), tmp_path / "x")
-    assert writer.behind
+    behind.append(writer.behind)
     gate.set()
     writer.drain()
-    assert not writer.behind
+    behind.append(writer.behind)
+    assert behind == [False, True, False]
     writer.close()

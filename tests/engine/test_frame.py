@@ -8,7 +8,7 @@ from engine.config import Config
 from engine.drawing import Drawing
 from engine.frame import BLUE, RED, FilmComposer, Panels, PictureComposer, film_canvas, frame_size, video_values
 from engine.image import Picture, Split
-from kernels.picture.grid import BELOW, RIGHT
+from kernels.picture.grid import RIGHT
 from kernels.picture.panels import BESIDE, OWN
 
 CONFIG = Config("x.png", "[10]*4", 100, seed=1)

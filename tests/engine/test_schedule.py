@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from engine.schedule import Schedule
@@ -18,7 +20,7 @@ def test_log_draws_every_epoch_at_first_and_half_a_million_make_a_minute() -> No
     drawn = [epoch for epoch in range(500_001) if epoch in schedule]
     assert drawn[:101] == list(range(101))
     assert 59 * 24 < len(drawn) <= 60 * 24
-    gaps = [later - earlier for earlier, later in zip(drawn, drawn[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(drawn)]
     assert gaps[-1] > 2500
     # Ever sparser: rounding apart, no gap is shorter than an earlier one.
-    assert all(later >= earlier - 1 for earlier, later in zip(gaps, gaps[1:], strict=False))
+    assert all(later >= earlier - 1 for earlier, later in pairwise(gaps))
