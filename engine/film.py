@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
@@ -51,7 +51,7 @@ class Film:
         self._size = film_size(width, height)
         self._canvas = av.VideoFrame(width + width % 2, height + height % 2, "yuv420p")
         self._encoder, self._fragments = _begin(self._size)
-        self._file: io.FileIO | None = None
+        self._file: BinaryIO | None = None
 
     @property
     def planes(self) -> tuple[Pixels, Pixels, Pixels]:
@@ -83,12 +83,13 @@ class Film:
             self._write(_lengths(bytes(packet)), packet.is_keyframe)
 
     def _write(self, sample: bytes, key: bool) -> None:
-        """Appends one frame to the file, in one piece."""
+        """Appends one frame to the file, and leaves nothing of it in this program."""
         try:
             if self._file is None:
-                self._file = self.path.open("wb", buffering=0)
+                self._file = self.path.open("wb")
                 self._file.write(self._fragments.header)
             self._file.write(self._fragments.fragment(sample, self.frames, key))
+            self._file.flush()
         except OSError as error:
             error.filename = str(self.path)
             raise
