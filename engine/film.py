@@ -208,6 +208,8 @@ def _packets(source: Any, stream: VideoStream) -> Iterable[Any]:
     """The packets of a stream without the empty one that ends it; a cut-off film ends where it was cut."""
     try:
         for packet in source.demux(stream):
+            if packet.is_corrupt:  # cut off in its midst
+                return
             if packet.size:
                 yield packet
     except av.FFmpegError:

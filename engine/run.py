@@ -177,9 +177,8 @@ class Run:
         self.writer.put(drawing, caption(config, number, losses, self.curves), self.files.frame(number))
         self.extras.film_frames += scheduled
         log.info("Visualization @ epoch %d: %.2fs", number, time.perf_counter() - started)
-        pixels = drawing.gray.size
-        log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, drawing.evaluations, pixels,
-                 drawing.polytopes)  # fmt: skip
+        counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
+        log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
         return reason
 
     def _save(self, line: str) -> None:

@@ -140,3 +140,39 @@ def test_large_frames_are_scaled_to_what_players_accept() -> None:
         assert max(wide, tall) <= 4096
         if min(width, height) > 1000:
             assert wide / tall == pytest.approx(width / height, rel=0.01)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (150, 6), (6144, 16)])
+def test_frames_drawn_into_the_planes_are_filmed_one_by_one(tmp_path: Path, width: int, height: int) -> None:
+    film = Film(tmp_path / "film.mp4", width, height)
+    luma, blue, red = film.planes
+    assert (luma.shape, blue.shape, red.shape) == ((height, width), *[(height // 2, width // 2)] * 2)
+    blue[:], red[:] = 128, 128
+    for index in range(12):
+        # The same planes again and again: what was encoded must not change with them.
+        luma[:] = 16 + round((20 + 4 * index) * 219 / 255)
+        film.append_planes()
+    film.close()
+    assert values(film.path) == list(range(12))
+    with av.open(str(film.path)) as source:
+        assert max(source.streams.video[0].width, source.streams.video[0].height) <= 4096
+
+
+def test_a_film_cut_off_anywhere_goes_on_after_its_last_whole_frame(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    unfinished, sizes = Film(path, 64, 64), []
+    for index in range(6):
+        unfinished.append(noise(index))
+        sizes.append(path.stat().st_size)
+    whole, before = path.read_bytes(), decoded(path)
+    for frames in range(1, 6):
+        begins, ends = sizes[frames - 1 : frames + 1]
+        for cut in (begins, begins + 9, (begins + ends) // 2, ends - 1):
+            path.write_bytes(whole[:cut])
+            assert count_frames(path) == frames
+            film = continued(path, (64, 64), 6, [])
+            film.append(noise(9))
+            film.close()
+            after = decoded(path)
+            assert len(after) == frames + 1
+            assert all(np.array_equal(one, other) for one, other in zip(before[:frames], after, strict=False))
