@@ -77,9 +77,9 @@ def _evaluate_tile(
     y, x = (y / height).astype(np.float32), (x / width).astype(np.float32)
 
     def evaluate(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        parts = [backend.evaluate(part) for part in torch.from_numpy(points).to(backend.device).split(chunk_size, 1)]
+        parts = [backend.evaluate_in_memory(part) for part in torch.from_numpy(points).split(chunk_size, 1)]
         outputs, signatures = zip(*parts, strict=True)
-        return torch.cat(outputs, 1)[0].cpu().numpy(), torch.cat(signatures).cpu().numpy()
+        return torch.cat(outputs, 1)[0].numpy(), torch.cat(signatures).numpy()
 
     if cell == 1:
         outputs, signatures = evaluate(_grid(y[:down], x[:across]))

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import engine
-from engine import run as run_module
+from engine import follow
 from engine.film import count_frames
 from engine.trainer import Epoch, Trainer
 from tests.conftest import Program
@@ -239,7 +239,7 @@ def test_an_unforeseen_failure_saves_the_last_finished_epoch(
                 raise RuntimeError("the device is gone")
             return result
 
-    monkeypatch.setattr(run_module, "Trainer", Failing)
+    monkeypatch.setattr(follow, "Trainer", Failing)
     outcome = program("--seed", 1)
     assert outcome.status == 3
     assert "Failed at epoch 2: RuntimeError: the device is gone" in outcome.log

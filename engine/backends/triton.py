@@ -1,6 +1,6 @@
 """The Triton kernels: two launches a step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -39,6 +39,12 @@ class Triton(Backend):
             for learner in learners:
                 learner.steps += 1
         return torch.cat((losses.view(-1), self._validate(data)))
+
+    def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
+        """See `Backend.gradient`."""
+        parameters = [learner.parameters for learner in self.state.learners]
+        gpu.gradient(self._partials, parameters, self.positions, inputs, targets)
+        gpu.total(self._partials, gradients, losses)
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
