@@ -90,4 +90,4 @@ def _host_memory_for(state: State) -> State:
         for one in state.learners
     ]
     predictor = learners[1] if state.predictor else None
-    return State(learners[0], predictor, state.coefficients.cpu(), torch.Generator())
+    return State(learners[0], predictor, state.coefficients.to("cpu", copy=True), torch.Generator())
