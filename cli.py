@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage before it; once, however many processes read the words."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        if os.environ.get("RANK", "0") == "0":
+        if os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0":
             super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:

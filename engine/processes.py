@@ -17,11 +17,13 @@ from torch import Tensor
 
 from engine.config import ConfigError
 
+# To join, or to take a step: it may wait while kernels are compiled.
+STEP_TIMEOUT = timedelta(minutes=5)
+# Gloo notices at once who is gone, NCCL by silence alone; and `torchrun` kills the others 30 seconds after it has asked
+# them to stop.
+NCCL_TIMEOUT = timedelta(seconds=20)
 # Whoever waits for a word may wait for a frame, a film that is copied, a checkpoint on a slow disk.
 WORD_TIMEOUT = timedelta(hours=1)
-# A step may wait while kernels are compiled. Gloo notices at once who is gone, NCCL by silence alone; and `torchrun`
-# kills the others 30 seconds after it has asked them to stop.
-STEP_TIMEOUTS = {"cpu": timedelta(minutes=5), "cuda": timedelta(seconds=20)}
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -36,7 +38,9 @@ class Group:
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    _steps: Any = None  # torch's own group, for what a step exchanges
+    # Torch's own groups, one for each patience; None is its default one.
+    _words: Any = None
+    _steps: Any = None
 
     @property
     def leads(self) -> bool:
@@ -47,13 +51,13 @@ class Group:
         """Tells the others, who `hear` it. Raises Lost."""
         if self.size > 1:
             with self._noticing_loss():
-                dist.broadcast_object_list([word], 0, device=torch.device("cpu"))
+                dist.broadcast_object_list([word], 0, self._words, torch.device("cpu"))
 
     def hear(self) -> Any:
         """Waits for what process 0 says next. Raises Lost."""
         words: list[Any] = [None]
         with self._noticing_loss():
-            dist.broadcast_object_list(words, 0, device=torch.device("cpu"))
+            dist.broadcast_object_list(words, 0, self._words, torch.device("cpu"))
         return words[0]
 
     def add_up(self, vector: Tensor) -> None:
@@ -96,13 +100,14 @@ def joined() -> Iterator[Group]:
     if gpus:  # a loss is then an exception; else NCCL's watchdog ends this process, and with it the state
         os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=WORD_TIMEOUT)
-        steps = dist.new_group(timeout=STEP_TIMEOUTS["cuda" if gpus else "cpu"])
+        dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=STEP_TIMEOUT)
+        words = dist.new_group(timeout=WORD_TIMEOUT)
+        steps = dist.new_group(timeout=NCCL_TIMEOUT) if gpus else None
+        group = Group(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]), words, steps)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"the {os.environ['WORLD_SIZE']} processes cannot reach each other ({str(error).splitlines()[0]})"
         ) from error
-    group = Group(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]), steps)
     try:
         yield group
     finally:

@@ -32,7 +32,7 @@ class Parallel(Backend):
 
         Raises Lost where another process is gone.
         """
-        batches = data.training.index_select(1, order).split(data.batch_size, 1)
+        batches = data.training.index_select(1, order.to(self.device)).split(data.batch_size, 1)
         losses = torch.empty((data.steps, len(self._gradients)), device=self.device)
         for step, (batch, scalars) in enumerate(zip(batches, self._step_numbers(data.steps), strict=True)):
             self._share(batch)

@@ -19,6 +19,7 @@ class Triton(Backend):
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
+        self._shared: gpu.Partials | None = None  # for a share of a batch
         self._partials = gpu.Partials(
             state.main.network, config.code_length, config.batch_size, self.device, config.precision
         )
@@ -42,9 +43,13 @@ class Triton(Backend):
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
+        partials, points = self._shared, inputs.shape[1]
+        if partials is None or partials.points < points:
+            network, precision = self.state.main.network, self.config.precision
+            partials = self._shared = gpu.Partials(network, self.code, points, self.device, precision)
         parameters = [learner.parameters for learner in self.state.learners]
-        gpu.gradient(self._partials, parameters, self.positions, inputs, targets)
-        gpu.total(self._partials, gradients, losses)
+        gpu.gradient(partials, parameters, self.positions, inputs, targets)
+        gpu.total(partials, gradients, losses)
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""

@@ -256,6 +256,21 @@ def test_sums_of_real_processes_are_equal_to_the_bit(tmp_path: Path) -> None:
     assert float(first[0].split()[0]) == pytest.approx(float((parts[0] + parts[1]).double().sum()))
 
 
+def test_a_process_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
+    program = (
+        "import datetime, time, torch; from engine import processes\n"
+        "processes.STEP_TIMEOUT = datetime.timedelta(seconds=3)\n"
+        "with processes.joined() as group:\n"
+        "    try:\n"
+        "        group.add_up(torch.ones(3)) if group.leads else time.sleep(8)\n"
+        "    except processes.Lost as lost:\n"
+        "        print(lost)\n"
+    )
+    with Pair(["-c", program], tmp_path) as pair:
+        assert pair.processes[0].wait(timeout=60) == 0
+        assert pair.log(0).splitlines()[-1] == LOST
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_one_ends_both_at_one_epoch_and_one_process_goes_on(
     tmp_path: Path, small_image: Path, rank: int
