@@ -1,6 +1,6 @@
 """The Numba kernels: an epoch is a few calls of compiled code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -49,6 +49,15 @@ class Cpu(Backend):
             for learner in learners:
                 learner.steps += steps.stop - steps.start
         return torch.cat((losses.view(-1), self._validate(data)))
+
+    def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
+        """See `Backend.gradient`."""
+        partials, points = self._partials, inputs.shape[1]
+        if partials is None or partials.points < points:
+            partials = self._partials = cpu.Partials(self.state.main.network, self.code, points, self.device)
+        parameters = [learner.parameters for learner in self.state.learners]
+        cpu.gradient(partials, parameters, self.positions, inputs, targets)
+        cpu.total(partials, gradients, losses)
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""

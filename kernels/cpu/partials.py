@@ -125,6 +125,16 @@ def update(
     )  # fmt: skip
 
 
+def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
+    """What `update` would take its steps with: the gradient (P,) of each learner, and the `losses` (1 per learner,)."""
+    for gradient in gradients:
+        gradient.zero_()
+    # A step of descent from zero at the rate -1 ends at the gradient.
+    ascent = [Optimizer("sgd", -1.0)] * len(gradients)
+    nothing = [gradient.new_empty((0, len(gradient))) for gradient in gradients]
+    update(partials, ascent, gradients, nothing, losses.new_zeros(2 * len(gradients)), losses)
+
+
 def train(
     partials: Partials,
     optimizers: Sequence[Optimizer],

@@ -45,20 +45,50 @@ def test_an_epoch_is_three_steps_and_counts_the_short_batch_fully(words: dict[st
     assert epoch.weighted == pytest.approx(0.2 * epoch.kolmogorov if words else 0.0)
 
 
+def numbers_of(state: State) -> list[torch.Tensor]:
+    return [tensor for one in state.learners for tensor in (one.parameters, one.moments)]
+
+
 @pytest.mark.parametrize("words", [{}, CODE])
-def test_a_snapshot_takes_everything_back(words: dict[str, object]) -> None:
+def test_a_snapshot_is_all_that_the_next_epoch_depends_on(words: dict[str, object]) -> None:
     state, trainer = made(**words)
-    trainer.epoch()
     snapshot = Snapshot(state)
+    trainer.epoch()
     snapshot.take()
     first = trainer.epoch()
-    after = [tensor.clone() for one in state.learners for tensor in (one.parameters, one.moments)]
-    snapshot.restore()
-    assert (state.epoch, state.main.steps) == (1, 3)
-    again = trainer.epoch()
+    copied, other = made(**words)
+    kept = snapshot.state()
+    assert (kept.epoch, kept.main.steps) == (1, 3)
+    for ours, theirs in zip(numbers_of(copied), numbers_of(kept), strict=True):
+        ours.copy_(theirs)
+    copied.draws.set_state(kept.draws.get_state())
+    for learner in copied.learners:
+        learner.steps = kept.main.steps
+    again = other.epoch()
     assert (again.task, again.validation) == (first.task, first.validation)
-    now = [tensor for one in state.learners for tensor in (one.parameters, one.moments)]
-    assert all(torch.equal(a, b) for a, b in zip(after, now, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(numbers_of(state), numbers_of(copied), strict=True))
+
+
+def test_a_snapshot_that_fails_leaves_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, trainer = made()
+    trainer.epoch()
+    snapshot = Snapshot(state)
+    before = [tensor.clone() for tensor in numbers_of(state)]
+    trainer.epoch()
+    real, copied = torch.Tensor.copy_, list[int]()
+
+    def lost(self: torch.Tensor, *words: object, **named: object) -> torch.Tensor:
+        if copied:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+        copied.append(1)
+        return real(self, *words, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.Tensor, "copy_", lost)
+    with pytest.raises(torch.AcceleratorError):
+        snapshot.take()
+    monkeypatch.undo()
+    assert snapshot.state().epoch == 1
+    assert all(torch.equal(a, b) for a, b in zip(before, numbers_of(snapshot.state()), strict=True))
 
 
 def test_an_interrupt_is_heard_between_two_steps() -> None:

@@ -190,6 +190,24 @@ def test_gradient_with_the_term(package: ModuleType, loss: str, bins: int) -> No
     assert_true(case, *case.gradients(package))
 
 
+# A batch that is shorter than provided for, with the term and without; several blocks and segments of parameters.
+@pytest.mark.parametrize(
+    ("dims", "coded", "points"), [((2, 7, 5, 1), False, 70), ((2, 7, 5, 1), True, 70), ((2, 47, 45, 1), True, 33)]
+)
+def test_total_is_the_gradient_that_update_steps_with(
+    package: ModuleType, dims: tuple[int, ...], coded: bool, points: int
+) -> None:
+    code = CodeLength(Network((3, 30, 50)), "cross_entropy", 0.7, 50) if coded else None
+    case = Case.of(dims, points, code)
+    partials = case.partials(package, points + 30)
+    package.gradient(partials, case.parameters, case.positions, case.inputs, case.targets)
+    gradients = [torch.full_like(flat, NAN) for flat in case.parameters]
+    losses = torch.full((len(gradients),), NAN)
+    package.total(partials, gradients, losses)
+    assert_true(case, losses, gradients)
+    assert identical([losses, gradients], list(case.gradients(package, partials)))
+
+
 def test_parameters_on_a_bin_at_the_ends_and_beyond(package: ModuleType) -> None:
     code = CodeLength(Network((3, 4, 5)), "cross_entropy", 100.0, 5, -2.0, 2.0)
     case = Case.of((2, 4, 1), 8, code)
