@@ -21,3 +21,8 @@ def kernel(function: Callable[..., Any]) -> Any:
     sources = sorted(Path(__file__).parent.glob("*.py"))
     compiled._cache._cache_file._source_stamp = [(path.name, path.stat().st_mtime_ns) for path in sources]
     return compiled
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """A function that becomes a part of the kernels that call it: compiled with them, once, and not on its own."""
+    return numba.njit(inline="always")(function)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernels.cpu.clock import take
-from kernels.cpu.compiled import kernel
+from kernels.cpu.compiled import kernel, part
 from kernels.cpu.mlp import (
     OUT,
     SOURCE,
@@ -56,7 +56,7 @@ def add_coefficients(
     return types.void(block, size, coefficients, size, size, signatures, size), generate
 
 
-@kernel
+@part
 def pixels(columns, rows, first, count, block, start, stride):  # type: ignore[no-untyped-def]
     """Places the coordinates of pixels `first` to `first + count`, row by row, in a block."""
     row, column = first // len(columns), first % len(columns)

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from kernels.cpu.compiled import kernel
+from kernels.cpu.compiled import part
 from kernels.cpu.vector import LANES, exp, larger, load, splat, store
 from kernels.reference import TEMPERATURE, WINDOW
 from kernels.spec import CODE_LOSSES
@@ -24,7 +24,7 @@ LOG_2, LOG_2_PI = math.log(2.0), math.log(2.0 * math.pi)
 ONE = np.float32(1.0)
 
 
-@kernel
+@part
 def code_loss(kind, bins, low, high, parameters, first, count, block, start, stride, notes, gradient):  # type: ignore[no-untyped-def]
     """The loss `kind` of parameters `first` to `first + count`, outputs at a place in the block."""
     total = 0.0
@@ -38,7 +38,7 @@ def code_loss(kind, bins, low, high, parameters, first, count, block, start, str
     return total
 
 
-@kernel
+@part
 def _cross_entropy(bins, low, high, parameters, first, lanes, block, at, notes, gradient):  # type: ignore[no-untyped-def]
     """Binned cross-entropy of the parameters of one panel."""
     window = min(WINDOW, bins)
@@ -105,7 +105,7 @@ def _cross_entropy(bins, low, high, parameters, first, lanes, block, at, notes, 
     return total
 
 
-@kernel
+@part
 def min_keeping_nan(value, low, high):  # type: ignore[no-untyped-def]
     """The value between low and high; NaN stays."""
     if value < low:
@@ -115,7 +115,7 @@ def min_keeping_nan(value, low, high):  # type: ignore[no-untyped-def]
     return value
 
 
-@kernel
+@part
 def _likelihood(kind, parameters, first, lanes, block, at, gradient):  # type: ignore[no-untyped-def]
     """Squared error, Gaussian or Laplacian code length of the parameters of one panel."""
     total = 0.0

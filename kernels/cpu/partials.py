@@ -36,13 +36,12 @@ class Partials:
         if reason := unsupported(network, code, device):
             raise ValueError(reason)
         self.network, self.code, self.points = network, code, points
-        self._rows = share_out(network, points)
         predictor = code.predictor if code else Network((1, 1))
-        self._code_rows = share_out(predictor, network.size if code else 0)
+        self._rows = share_out(network, points), share_out(predictor, network.size if code else 0)
         self._room = [np.empty(network.size, np.float32), np.empty(predictor.size, np.float32)]
         self._addition = np.empty(network.size if code else 0, np.float32)
         self.order = np.arange(points)
-        self._team = Team(max(scratch_size(self._rows), scratch_size(self._code_rows)))
+        self._team = Team(max(map(scratch_size, self._rows)))
         self.used = points  # of the last batch
 
     def operations(self, points: int) -> float:
@@ -65,14 +64,17 @@ class Partials:
         updates = scalars is not None and losses is not None
         numbers = np.empty((1, 0), np.float32) if scalars is None else _array(scalars)
         results = np.empty((1, 0), np.float32) if losses is None else losses.numpy()
+        term = self._term(positions)
         learners = [_NOBODY, _NOBODY]
         for index, flat in enumerate(parameters):
-            moment = moments[index].numpy() if updates else _NOBODY.moments
-            learners[index] = _learner(flat.numpy(), moment, self._room[index], optimizers[index] if updates else None)
-        work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows.losses)
+            learners[index] = _learner(
+                flat.numpy(), self._room[index], term.share if index else np.float32(1.0),
+                moments[index].numpy() if updates else _NOBODY.moments, optimizers[index] if updates else None,
+            )  # fmt: skip
+        work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows[0].losses)
         self._team.run(
-            threads_for(len(results) * work_size), work, len(results), gradients, updates, self._rows, self._code_rows,
-            self._term(positions), batches, *learners, numbers, results,
+            threads_for(len(results) * work_size), work, len(results), gradients, updates, self._rows, tuple(learners),
+            term, batches, numbers, results,
         )  # fmt: skip
 
     def _term(self, positions: Tensor | None) -> Term:
@@ -93,17 +95,18 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
 
 def _learner(
     parameters: NDArray[np.float32],
-    moments: NDArray[np.float32],
     room: NDArray[np.float32],
-    optimizer: Optimizer | None,
+    scale: np.float32,
+    moments: NDArray[np.float32],
+    optimizer: Optimizer | None = None,
 ) -> Learner:
     one = optimizer or Optimizer("sgd", 0.0)
     kind = OPTIMIZERS.index(one.kind)
-    return Learner(parameters, moments, room, kind, np.float32(one.learning_rate), np.float32(one.momentum))
+    return Learner(parameters, moments, room, kind, np.float32(one.learning_rate), np.float32(one.momentum), scale)
 
 
 _NOTHING = np.empty(0, np.float32)
-_NOBODY = _learner(_NOTHING, _NOTHING.reshape(0, 0), _NOTHING, None)
+_NOBODY = _learner(_NOTHING, _NOTHING, np.float32(0.0), _NOTHING.reshape(0, 0))
 
 
 def gradient(
