@@ -24,5 +24,10 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """A function that becomes a part of the kernels that call it: compiled with them, once, and not on its own."""
+    """A function that kernels call: compiled when the first of them is, and kept with them."""
+    return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A function written out where it is called, which saves what it calls from being optimised once more."""
     return numba.njit(inline="always")(function)

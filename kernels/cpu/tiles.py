@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.cpu.vector import FLOAT, LANES, LONG, add_up, constant, multiply_add, place, read, spread, write
+from kernels.cpu.vector import FLOAT, INTEGER, LANES, LONG, add_up, constant, multiply_add, place, read, spread, write
 
 ROWS = 6
 COLUMNS = 2
@@ -58,6 +58,18 @@ def _dense(
             factor = spread(builder, builder.load(builder.gep(weight, [at])))
             builder.store(multiply_add(builder, factor, vector, builder.load(total)), total)
     return [builder.load(total) for total in sums]
+
+
+def _derivative(builder: ir.IRBuilder, vector: ir.Value, slope: ir.Value) -> ir.Value:
+    """LeakyReLU's: 1 where the vector is positive, else the slope.
+
+    As `slope + (1 - slope)` where the bits say so, exact in float32: a blend would take the units that multiply.
+    """
+    integers = ir.VectorType(INTEGER, LANES)
+    positive = builder.icmp_signed(">", builder.bitcast(vector, integers), constant(0, kind=INTEGER))
+    rest = builder.bitcast(builder.fsub(constant(1.0), slope), integers)
+    chosen = builder.and_(builder.sext(positive, integers), rest)
+    return builder.fadd(builder.bitcast(chosen, vector.type), slope)
 
 
 @intrinsic
@@ -125,8 +137,7 @@ def backward_tile(
                 totals = _dense(builder, [constant(0.0)] * number, rows, stride, depth, vectors)
                 results = builder.gep(outputs, [builder.mul(loop.index, target_stride)])
                 for total, row in zip(totals, _rows(builder, results, LONG(LANES), number), strict=True):
-                    positive = builder.fcmp_ordered(">", read(builder, row), constant(0.0))
-                    write(builder, builder.select(positive, total, builder.fmul(total, factor)), row)
+                    write(builder, builder.fmul(total, _derivative(builder, read(builder, row), factor)), row)
 
         _unrolled(builder, count, range(1, ROWS + 1), emit)
         return context.get_dummy_value()

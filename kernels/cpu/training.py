@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.cpu.clock import done, take, wait
-from kernels.cpu.compiled import kernel, part
+from kernels.cpu.compiled import inlined, kernel
 from kernels.cpu.kolmogorov import NOTES, code_loss
 from kernels.cpu.mlp import (
     OUT,
@@ -101,7 +101,7 @@ def scratch_size(rows: Rows) -> int:
     return block_size(rows.layers, rows.panels) + rows.panels * int(rows.layers[-1, TARGET_STRIDE]) + NOTES
 
 
-@part
+@inlined
 def differentiate(coded, rows, row, flat, points, batches, first, parameters, term, scratch):  # type: ignore[no-untyped-def]
     """Partial gradient and loss of a row: of points of the batch that begins at `first`, or of parameters if `coded`.
 
@@ -135,7 +135,7 @@ def differentiate(coded, rows, row, flat, points, batches, first, parameters, te
     rows.losses[row] = loss
 
 
-@part
+@inlined
 def renew(learner, rows, used, addition, share, step_size, divisor, segment):  # type: ignore[no-untyped-def]
     """Adds up the first `used` rows of a segment, and `share` of an addition if there is one, and takes the step."""
     begin = segment * SEGMENT
@@ -185,5 +185,8 @@ def work(clock, scratch, steps, gradients, updates, rows, learners, term, batche
             )  # fmt: skip
             if segment == 0:
                 count = size if which else points * rows[0].layers[-1, OUT]
-                losses[index, which] = rows[which].losses[: terms if which else used].sum() / count
+                loss = 0.0
+                for row in range(terms if which else used):
+                    loss += rows[which].losses[row]
+                losses[index, which] = loss / count
         done(clock)

@@ -138,6 +138,17 @@ def larger(typing: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
+def where_positive(typing: Any, vector: Any, a: Any, b: Any) -> Any:
+    """Where a vector is above 0, a; else b."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        vector, a, b = values
+        return builder.select(builder.fcmp_ordered(">", vector, constant(0.0)), a, b)
+
+    return VECTOR(VECTOR, VECTOR, VECTOR), generate
+
+
+@intrinsic
 def total(typing: Any, vector: Any) -> Any:
     """The sum of all lanes, always in the same order."""
 
@@ -174,8 +185,8 @@ for sign, method in (
 LOG2E, LN2_HIGH, LN2_LOW = 1.44269504, 0.693359375, -2.12194440e-4
 # 2^23 + 2^22: adding it leaves a rounded integer in the low bits.
 ROUNDING = 12582912.0
-# exp(r) on |r| <= ln 2 / 2, from the highest power. Source: Cephes, expf.
-POLYNOMIAL = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+# q of exp(r) = 1 + r + r² q(r) on |r| <= ln 2 / 2, from the highest power: minimax, off by 1.05e-7 of exp(r).
+POLYNOMIAL = (0.008312525298, 0.04189011441, 0.1666711447, 0.4999923178)
 LOWEST = -87.0  # of an exponent whose result is no subnormal
 
 

@@ -288,19 +288,6 @@ def poisoned(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return torch.full(shape, NAN), torch.full(shape[1:], -1, dtype=torch.int64)
 
 
-def test_signatures_wrap_as_int64_does(package: ModuleType) -> None:
-    case = Case.of((2, 8, 8, 1), 19)
-    coefficients = torch.randint(2**62, 2**63 - 1, (16,))
-    outputs, signatures = poisoned((1, 19))
-    package.evaluate(case.network, case.parameters[0], coefficients, case.inputs, outputs, signatures)
-    hidden, expected, start = case.inputs, torch.zeros(19, dtype=torch.int64), 0
-    for weight, bias in reference.layers(case.parameters[0], case.network)[:-1]:
-        before = torch.addmm(bias, weight, hidden)
-        expected += (coefficients[start : start + 8, None] * (before > 0)).sum(0)
-        hidden, start = torch.nn.functional.leaky_relu(before, 0.01), start + 8
-    assert torch.equal(signatures, expected)
-
-
 # Rows shorter than a panel and longer, a part of the picture that begins in its middle.
 @pytest.mark.parametrize(("size", "top", "rows"), [((3, 50), 0, 50), ((37, 11), 4, 5), ((1, 1), 0, 1)])
 def test_a_grids_coordinates_are_the_pixels(package: ModuleType, size: tuple[int, int], top: int, rows: int) -> None:
