@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from kernels.spec import CodeLength
 
 # Operations between two looks at a signal: 50 ms at a tenth of a core's rate.
 SLICE = 5e8
+_NO_SIGNATURES = torch.empty(0, dtype=torch.int64)
 
 
 class Cpu(Backend):
@@ -24,6 +26,7 @@ class Cpu(Backend):
         super().__init__(state, code)
         if reason := cpu.unsupported(state.main.network, code, self.device):
             raise ValueError(reason)
+        self._evaluator = cpu.Evaluator(state.main.network, state.coefficients)
         self._partials: cpu.Partials | None = None
 
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
@@ -54,13 +57,14 @@ class Cpu(Backend):
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
-        network, points = self.state.main.network, inputs.shape[1]
-        outputs = torch.empty((network.dims[-1], points))
-        signatures = torch.empty(points, dtype=torch.int64)
-        cpu.evaluate(network, self.state.main.parameters, self.state.coefficients, inputs, outputs, signatures)
+        outputs = torch.empty((self.state.main.network.dims[-1], inputs.shape[1]))
+        signatures = torch.empty(inputs.shape[1], dtype=torch.int64)
+        self._evaluator.points(self.state.main.parameters, inputs, outputs, signatures)
         return outputs, signatures
 
     def _validate(self, data: Data) -> Tensor:
-        outputs, _ = self.evaluate(data.validation[:2])
-        error = (outputs - data.validation[2:]).square().mean()
-        return torch.stack((error, *torch.aminmax(outputs)))
+        outputs = torch.empty_like(data.validation[2:])
+        self._evaluator.points(self.state.main.parameters, data.validation[:2], outputs, _NO_SIGNATURES)
+        numbers = outputs.numpy()  # whose small operations take half as long as torch's
+        difference = numbers - data.validation[2:].numpy()
+        return torch.tensor([float(value) for value in (np.square(difference).mean(), numbers.min(), numbers.max())])

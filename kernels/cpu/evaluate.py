@@ -90,7 +90,7 @@ def work(  # type: ignore[no-untyped-def]
     clock, scratch, parameters, layers, panels, slope, halves, inputs, order, columns, rows, outputs, signatures
 ):
     """What one thread does of an evaluation; of `inputs` (2, n), or where there are none of a picture's pixels."""
-    points = len(signatures)
+    points, signed = outputs.shape[1], len(signatures) > 0
     target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
     sums = np.empty(panels * LANES, np.int64)
     while True:
@@ -105,18 +105,64 @@ def work(  # type: ignore[no-untyped-def]
             else:
                 gather(inputs, order, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             forward(parameters, layers, full, scratch, slope)
-            sums[:] = 0
-            neuron = 0
-            for layer in range(len(layers) - 1):
-                results, distance = layers[layer, TARGET], layers[layer, TARGET_STRIDE]
-                add_coefficients(scratch, results, distance, full, halves, neuron, layers[layer, OUT], sums)
-                neuron += layers[layer, OUT]
-            signatures[first : first + count] = sums[:count]
+            if signed:
+                sums[:] = 0
+                neuron = 0
+                for layer in range(len(layers) - 1):
+                    results, distance = layers[layer, TARGET], layers[layer, TARGET_STRIDE]
+                    add_coefficients(scratch, results, distance, full, halves, neuron, layers[layer, OUT], sums)
+                    neuron += layers[layer, OUT]
+                signatures[first : first + count] = sums[:count]
             for output in range(len(outputs)):
                 for panel in range(full):
                     at = target + panel * stride + output * LANES
                     for lane in range(min(LANES, count - panel * LANES)):
                         outputs[output, first + panel * LANES + lane] = scratch[at + lane]
+
+
+class Evaluator:
+    """What evaluating a network takes, made once. Without coefficients (neurons,) there are no signatures."""
+
+    def __init__(self, network: Network, coefficients: Tensor | None) -> None:
+        panels = block_panels(network)
+        self._layers = table(network, panels)
+        self._settings = self._layers, panels, np.float32(network.slope)
+        self._halves = np.empty((0, 2), np.int32)
+        if coefficients is not None:
+            self._halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
+        self._operations = 2.0 * network.size
+        self._team = Team(block_size(self._layers, panels))
+
+    def points(self, parameters: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor) -> None:
+        """Writes outputs (k, n) and signatures (n,), or no signatures (0,), at inputs (2, n)."""
+        order = np.arange(inputs.shape[1])
+        self._run(parameters, inputs.contiguous().numpy(), order, _NOTHING, _NOTHING, outputs, signatures)
+
+    def grid(self, parameters: Tensor, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor) -> None:
+        """Writes outputs (k, rows, width) and signatures (rows, width) of a picture's rows from `top` on."""
+        width, height = size
+        columns = (np.arange(width) / width).astype(np.float32)
+        rows = (np.arange(top, top + outputs.shape[1]) / height).astype(np.float32)
+        flat = outputs.view(len(outputs), -1), signatures.view(-1)
+        self._run(parameters, _NOTHING.reshape(2, 0), np.empty(0, np.int64), columns, rows, *flat)
+
+    def _run(
+        self,
+        parameters: Tensor,
+        inputs: NDArray[np.float32],
+        order: NDArray[np.int64],
+        columns: NDArray[np.float32],
+        rows: NDArray[np.float32],
+        outputs: Tensor,
+        signatures: Tensor,
+    ) -> None:
+        self._team.run(
+            threads_for(self._operations * outputs.shape[1]), work, parameters.numpy(), *self._settings, self._halves,
+            inputs, order, columns, rows, outputs.numpy(), signatures.numpy(),
+        )  # fmt: skip
+
+
+_NOTHING = np.empty(0, np.float32)
 
 
 def evaluate(
@@ -126,9 +172,7 @@ def evaluate(
 
     A signature is the sum of the coefficients (neurons,), int64 in [0, 2^31), of the positive neurons.
     """
-    nothing = np.empty(0, np.float32)
-    order = np.arange(inputs.shape[1])
-    _run(network, parameters, coefficients, inputs.contiguous().numpy(), order, nothing, nothing, outputs, signatures)
+    Evaluator(network, coefficients).points(parameters, inputs, outputs, signatures)
 
 
 def evaluate_grid(
@@ -144,31 +188,4 @@ def evaluate_grid(
 
     `size` is the whole picture's (width, height); column j of row i stands at (j / width, i / height).
     """
-    width, height = size
-    columns = (np.arange(width) / width).astype(np.float32)
-    rows = (np.arange(top, top + outputs.shape[1]) / height).astype(np.float32)
-    _run(
-        network, parameters, coefficients, np.empty((2, 0), np.float32), np.empty(0, np.int64), columns, rows,
-        outputs.view(len(outputs), -1), signatures.view(-1),
-    )  # fmt: skip
-
-
-def _run(
-    network: Network,
-    parameters: Tensor,
-    coefficients: Tensor,
-    inputs: NDArray[np.float32],
-    order: NDArray[np.int64],
-    columns: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    outputs: Tensor,
-    signatures: Tensor,
-) -> None:
-    panels = block_panels(network)
-    layers = table(network, panels)
-    halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
-    Team(block_size(layers, panels)).run(
-        threads_for(2.0 * network.size * len(signatures)), work, parameters.numpy(), layers, panels,
-        np.float32(network.slope), halves, inputs, order, columns, rows, outputs.numpy(),
-        signatures.numpy(),
-    )  # fmt: skip
+    Evaluator(network, coefficients).grid(parameters, size, top, outputs, signatures)
