@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,6 @@ from kernels.spec import CodeLength
 
 # Operations between two looks at a signal: 50 ms at a tenth of a core's rate.
 SLICE = 5e8
-_NO_SIGNATURES = torch.empty(0, dtype=torch.int64)
 
 
 class Cpu(Backend):
@@ -40,20 +38,20 @@ class Cpu(Backend):
         optimizers = [learner.optimizer for learner in learners]
         parameters = [learner.parameters for learner in learners]
         moments = [learner.moments for learner in learners]
-        points = data.training[:2], data.training[2:]
+        points, validation = ((part[:2], part[2:]) for part in (data.training, data.validation))
         stride = max(1, int(SLICE / partials.operations(size)))
         for begin in range(0, data.steps, stride):
             if interrupted():
                 raise Interrupted
             steps = slice(begin, min(begin + stride, data.steps))
             batches = order[steps.start * size : steps.stop * size]
-            cpu.train(
+            found = cpu.train(
                 partials, optimizers, parameters, moments, self.positions, points, batches, scalars[steps],
-                losses[steps],
+                losses[steps], validation if steps.stop == data.steps else None,
             )  # fmt: skip
             for learner in learners:
                 learner.steps += steps.stop - steps.start
-        return torch.cat((losses.view(-1), self._validate(data)))
+        return torch.cat((losses.view(-1), torch.tensor(found)))
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
@@ -61,10 +59,3 @@ class Cpu(Backend):
         signatures = torch.empty(inputs.shape[1], dtype=torch.int64)
         self._evaluator.points(self.state.main.parameters, inputs, outputs, signatures)
         return outputs, signatures
-
-    def _validate(self, data: Data) -> Tensor:
-        outputs = torch.empty_like(data.validation[2:])
-        self._evaluator.points(self.state.main.parameters, data.validation[:2], outputs, _NO_SIGNATURES)
-        numbers = outputs.numpy()  # whose small operations take half as long as torch's
-        difference = numbers - data.validation[2:].numpy()
-        return torch.tensor([float(value) for value in (np.square(difference).mean(), numbers.min(), numbers.max())])

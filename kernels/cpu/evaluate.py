@@ -90,7 +90,7 @@ def work(  # type: ignore[no-untyped-def]
     clock, scratch, parameters, layers, panels, slope, halves, inputs, order, columns, rows, outputs, signatures
 ):
     """What one thread does of an evaluation; of `inputs` (2, n), or where there are none of a picture's pixels."""
-    points, signed = outputs.shape[1], len(signatures) > 0
+    points = len(signatures)
     target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
     sums = np.empty(panels * LANES, np.int64)
     while True:
@@ -105,14 +105,13 @@ def work(  # type: ignore[no-untyped-def]
             else:
                 gather(inputs, order, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             forward(parameters, layers, full, scratch, slope)
-            if signed:
-                sums[:] = 0
-                neuron = 0
-                for layer in range(len(layers) - 1):
-                    results, distance = layers[layer, TARGET], layers[layer, TARGET_STRIDE]
-                    add_coefficients(scratch, results, distance, full, halves, neuron, layers[layer, OUT], sums)
-                    neuron += layers[layer, OUT]
-                signatures[first : first + count] = sums[:count]
+            sums[:] = 0
+            neuron = 0
+            for layer in range(len(layers) - 1):
+                results, distance = layers[layer, TARGET], layers[layer, TARGET_STRIDE]
+                add_coefficients(scratch, results, distance, full, halves, neuron, layers[layer, OUT], sums)
+                neuron += layers[layer, OUT]
+            signatures[first : first + count] = sums[:count]
             for output in range(len(outputs)):
                 for panel in range(full):
                     at = target + panel * stride + output * LANES
@@ -121,20 +120,18 @@ def work(  # type: ignore[no-untyped-def]
 
 
 class Evaluator:
-    """What evaluating a network takes, made once. Without coefficients (neurons,) there are no signatures."""
+    """What evaluating a network with these coefficients (neurons,) takes, made once."""
 
-    def __init__(self, network: Network, coefficients: Tensor | None) -> None:
+    def __init__(self, network: Network, coefficients: Tensor) -> None:
         panels = block_panels(network)
         self._layers = table(network, panels)
         self._settings = self._layers, panels, np.float32(network.slope)
-        self._halves = np.empty((0, 2), np.int32)
-        if coefficients is not None:
-            self._halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
+        self._halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
         self._operations = 2.0 * network.size
         self._team = Team(block_size(self._layers, panels))
 
     def points(self, parameters: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor) -> None:
-        """Writes outputs (k, n) and signatures (n,), or no signatures (0,), at inputs (2, n)."""
+        """Writes outputs (k, n) and signatures (n,) at inputs (2, n)."""
         order = np.arange(inputs.shape[1])
         self._run(parameters, inputs.contiguous().numpy(), order, _NOTHING, _NOTHING, outputs, signatures)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernels.cpu.threads import Team, threads_for
-from kernels.cpu.training import Batches, Learner, Term, scratch_size, share_out, work
+from kernels.cpu.training import Batches, Learner, Term, checks_of, scratch_size, share_out, work
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 WIDEST = 256
@@ -59,8 +59,13 @@ class Partials:
         scalars: Tensor | None = None,
         losses: Tensor | None = None,
         gradients: bool = True,
-    ) -> None:
-        """Steps, one after the other, one for each row of `scalars` and `losses`; without them, gradients alone."""
+        validation: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[float, float, float] | None:
+        """Steps, one after the other, one for each row of `scalars` and `losses`; without them, gradients alone.
+
+        Then validates on inputs (2, n) and targets (outputs, n), if there are any: returns the mean squared error, the
+        lowest and the highest output.
+        """
         updates = scalars is not None and losses is not None
         numbers = np.empty((1, 0), np.float32) if scalars is None else _array(scalars)
         results = np.empty((1, 0), np.float32) if losses is None else losses.numpy()
@@ -71,11 +76,17 @@ class Partials:
                 flat.numpy(), self._room[index], term.share if index else np.float32(1.0),
                 moments[index].numpy() if updates else _NOBODY.moments, optimizers[index] if updates else None,
             )  # fmt: skip
+        inputs, targets = (_array(part) for part in validation) if validation else (_NO_POINTS, _NO_POINTS)
+        checks = checks_of(self._rows[0], inputs, targets)
         work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows[0].losses)
         self._team.run(
             threads_for(len(results) * work_size), work, len(results), gradients, updates, self._rows, tuple(learners),
-            term, batches, numbers, results,
+            term, batches, checks, numbers, results,
         )  # fmt: skip
+        if not validation:
+            return None
+        errors, lowest, highest = checks.found.T
+        return float(errors.sum()) / targets.size, float(lowest.min()), float(highest.max())
 
     def _term(self, positions: Tensor | None) -> Term:
         code, nothing = self.code, np.float32(0.0)
@@ -106,6 +117,7 @@ def _learner(
 
 
 _NOTHING = np.empty(0, np.float32)
+_NO_POINTS = _NOTHING.reshape(2, 0)
 _NOBODY = _learner(_NOTHING, _NOTHING, np.float32(0.0), _NOTHING.reshape(0, 0))
 
 
@@ -137,8 +149,7 @@ def update(
     `moments` are (count, P), `scalars` (2 per learner,) those of `Optimizer.scalars`. Writes `losses` (1 per learner,):
     of the task, and the mean of the Kolmogorov term.
     """
-    nothing = np.empty((2, 0), np.float32)
-    batches = Batches(nothing, nothing, partials.order[: partials.used], partials.used)
+    batches = Batches(_NO_POINTS, _NO_POINTS, partials.order[: partials.used], partials.used)
     partials.run(
         batches, parameters, None, moments, optimizers, scalars.view(1, -1), losses.view(1, -1), gradients=False
     )  # fmt: skip
@@ -154,11 +165,14 @@ def train(
     order: Tensor,
     scalars: Tensor,
     losses: Tensor,
-) -> None:
+    validation: tuple[Tensor, Tensor] | None = None,
+) -> tuple[float, float, float] | None:
     """What `gradient` and `update` do, batch after batch of the points in this order (n,).
 
     `points` are inputs (2, all) and targets (outputs, all); a batch is `partials.points` of them, the last one fewer;
-    `scalars` and `losses` have a row a step.
+    `scalars` and `losses` have a row a step. Validates afterwards, if asked to: see `Partials.run`.
     """
     batches = Batches(_array(points[0]), _array(points[1]), order.numpy(), partials.points)
-    partials.run(batches, parameters, positions, moments, optimizers, scalars, losses)
+    return partials.run(
+        batches, parameters, positions, moments, optimizers, scalars, losses, validation=validation
+    )  # fmt: skip

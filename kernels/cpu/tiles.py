@@ -153,7 +153,9 @@ def _add_up_four(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
 
     def pair(a: ir.Value, b: ir.Value) -> ir.Value:
         even, odd = ([lane + shift for lane in (0, 2, 8, 10, 4, 6, 12, 14)] for shift in (0, 1))
-        parts = [builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(INTEGER, HALF), which)) for which in (even, odd)]
+        parts = [
+            builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(INTEGER, HALF), which)) for which in (even, odd)
+        ]
         return builder.fadd(*parts)
 
     first, second, third, fourth = vectors + [constant(0.0, HALF)] * (4 - len(vectors))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.cpu.clock import done, take, wait
-from kernels.cpu.compiled import inlined, kernel
+from kernels.cpu.compiled import inlined, kernel, part
 from kernels.cpu.kolmogorov import NOTES, code_loss
 from kernels.cpu.mlp import (
     OUT,
@@ -72,6 +72,14 @@ class Batches(NamedTuple):
     size: int
 
 
+class Checks(NamedTuple):
+    """Points that validate the network after the last step, and what is found there, a row a block of them."""
+
+    inputs: NDArray[np.float32]  # (2, points)
+    targets: NDArray[np.float32]  # (outputs, points)
+    found: NDArray[np.float64]  # (blocks, 3): sum of squared errors, lowest and highest output
+
+
 class Learner(NamedTuple):
     """A network's parameters (P,), moments (count, P), its optimiser, and room for its gradient (P,)."""
 
@@ -94,6 +102,12 @@ def share_out(network: Network, points: int) -> Rows:
     rows = -(-points // span)
     gradients = np.empty((rows, network.size), np.float32)
     return Rows(table(network, panels), np.float32(network.slope), panels, span, gradients, np.empty(rows))
+
+
+def checks_of(rows: Rows, inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> Checks:
+    """Checks of a network on these points."""
+    blocks = -(-inputs.shape[1] // (rows.panels * LANES))
+    return Checks(inputs, targets, np.empty((blocks, 3)))
 
 
 def scratch_size(rows: Rows) -> int:
@@ -147,13 +161,31 @@ def renew(learner, rows, used, addition, share, step_size, divisor, segment):  #
     )  # fmt: skip
 
 
+@part
+def check(rows, block, parameters, checks, scratch):  # type: ignore[no-untyped-def]
+    """Validates the network on a block of points."""
+    layers, panels = rows.layers, rows.panels
+    target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
+    first = block * panels * LANES
+    count = min(panels * LANES, checks.inputs.shape[1] - first)
+    gather_neighbours(checks.inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
+    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.slope)
+    error, lowest, highest = 0.0, np.inf, -np.inf
+    for output in range(layers[-1, OUT]):
+        for point in range(count):
+            value = scratch[target + point // LANES * stride + output * LANES + point % LANES]
+            error += (value - checks.targets[output, first + point]) ** 2
+            lowest, highest = min(lowest, value), max(highest, value)
+    checks.found[block] = (error, lowest, highest)
+
+
 @kernel
-def work(clock, scratch, steps, gradients, updates, rows, learners, term, batches, scalars, losses):  # type: ignore[no-untyped-def]
+def work(clock, scratch, steps, gradients, updates, rows, learners, term, batches, checks, scalars, losses):  # type: ignore[no-untyped-def]
     """What one thread does of so many steps: takes tasks by the clock until there are none.
 
     `rows` and `learners` are two each: of the network, and of the predictor. `gradients` and `updates` say which half
-    of a step is wanted. `scalars` (steps, 2 per learner) are the optimisers'; writes `losses` (steps, 1 per learner): of
-    the task, and the mean of the Kolmogorov term.
+    of a step is wanted. `scalars` (steps, 2 per learner) are the optimisers'. Writes `losses` (steps, 1 per learner):
+    of the task, and the mean of the Kolmogorov term. The checks come last.
     """
     main, second = learners
     size, terms = len(main.parameters), len(rows[1].losses)
@@ -161,9 +193,15 @@ def work(clock, scratch, steps, gradients, updates, rows, learners, term, batche
     half = (terms + len(rows[0].losses)) * gradients
     tasks = half + (segments + (len(second.parameters) + SEGMENT - 1) // SEGMENT) * updates
     while True:
-        index, task = divmod(take(clock), tasks)
-        if index >= steps:
+        ticket = take(clock)
+        if ticket >= steps * tasks + len(checks.found):
             return
+        if ticket >= steps * tasks:
+            wait(clock, steps * tasks)
+            check(rows[0], ticket - steps * tasks, main.parameters, checks, scratch)
+            done(clock)
+            continue
+        index, task = divmod(ticket, tasks)
         wait(clock, index * tasks + (half if task >= half else 0))
         first = index * batches.size
         points = min(batches.size, len(batches.order) - first)
@@ -179,14 +217,15 @@ def work(clock, scratch, steps, gradients, updates, rows, learners, term, batche
         else:
             which = np.intp(task - half >= segments)
             segment = task - half - which * segments
+            full = terms if which else used
             renew(
-                learners[which], rows[which], terms if which else used, term.gradient[: 0 if which else size], term.share,
+                learners[which], rows[which], full, term.gradient[: 0 if which else size], term.share,
                 scalars[index, 2 * which], scalars[index, 2 * which + 1], segment,
             )  # fmt: skip
             if segment == 0:
                 count = size if which else points * rows[0].layers[-1, OUT]
                 loss = 0.0
-                for row in range(terms if which else used):
+                for row in range(full):
                     loss += rows[which].losses[row]
                 losses[index, which] = loss / count
         done(clock)
