@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernels.cpu.clock import take
+from kernels.cpu.clock import done, take, wait
 from kernels.cpu.compiled import kernel, part
 from kernels.cpu.mlp import (
     OUT,
@@ -93,11 +93,15 @@ def work(  # type: ignore[no-untyped-def]
     points = len(signatures)
     target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
     sums = np.empty(panels * LANES, np.int64)
+    size = panels * LANES * BLOCKS
+    tasks = (points + size - 1) // size
     while True:
-        begin = take(clock) * panels * LANES * BLOCKS
-        if begin >= points:
+        task = take(clock)
+        if task >= tasks:
+            wait(clock, tasks)
             return
-        for first in range(begin, min(begin + panels * LANES * BLOCKS, points), panels * LANES):
+        begin = task * size
+        for first in range(begin, min(begin + size, points), panels * LANES):
             count = min(panels * LANES, points - first)
             full = (count + LANES - 1) // LANES
             if len(columns):
@@ -117,6 +121,7 @@ def work(  # type: ignore[no-untyped-def]
                     at = target + panel * stride + output * LANES
                     for lane in range(min(LANES, count - panel * LANES)):
                         outputs[output, first + panel * LANES + lane] = scratch[at + lane]
+        done(clock)
 
 
 class Evaluator:

@@ -26,21 +26,20 @@ class Team:
         self._size = size
         self._scratch: list[NDArray[np.float32]] = []
         self._helpers: ThreadPoolExecutor | None = None
-        self._clock = np.zeros(clock.SIZE, np.int64)
+        self._most = 1
 
     def run(self, threads: int, function: Callable[..., Any], *arguments: Any) -> None:
-        """Calls `function(clock, scratch, *arguments)` in the caller and in helpers, and returns when all are done."""
+        """Calls `function(clock, scratch, *arguments)` in the caller and in helpers.
+
+        The function takes tasks by the clock, and returns when all are done. A helper that comes too late finds none,
+        so nobody waits for it: to wake a thread can take longer than the work.
+        """
         while len(self._scratch) < threads:
             self._scratch.append(torch.empty(self._size).numpy())  # torch's memory begins on a cache line
-        self._clock[:] = 0
-        if threads > 1 and (self._helpers is None or self._helpers._max_workers < threads - 1):
-            self._helpers = ThreadPoolExecutor(threads - 1, "kernels")
-        futures = [
-            self._helpers.submit(function, self._clock, self._scratch[number], *arguments)
-            for number in range(1, threads)
-            if self._helpers
-        ]
-        function(self._clock, self._scratch[0], *arguments)
-        for future in futures:
-            if not future.cancel():  # one that never began has nothing left to do
-                future.result()
+        now = np.zeros(clock.SIZE, np.int64)
+        if threads > 1:
+            if self._helpers is None or self._most < threads:
+                self._helpers, self._most = ThreadPoolExecutor(threads - 1, "kernels"), threads
+            for number in range(1, threads):
+                self._helpers.submit(function, now, self._scratch[number], *arguments)
+        function(now, self._scratch[0], *arguments)

@@ -195,6 +195,7 @@ def work(clock, scratch, steps, gradients, updates, rows, learners, term, batche
     while True:
         ticket = take(clock)
         if ticket >= steps * tasks + len(checks.found):
+            wait(clock, steps * tasks + len(checks.found))
             return
         if ticket >= steps * tasks:
             wait(clock, steps * tasks)
