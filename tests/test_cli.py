@@ -358,3 +358,16 @@ def test_no_film_means_no_film_and_a_later_resume_films_the_frames(program: Prog
     assert not list((tmp_path / "out").rglob("*.mp4"))
     assert program("--seed", 1, "-e", 5, "--resume", tmp_path / "out" / "results").status == 0
     assert count_frames(next((tmp_path / "out").rglob("*.mp4"))) == 6
+
+
+def test_threads_are_those_asked_for_and_given_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, epoch = set(), Trainer.epoch
+
+    def watched(self: Trainer, *words: object) -> Epoch:
+        seen.add(torch.get_num_threads())
+        return epoch(self, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "epoch", watched)
+    assert program("--threads", 3, "--backend", "cpu").status == 0
+    assert seen == {3}
+    assert torch.get_num_threads() == 1
