@@ -12,8 +12,8 @@ from kernels.cpu.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradie
 from kernels.cpu.vector import LANES, fma, load, splat, store, total
 from kernels.spec import Network
 
-# Numbers of a block, which is to stay in the second cache, and its most panels: see kernels/README.md.
-BLOCK, MOST_PANELS = 2**16, 16
+# Panels of a block, and of one that would otherwise be of more than so many numbers: measured, see kernels/README.md.
+PANELS, FEWER_PANELS, LARGEST_BLOCK = 16, 8, 2**18
 # Columns of a table of layers, a row each.
 OUT, INTO, WEIGHT, BIAS, SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE = range(8)
 
@@ -36,7 +36,7 @@ def table(network: Network, panels: int) -> NDArray[np.int64]:
 def block_panels(network: Network) -> int:
     """Of how many panels its blocks are."""
     width = sum(size | 1 for size in network.dims)
-    return max(1, min(MOST_PANELS, BLOCK // (width * LANES)))
+    return PANELS if PANELS * LANES * width <= LARGEST_BLOCK else FEWER_PANELS
 
 
 def block_size(layers: NDArray[np.int64], panels: int) -> int:
