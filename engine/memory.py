@@ -4,8 +4,8 @@ import os
 
 from engine.config import Config, ConfigError
 
-# Parameters, gradient, two moments, the epoch's snapshot of three, and one to spare; float32.
-BYTES_PER_PARAMETER = 4 * 8
+# Parameters, gradient, two moments, the epoch's snapshot of three, four partial gradients, and one to spare; float32.
+BYTES_PER_PARAMETER = 4 * 12
 # Gray value, order, output, signature, mask and two composed frames of three panels.
 BYTES_PER_PIXEL = 40
 # Value, gradient and one in between; float32.

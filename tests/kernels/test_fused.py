@@ -169,11 +169,19 @@ def test_gradient_at_all_depths(package: ModuleType, depth: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dims", "points"), [((2, 256, 256, 1), 333), ((2, *[10] * 64, 1), 1025), ((2, *[10] * 8, 1), 8200)]
+    ("dims", "points"), [((2, *[256] * 4, 1), 333), ((2, *[10] * 64, 1), 1025), ((2, *[10] * 8, 1), 8200)]
 )
 def test_gradient_of_large_work(cpu: ModuleType, dims: tuple[int, ...], points: int) -> None:
     case = Case.of(dims, points)
     assert_true(case, *case.gradients(cpu))
+
+
+def test_rows_of_several_blocks(cpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernels.cpu.training.ROWS_SIZE", 1)
+    case = Case.of((2, 10, 10, 1), 1300)
+    partials = case.partials(cpu)
+    assert len(partials._rows[0].losses) == 3
+    assert_true(case, *case.gradients(cpu, partials))
 
 
 # Fewer bins than the window, as many, one more, tile remainders, and the default.
