@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from kernels.cpu import clock
 
-# Floating-point operations below which to wake another thread costs more than its help is worth.
+# Floating-point operations, of a step or of an evaluation, below which another thread is not worth its waiting: where
+# the other core has work of its own, such as encoding frames, each step may wait for it.
 SHARED_WORK = 4e6
 
 
