@@ -158,8 +158,9 @@ class Evaluator:
         outputs: Tensor,
         signatures: Tensor,
     ) -> None:
+        operations = self._operations * outputs.shape[1]
         self._team.run(
-            threads_for(self._operations * outputs.shape[1]), work, parameters.numpy(), *self._settings, self._halves,
+            threads_for(operations), operations, work, parameters.numpy(), *self._settings, self._halves,
             inputs, order, columns, rows, outputs.numpy(), signatures.numpy(),
         )  # fmt: skip
 

@@ -80,8 +80,8 @@ class Partials:
         checks = checks_of(self._rows[0], inputs, targets)
         work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows[0].losses)
         self._team.run(
-            threads_for(work_size), work, len(results), gradients, updates, self._rows, tuple(learners),
-            term, batches, checks, numbers, results,
+            threads_for(work_size), len(results) * work_size, work, len(results), gradients, updates, self._rows,
+            tuple(learners), term, batches, checks, numbers, results,
         )  # fmt: skip
         if not validation:
             return None
