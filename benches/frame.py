@@ -47,7 +47,7 @@ class TrainedJob(Job):
         super().__init__(None)
         self.trained: State | None = None
         made, trainer = self.ours(backend)
-        as_run(self, lambda: [trainer.epoch() for _ in range(TRAINED)])()
+        as_run(self, BACKENDS[backend], lambda: [trainer.epoch() for _ in range(TRAINED)])()
         self.trained = made.state
 
     def state(self) -> State:
@@ -90,7 +90,7 @@ def frames(job: TrainedJob, name: str, turns: int) -> dict[str, list[float]]:
                     writer.put(drawer.draw(), text, place / f"{title} {index}.file")
                 writer.drain()
 
-            variants[title] = as_run(job, work)
+            variants[title] = as_run(job, BACKENDS[name], work)
         interleave(variants, 1)
         times = interleave(variants, turns)
         for writer in writers:
@@ -106,9 +106,9 @@ def evaluations(job: TrainedJob, name: str, turns: int) -> list[dict[str, Any]]:
     made, _ = job.ours(name)
     for side in SIDES:
         few = Drawer(made, side, side, job.config.chunk_size)
-        variants: dict[str, Callable[[], object]] = {"near boundaries": as_run(job, few.draw)}
+        variants: dict[str, Callable[[], object]] = {"near boundaries": as_run(job, BACKENDS[name], few.draw)}
         if side <= LARGEST_WHOLE:
-            variants["every pixel"] = as_run(job, every_pixel(made, side, job.config.chunk_size).draw)
+            variants["every pixel"] = as_run(job, BACKENDS[name], every_pixel(made, side, job.config.chunk_size).draw)
         interleave(variants, 1)
         times = interleave(variants, turns)
         with torch.inference_mode():

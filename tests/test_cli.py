@@ -476,3 +476,16 @@ def test_the_log_says_what_a_frame_took(program: Program) -> None:
     found = re.findall(r"Frame @ epoch (\d): (\d+) evaluations for 391 pixels, (\d+) polytopes", log)
     assert [row[0] for row in found] == ["0", "1", "2"]
     assert all(0 < int(row[1]) <= 391 and int(row[2]) > 0 for row in found)
+
+
+def test_threads_are_those_asked_for_and_given_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, epoch = set(), Trainer.epoch
+
+    def watched(self: Trainer, *words: object) -> Epoch:
+        seen.add(torch.get_num_threads())
+        return epoch(self, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "epoch", watched)
+    assert program("--threads", 3, "--backend", "cpu").status == 0
+    assert seen == {3}
+    assert torch.get_num_threads() == 1

@@ -4,7 +4,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from engine import image
-from engine.backends.base import Interrupted
+from engine.backends import cpu as cpu_backend
+from engine.backends.base import Backend, Interrupted
+from engine.backends.cpu import Cpu
 from engine.backends.plain import Eager
 from engine.begin import fresh_state
 from engine.config import Config
@@ -12,7 +14,13 @@ from engine.state import Snapshot, State
 from engine.trainer import NonFinite, Trainer
 
 PICTURE = image.Picture(((np.arange(900) * 7) % 256).astype(np.uint8).reshape(30, 30))
+BACKEND: type[Backend] = Eager
 CODE = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
+
+
+@pytest.fixture(params=[Cpu, Eager], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.engine.test_trainer.BACKEND", request.param)
 
 
 def made(**words: object) -> tuple[State, Trainer]:
@@ -20,7 +28,7 @@ def made(**words: object) -> tuple[State, Trainer]:
     state = fresh_state(config, torch.Generator().manual_seed(2))
     split = image.split(PICTURE, 101, 40, np.random.RandomState(2))
     training, validation = (image.samples(PICTURE, part) for part in (split.training, split.validation))
-    return state, Trainer(Eager(state, config), training, validation, 40)
+    return state, Trainer(BACKEND(state, config), training, validation, 40)
 
 
 def test_the_order_is_the_loaders() -> None:
@@ -91,7 +99,8 @@ def test_a_snapshot_that_fails_leaves_the_one_before(monkeypatch: pytest.MonkeyP
     assert all(torch.equal(a, b) for a, b in zip(before, numbers_of(snapshot.state()), strict=True))
 
 
-def test_an_interrupt_is_heard_between_two_steps() -> None:
+def test_an_interrupt_is_heard_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_backend, "SLICE", 1.0)  # a look before every step
     _, trainer = made()
     answers = iter([False, True])
     with pytest.raises(Interrupted):
@@ -105,3 +114,15 @@ def test_a_loss_that_is_not_finite_is_told_by_its_step() -> None:
     assert stop.value.step == 2
     assert str(stop.value) == "step 2 of 3"
     assert state.epoch == 0
+
+
+def test_slices_of_an_epoch_are_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, trainer = made(**CODE)
+    whole = trainer.epoch(), trainer.epoch()
+    monkeypatch.setattr(cpu_backend, "SLICE", 1.0)
+    again, trainer = made(**CODE)
+    for first, second in zip(whole, (trainer.epoch(), trainer.epoch()), strict=True):
+        assert (first.task, first.kolmogorov, first.validation) == (second.task, second.kolmogorov, second.validation)
+    for one, other in zip(state.learners, again.learners, strict=True):
+        assert torch.equal(one.parameters, other.parameters)
+        assert one.steps == other.steps == 6
