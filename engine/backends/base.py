@@ -1,5 +1,6 @@
 """What every backend offers: an epoch on a run's data, and the network evaluated anywhere."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from engine import kolmogorov
 from engine.config import Config
-from engine.journal import log
 from engine.state import State
 from kernels import reference
 
 Scalars = Sequence[reference.Scalar]
+# A child of the run's logger, which a backend need not know.
+log = logging.getLogger("polytope_nn.backend")
 
 
 class Interrupted(Exception):

@@ -1,20 +1,17 @@
 """The Triton kernels: two launches a step, and on a GPU an epoch that is one replay of a captured graph."""
 
-import logging
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Interrupted, Report
+from engine.backends.base import Backend, Data, Interrupted, Report, log
 from engine.config import Config
 from engine.state import State
 from kernels import gpu
 
 # Steps whose launches a graph may hold: past it, launching takes no longer than running.
 MOST_CAPTURED = 4096
-
-log = logging.getLogger("polytope_nn.backend")
 
 
 class Triton(Backend):
