@@ -23,7 +23,7 @@ class Triton(Backend):
     """
 
     name = "triton"
-    tile = 1  # a GPU evaluates all pixels sooner than it sorts out which
+    evaluates_grids = True
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
@@ -106,6 +106,13 @@ class Triton(Backend):
         signatures = torch.empty(count, dtype=torch.int64, device=self.device)
         gpu.evaluate(main.network, main.parameters, self.state.coefficients, inputs, outputs, signatures)
         return outputs, signatures
+
+    def evaluate_grid(
+        self, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor, edges: Tensor
+    ) -> None:
+        """See `Backend.evaluate_grid`."""
+        main = self.state.main
+        gpu.evaluate_grid(main.network, main.parameters, self.state.coefficients, size, top, outputs, signatures, edges)
 
 
 class Room:

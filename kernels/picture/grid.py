@@ -13,11 +13,12 @@ picture.
 import numpy as np
 
 from kernels.compiled import kernel
+from kernels.spec import BELOW, RIGHT
 
-RIGHT, BELOW = 1, 2  # bits of `edges`: the neighbour there has another signature
 REMEMBERED = 4096
 # Golden ratio times 2^64, odd: Knuth's multiplicative hash spreads neighbouring numbers.
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
+COLOUR_BITS = 44  # of the product, the eight from here on
 
 
 @kernel
@@ -183,7 +184,7 @@ def _remember(signature, remembered, seen, found):  # type: ignore[no-untyped-de
 
 @kernel
 def _colour(signature):  # type: ignore[no-untyped-def]
-    return np.uint8((np.uint64(signature) * SPREAD) >> np.uint64(44))
+    return np.uint8((np.uint64(signature) * SPREAD) >> np.uint64(COLOUR_BITS))
 
 
 @kernel

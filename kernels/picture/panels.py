@@ -3,7 +3,7 @@
 import numpy as np
 
 from kernels.compiled import kernel
-from kernels.picture.grid import BELOW, RIGHT
+from kernels.spec import BELOW, RIGHT
 
 # How much of a pixel a line covers, in 256ths: by how many of the edges on its right and lower sides are boundaries, or
 # where none is, by how many on its left and upper sides are.
