@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from kernels.spec import Network
-from kernels.support import interpreted
+from kernels.support import gpu_limit, interpreted
 
 # tl.dot wants 16 on each side.
 NARROWEST = 16
@@ -73,8 +73,11 @@ def evaluation_plan(network: Network, rim: bool) -> tuple[Plan, int]:
     """How to take points through forward alone, and with how many warps; never in tf32, which moves boundaries.
 
     `unrolled` means neuron by neuron here; as equal layers take a loop, it asks for no few of them. With a rim, a tile
-    is a square of at least 8 x 8 pixels, which spills where layers are wider than 32.
+    is a square of at least 8 x 8 pixels, which spills where layers are wider than 32. Raises ValueError for a network
+    past the limits.
     """
+    if limit := gpu_limit(network, None):
+        raise ValueError(limit)
     width, equal = padded(max(network.dims)), _equal(network)
     narrow = width == NARROWEST and (equal or len(network.shapes) <= MOST_UNROLLED)
     if narrow:  # points share the loads of weights: as many to a thread as its registers hold

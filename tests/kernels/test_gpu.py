@@ -76,6 +76,21 @@ def test_edges_are_where_a_neighbour_has_another_signature(hidden: tuple[int, ..
     torch.testing.assert_close(outputs.view(3, -1).double(), truth, rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_past_the_limits_is_refused_by_every_kernel() -> None:
+    from kernels import gpu
+
+    for dims, limit in (((2, 1), "without a hidden layer"), ((2, 100, 1), "layer width 100 is above 64")):
+        network = Network(dims)
+        flat, codes = torch.zeros(network.size), torch.zeros(network.neurons, dtype=torch.int64)
+        outputs, signatures = torch.zeros((1, 4)), torch.zeros(4, dtype=torch.int64)
+        with pytest.raises(ValueError, match=limit):
+            gpu.evaluate(network, flat, codes, torch.zeros((2, 4)), outputs, signatures)
+        with pytest.raises(ValueError, match=limit):
+            gpu.evaluate_grid(network, flat, codes, (2, 2), 0, outputs.view(1, 2, 2), signatures.view(2, 2))
+        with pytest.raises(ValueError, match=limit):
+            gpu.Partials(network, None, 10, CPU)
+
+
 def test_a_batch_past_the_partials_is_refused() -> None:
     from kernels import gpu
 
