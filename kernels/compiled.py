@@ -23,6 +23,13 @@ def kernel(function: Callable[..., Any]) -> Any:
     return compiled
 
 
+def is_kept(compiled: Any) -> bool:
+    """Whether some code of a kernel is on disk, so that its first call need not take seconds to compile."""
+    cache = getattr(compiled, "_cache", None)
+    file = getattr(cache, "_cache_file", None)
+    return file is not None and Path(file._index_path).exists()
+
+
 def part(function: Callable[..., Any]) -> Any:
     """A function that kernels call: compiled when the first of them is, and kept with them."""
     return numba.njit(nogil=True, error_model="numpy")(function)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Interrupted
+from engine.backends.base import Backend, Data, Interrupted, log
 from engine.config import Config
 from engine.state import State
 from kernels import cpu
@@ -22,6 +22,8 @@ class Cpu(Backend):
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
+        if cpu.compiles_first():
+            log.info("Compiling the kernels, once on this machine: some ten seconds")
         self._evaluator = cpu.Evaluator(state.main.network, state.coefficients)
         self._partials: cpu.Partials | None = None
 

@@ -1,6 +1,24 @@
 """The kernels in Numba, for the CPU. Compiled once for all networks; the code is kept on disk."""
 
+from kernels.compiled import is_kept
 from kernels.cpu.evaluate import Evaluator, evaluate, evaluate_grid
 from kernels.cpu.partials import Partials, gradient, total, train, update
+from kernels.cpu.training import work
 
-__all__ = ["Evaluator", "Partials", "evaluate", "evaluate_grid", "gradient", "total", "train", "update"]
+
+def compiles_first() -> bool:
+    """Whether the first epoch on this machine has to wait for the compiler."""
+    return not is_kept(work)
+
+
+__all__ = [
+    "Evaluator",
+    "Partials",
+    "compiles_first",
+    "evaluate",
+    "evaluate_grid",
+    "gradient",
+    "total",
+    "train",
+    "update",
+]
