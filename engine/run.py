@@ -93,9 +93,7 @@ class Run:
         log.info("Trainable parameters: %d", config.network.size)
         self._write_settings(begun, device)
         size = frame_size(self.picture.width, self.picture.height, config.frame_size)
-        if begun.resumed_from is None:
-            pixels = smoothed(self.picture, begun.split, config.smoothing_sigma, size)
-            PictureWriter("png").write(self.files.smoothed, pixels)
+        self._unsmoothed = begun.resumed_from is None
         kind = DeviceDrawer if self.backend.evaluates_grids else Drawer
         self.drawer = kind(self.backend, *size, config.chunk_size, config.colour_regions)
         shared = Panels.of(self.picture, begun.split, size)
@@ -138,6 +136,8 @@ class Run:
                 self._draw(None)
             while self.state.epoch < self.config.epochs:
                 self._epoch(snapshot)
+                if self._unsmoothed:  # not on the way to the first epoch: SciPy takes a third of a second to import
+                    self._smooth()
         finally:
             self.state = snapshot.state()
 
@@ -188,6 +188,13 @@ class Run:
         counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
         log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
         return reason
+
+    def _smooth(self) -> None:
+        """Writes the smoothed picture, which no epoch changes."""
+        self._unsmoothed = False
+        size = frame_size(self.picture.width, self.picture.height, self.config.frame_size)
+        pixels = smoothed(self.picture, self.extras.split, self.config.smoothing_sigma, size)
+        PictureWriter("png").write(self.files.smoothed, pixels)
 
     def _save(self, line: str) -> None:
         path = self.files.checkpoint(self.state.epoch)
