@@ -28,7 +28,7 @@ STEP_POINTS = 2**16
 CHUNK = 2**16
 CHECKED_EPOCHS, CHECKED_POINTS = 3, 4096
 # Of a loss, relative: a few roundings of float32 a step, which Adam's division by small moments carries on.
-LOSS_TOLERANCE = 2e-4
+LOSS_TOLERANCE = 1e-4
 # Of outputs, relative to their norm, after nine layers in float32.
 OUTPUT_TOLERANCE = 1e-5
 # A pre-activation this near zero may fall to either side of it in float32.
@@ -220,7 +220,9 @@ def truth(job: Job) -> Truth:
     learners = [
         Learner(one.network, one.optimizer, one.parameters.double(), one.moments.double()) for one in state.learners
     ]
-    made = Eager(State(learners[0], (learners + [None])[1], state.coefficients, state.draws), job.config)
+    made = Eager(
+        State(learners[0], learners[1] if state.predictor else None, state.coefficients, state.draws), job.config
+    )
     made.positions = made.positions.double() if made.positions is not None else None
     trainer = Trainer(made, _double(job.training), _double(job.validation), job.batch)
     with torch.inference_mode():

@@ -13,10 +13,12 @@ from torch import Tensor
 from benches.baseline import Baseline, Module, Predictor
 from engine import image, kolmogorov, network
 from engine.backend import training_threads
+from engine.backends.plain import Eager
 from engine.begin import fresh_state
 from engine.config import Config
 from engine.image import Picture, Split
 from engine.state import State
+from engine.trainer import Trainer
 
 IMAGE = Path(__file__).parent / "images" / "moon.png"
 
@@ -25,7 +27,8 @@ IMAGE = Path(__file__).parent / "images" / "moon.png"
 class Job:
     """What is trained: the README's main job, or one that differs in a size.
 
-    `bins` is None without a Kolmogorov term; `side` scales the image of 1024 x 1024 pixels.
+    `bins` is None without a Kolmogorov term; `side` scales the image of 1024 x 1024 pixels; `trained` epochs have passed
+    before it begins.
     """
 
     shape: str = "[10]*8"
@@ -33,6 +36,7 @@ class Job:
     batch: int = 1024
     bins: int | None = None
     side: int = 1024
+    trained: int = 0
     device: str = "cpu"
 
     @cached_property
@@ -76,8 +80,24 @@ class Job:
         return image.samples(self.picture, self.split.validation)
 
     def state(self) -> State:
-        """A fresh one, on the CPU; every contender begins with these numbers."""
-        return fresh_state(self.config, torch.Generator().manual_seed(1))
+        """Where every contender begins: one of its own, on the CPU."""
+        state = fresh_state(self.config, torch.Generator().manual_seed(1))
+        for learner, parameters in zip(state.learners, self._learnt, strict=False):
+            learner.parameters.copy_(parameters)
+        return state
+
+    @cached_property
+    def _learnt(self) -> list[Tensor]:
+        """Parameters after the epochs that have passed; empty if none have."""
+        if not self.trained:
+            return []
+        state = fresh_state(self.config, torch.Generator().manual_seed(1))
+        made = Eager(state, self.config)
+        trainer = Trainer(made, self.training, self.validation, self.batch)
+        with torch.inference_mode():
+            for _ in range(self.trained):
+                trainer.epoch()
+        return [learner.parameters.clone() for learner in state.learners]
 
     def baseline(self) -> Baseline:
         """The original's way of working on a fresh state."""

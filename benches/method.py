@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ PACKAGES = ("torch", "numpy", "numba", "triton", "jax", "jaxlib", "av", "pytest-
 class Variant:
     """Work to time: one call does `share` units; `threads` is torch's number of them, None leaves it as it is.
 
-    `calls` a turn are chosen by how long one takes, unless given. With `graph`, calls on a GPU are captured and replayed.
+    `calls` a turn are chosen by how long one takes, unless given. With `graph`, a GPU's calls are captured and replayed.
+    What else the work finds out it writes into `notes`.
     """
 
     work: Work
@@ -42,6 +43,7 @@ class Variant:
     share: int = 1
     calls: int | None = None
     graph: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A run of the suite: contenders built and checked once, groups measured in turns, figures with all that explains them."""
+"""A run of the suite: contenders built and checked once, groups measured in turns, each figure with what explains it."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -112,7 +112,7 @@ class Suite:
             except (Absent, WrongAnswer) as reason:
                 found[name] = reason
         own = {LIMIT: group.limit(self, group.job)} if group.limit else self._limit.variants()
-        turns = QUICK_TURNS if self.quick else max(3, round(TURNS * group.turns))
+        turns = QUICK_TURNS if self.quick else max(2, round(TURNS * group.turns))
         timings = measure({**own, **variants}, turns, *([QUICK_SHORTEST] if self.quick else []))
         info: dict[str, Any] = dict(group.info)
         if group.limit:
@@ -124,5 +124,5 @@ class Suite:
         for name in variants:
             error = self._errors.get((group.job, name))
             checked = {} if error is None else {"loss_error": error}
-            found[name] = Figure(timings[name], limit, info | checked)
+            found[name] = Figure(timings[name], limit, info | checked | variants[name].notes)
         return found
