@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.config import Config, ConfigError, Flag, option
+from engine.config import Config, ConfigError, Flag, option, save_interval
 
 DESCRIPTION = "Train a small network to draw an image, and film the polytopes that it cuts the image into."
 EXIT_STATUS = """\
@@ -19,7 +19,7 @@ exit status:
   130  interrupted (Ctrl-C), 143 terminated; a checkpoint was saved
 """
 BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
-WHAT_IT_IS = {int: "a whole number", float: "a number"}
+WHAT_IT_IS: dict[object, str] = {int: "a whole number", float: "a number", save_interval: "a whole number or log"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,7 +54,7 @@ def parser() -> Parser:
     return whole
 
 
-def _reader(kind: type) -> Callable[[str], Any]:
+def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
             return kind(text)

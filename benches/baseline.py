@@ -4,15 +4,19 @@ A module with points in rows, a DataLoader that collates sample by sample and is
 computed while training, `.item()` of every batch's losses, the validation pass twice, frames on the training path.
 """
 
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from engine.encoder import PictureEncoder
 from kernels.spec import CodeLength, Network
+
+if TYPE_CHECKING:  # imported where a frame is drawn: a machine for training alone may lack it
+    import av
 
 
 class Module(nn.Module):
@@ -80,7 +84,7 @@ class Baseline:
         self.data = TensorDataset(training[0].t().contiguous(), training[1].t().contiguous())
         self.validation = validation[0].t().contiguous(), validation[1].t().contiguous()
         self.batch_size = batch_size
-        self.encoder = PictureEncoder("png")
+        self.encoder: av.VideoCodecContext | None = None
         self.optimizers = [torch.optim.Adam(module.parameters(), lr=0.001)]
         if predictor:
             self.optimizers.append(torch.optim.Adam(predictor.parameters(), lr=0.001))
@@ -136,5 +140,19 @@ class Baseline:
         drawn = plain.copy()
         drawn[boundary] = (255, 0, 0)
         panels = np.concatenate((drawn, plain, np.repeat(target[:, :, None], 3, axis=2)), axis=1)
-        # Our encoder, which is faster than Pillow's and no slower than the original's library.
-        path.write_bytes(self.encoder.encode(panels))
+        import av
+
+        self.encoder = self.encoder or png_encoder(panels.shape[1], panels.shape[0])
+        packets = self.encoder.encode(av.VideoFrame.from_ndarray(panels, format="rgb24"))
+        path.write_bytes(b"".join(bytes(packet) for packet in packets))
+
+
+def png_encoder(width: int, height: int) -> "av.VideoCodecContext":
+    """FFmpeg's, three times as fast as Pillow's and no slower than the original's library."""
+    import av
+
+    context = av.CodecContext.create("png", "w")
+    context.width, context.height, context.pix_fmt = width, height, "rgb24"
+    context.time_base, context.thread_count = Fraction(1, 1), 1
+    context.options = {"pred": "sub", "compression_level": "2"}
+    return context

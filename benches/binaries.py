@@ -171,14 +171,14 @@ def update(kind: str, code: CodeLength | None) -> None:
     gpu.update(partials, [optimizer] * count, parameters, moments, torch.zeros(2 * count), torch.zeros(count))
 
 
-def evaluate(hidden: tuple[int, ...], grid: bool = False, boundaries: bool = False) -> None:
+def evaluate(hidden: tuple[int, ...], grid: bool = False, edges: bool = False) -> None:
     """Launches an evaluation, at points or of a grid."""
     network = Network((2, *hidden, 1))
     parameters, coefficients = torch.zeros(network.size), torch.zeros(network.neurons, dtype=torch.int64)
     outputs, signatures = torch.zeros((1, 8, 8)), torch.zeros((8, 8), dtype=torch.int64)
     if grid:
-        marks = torch.zeros((8, 8), dtype=torch.int8) if boundaries else None
-        gpu.evaluate_grid(network, parameters, coefficients, (8, 8), 0, outputs, signatures, marks)
+        found = torch.zeros((8, 8), dtype=torch.uint8) if edges else None
+        gpu.evaluate_grid(network, parameters, coefficients, (8, 8), 0, outputs, signatures, found)
     else:
         points = torch.zeros((2, 64))
         gpu.evaluate(network, parameters, coefficients, points, outputs.view(1, 64), signatures.view(64))
@@ -209,7 +209,7 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
     **{f"evaluate {name}": lambda hidden=hidden: evaluate(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
     "evaluate grid [10]*8": lambda: evaluate(SHAPES["[10]*8"], grid=True),
     **{
-        f"evaluate boundaries {name}": lambda hidden=hidden: evaluate(hidden, True, True)  # type: ignore[misc]
+        f"evaluate edges {name}": lambda hidden=hidden: evaluate(hidden, True, True)  # type: ignore[misc]
         for name, hidden in SHAPES.items()
     },
 }

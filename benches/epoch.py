@@ -25,17 +25,15 @@ import numpy as np
 import torch
 
 from benches.baseline import Baseline, Module, Predictor
-from engine import backend, frame, image, kolmogorov, network
+from engine import backend, image, kolmogorov, network
 from engine.backends.plain import Compile, Eager, Stepwise
 from engine.begin import fresh_state
 from engine.config import Config
-from engine.encoder import FrameWriter, PictureEncoder
-from engine.film import Film
 from engine.state import State
 from engine.trainer import Epoch, Trainer
 
 IMAGE = Path(__file__).parent / "images" / "moon.png"
-WANTED = {"epoch": {"eager": 15, "compile": 20}, "frame": {"eager": 5}, "kolmogorov": {"compile": 10}}
+WANTED = {"epoch": {"eager": 15, "compile": 20}, "kolmogorov": {"compile": 10}}
 THREADS = torch.get_num_threads()
 BACKENDS = {"eager": Eager, "compile": Compile}
 
@@ -145,43 +143,6 @@ def epochs(bins: int | None, turns: int) -> dict[str, object]:
     return {"times": times, "first_epoch_seconds": compile_seconds}
 
 
-def frames(turns: int, batch: int = 8) -> dict[str, object]:
-    """Epochs with a 1024 x 1024 frame each, and the same with a film."""
-    job = Job(None)
-    baseline = job.baseline()
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-
-        def original() -> None:
-            baseline.epoch()
-            baseline.frame(job.picture.pixels, place / "original.png")
-
-        variants: dict[str, Callable[[], object]] = {"original": original}
-        writers = []
-        for name in ("eager", "eager + film"):
-            made, trainer = job.ours("eager")
-            film = Film(place / "film.mp4", 3 * job.picture.width, job.picture.height) if "film" in name else None
-            writer = FrameWriter(frame.Composer(job.picture, job.split), PictureEncoder("png"), film)
-            writers.append(writer)
-
-            def work(made=made, trainer=trainer, writer=writer, name=name) -> None:  # type: ignore[no-untyped-def]
-                for _ in range(batch):
-                    epoch = trainer.epoch()
-                    drawing = frame.draw(made, job.picture.width, job.picture.height, job.config.chunk_size)
-                    caption = frame.caption(job.config, made.state.epoch, (epoch.combined, epoch.validation))
-                    writer.put(drawing, caption, place / f"{name}.png")
-                writer.drain()
-
-            variants[name] = as_run(job, work)
-        interleave(variants, 1)
-        times = interleave(variants, turns)
-        for writer in writers:
-            writer.close()
-    for name in list(times)[1:]:
-        times[name] = [value / batch for value in times[name]]
-    return {"times": times}
-
-
 def start_up() -> float:
     """Seconds from the command to the first epoch's line."""
     import subprocess
@@ -207,7 +168,6 @@ def main() -> None:
     results = {
         "epoch": epochs(None, chosen.turns),
         "kolmogorov": epochs(256, chosen.turns),
-        "frame": frames(max(3, chosen.turns // 3)),
     }
     print(f"\n{'what':12} {'variant':14} {'median ms':>10} {'min':>8} {'max':>8} {'faster':>8} {'wanted':>7}")
     for what, result in results.items():

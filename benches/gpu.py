@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import triton
 
-from benches import verify
+from benches import gpu_epoch, verify
 from benches.plain import plain_forward, random_parameters
 from engine import kolmogorov
 from kernels import gpu
@@ -156,14 +156,14 @@ def evaluations(device: torch.device, small: bool) -> dict[str, tuple[Work, int]
         inputs = torch.rand((2, side * side), device=device)
         outputs = torch.empty((1, side, side), device=device)
         signatures = torch.empty((side, side), dtype=torch.int64, device=device)
-        marks = torch.empty((side, side), dtype=torch.int8, device=device)
+        edges = torch.empty((side, side), dtype=torch.uint8, device=device)
         case = f"[{hidden[0]}]*{len(hidden)}, {side * side}"
 
         placed, size = (network, flat, coefficients), (side, side)
         points = partial(gpu.evaluate, *placed, inputs, outputs.view(1, -1), signatures.view(-1))
-        grid = partial(gpu.evaluate_grid, *placed, size, 0, outputs, signatures, marks)
+        grid = partial(gpu.evaluate_grid, *placed, size, 0, outputs, signatures, edges)
         found[f"evaluate {case}"] = points, 2
-        found[f"boundaries {case}"] = grid, 2
+        found[f"evaluate with edges {case}"] = grid, 2
         if hidden == (10,) * 8:
             found[f"PyTorch's forward {case}"] = partial(plain_forward, flat, network, inputs), 2
     return found
@@ -272,6 +272,7 @@ def main(words: Sequence[str] | None = None) -> int:
         result["microseconds"] = clock.medians(variants)
         if chosen.tune and not chosen.small:
             result["tuning"] = clock.medians(tunings(device))
+        result["epoch"] = gpu_epoch.epochs(device, chosen.small, 1 if chosen.small else 10)
         result["clocks after"] = clocks() if device.type == "cuda" else "unknown"
         table(result)
     if chosen.json:
@@ -282,6 +283,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def table(result: dict[str, Any]) -> None:
     """The times, fastest tuning first, beside what the project aims at."""
     print(json.dumps(result["limits"]))
+    print(json.dumps(result["epoch"]))
     print(f"\n{'what':48} {'median µs':>10} {'least':>10} {'most':>10} {'aim':>8}")
     tuned = sorted(result.get("tuning", {}).items(), key=lambda item: float(item[1]["median"]))
     for name, figures in [*result["microseconds"].items(), *tuned]:

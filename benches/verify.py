@@ -21,7 +21,7 @@ from torch import Tensor
 from benches.plain import plain_code_loss, plain_forward, random_parameters
 from engine import kolmogorov
 from kernels import reference
-from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from kernels.spec import BELOW, CODE_LOSSES, OPTIMIZERS, RIGHT, CodeLength, Network, Optimizer
 from kernels.support import unsupported_on_gpu
 
 NAN = float("nan")
@@ -122,7 +122,7 @@ def stepped(package: ModuleType, partials: object, parameters: Sequence[Tensor])
 
 
 def evaluate_rows(package: ModuleType, network: Network, points: int, device: torch.device) -> Iterator[Row]:
-    """Outputs and signatures at points and of a grid, and the grid's boundaries where the package draws them."""
+    """Outputs and signatures at points and of a grid, and the grid's edges where the package tells them."""
     draws = torch.Generator().manual_seed(points)
     flat = random_parameters(network, points, torch.float32)
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws)
@@ -151,12 +151,10 @@ def evaluate_rows(package: ModuleType, network: Network, points: int, device: to
         wrong = ((signatures.cpu() != patterns) & ~near).sum().item()
         yield Row(f"evaluate {name}", case, "signatures", float(wrong), 0.0, 0.0)
         if name == "grid" and "gpu" in package.__name__:
-            marks = torch.full((height, width), 7, dtype=torch.int8, device=device)
-            picture = signatures.view(height, width)
-            again = torch.empty_like(picture)
-            package.evaluate_grid(network, *placed, (width, height), 0, outputs.view(shape), again, marks)
-            drawn = _boundaries(again)
-            yield Row("evaluate grid", case, "boundaries", float((marks.bool() != drawn).sum()), 0.0, 0.0)
+            edges = torch.full((height, width), 7, dtype=torch.uint8, device=device)
+            again = torch.full((height, width), -1, device=device)
+            package.evaluate_grid(network, *placed, (width, height), 0, outputs.view(shape), again, edges)
+            yield Row("evaluate grid", case, "edges", float((edges != edges_of(again)).sum()), 0.0, 0.0)
 
 
 def update_row(package: ModuleType, kind: str, device: torch.device) -> Row:
@@ -211,14 +209,12 @@ def _nearest(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
     return nearest
 
 
-def _boundaries(signatures: Tensor) -> Tensor:
-    beside, below = signatures[:, 1:] != signatures[:, :-1], signatures[1:] != signatures[:-1]
-    marks = torch.zeros_like(signatures, dtype=torch.bool)
-    marks[:, 1:] |= beside
-    marks[:, :-1] |= beside
-    marks[1:] |= below
-    marks[:-1] |= below
-    return marks
+def edges_of(signatures: Tensor) -> Tensor:
+    """A pixel's edges from the signatures (height, width) around it."""
+    edges = torch.zeros_like(signatures, dtype=torch.uint8)
+    edges[:, :-1] += RIGHT * (signatures[:, 1:] != signatures[:, :-1])
+    edges[:-1] += BELOW * (signatures[1:] != signatures[:-1])
+    return edges
 
 
 def _error(found: Tensor, truth: Tensor) -> float:

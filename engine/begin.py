@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, frame, image, memory, network, resume
+from engine import checkpoint, files, image, memory, network, resume
 from engine.config import Config, ConfigError
+from engine.frame import frame_size
 from engine.image import Picture, Split
 from engine.journal import log
 from engine.state import Learner, State
 from engine.watch import Watch
-
-LARGEST_JPEG = 65_500
 
 
 @dataclass
@@ -43,12 +42,12 @@ def begin(config: Config) -> Beginning:
     Raises ConfigError for what cannot be done, and for files of another run that would be written over.
     """
     picture = image.load(config.input)
-    if config.snapshot_format == "jpg" and max(3 * picture.width, picture.height) > LARGEST_JPEG:
-        raise ConfigError(
-            f"--snapshot-format jpg holds {LARGEST_JPEG} pixels a side, and a frame of three panels of {config.input} "
-            f"has {3 * picture.width} x {picture.height}: give png"
-        )
-    memory.require_network(config, min(config.chunk_size, frame.TILE_PIXELS, picture.pixels.size))
+    width, height = frame_size(picture.width, picture.height, config.frame_size)
+    memory.require(
+        width * height * memory.BYTES_PER_PANEL_PIXEL,
+        f"--frame-size {config.frame_size}, a frame of {3 * width} x {height} pixels,",
+    )
+    memory.require_network(config, min(config.chunk_size, width * height))
     return _resumed(config, picture) if config.resume else _fresh(config, picture)
 
 

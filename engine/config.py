@@ -3,15 +3,19 @@
 import ast
 import dataclasses
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.schedule import LOG, Schedule
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 BACKENDS = ("auto", "cpu", "triton", "compile", "eager")
 MAX_LAYERS = 10_000
 MAX_WIDTH = 1_000_000
 MAX_SEED = 2**32 - 1
+# Pixels of a panel's side: three of them beside each other are what a JPEG may hold, and fit in memory.
+LARGEST_FRAME = 16384
 # Of a parameter, a rate or a weight: its square is still a float32.
 LARGEST_VALUE = 1e18
 LARGEST_COUNT = 2**62
@@ -29,9 +33,14 @@ class Flag:
     help: str
     example: str
     short: str | None = None
-    kind: type = str
+    kind: Callable[[str], Any] = str
     choices: tuple[str, ...] | None = None
     metavar: str | None = None
+
+
+def save_interval(text: str) -> int | str:
+    """A number of epochs, or `log`. Raises ValueError for anything else."""
+    return text if text == LOG else int(text)
 
 
 def _flag(default: Any, group: str, help: str, example: str, **words: Any) -> Any:
@@ -91,12 +100,25 @@ class Config:
         False, OUTPUT, "replace the files of an earlier run of the same name", "--overwrite", kind=bool
     )
 
-    save_interval: int = _flag(
-        1, FRAMES, "epochs from frame to frame", "--save-interval 10", kind=int, metavar="EPOCHS"
-    )
+    save_interval: int | str = _flag(
+        1, FRAMES, "epochs from frame to frame; log: every epoch to 100, then ever sparser", "--save-interval 10",
+        kind=save_interval, metavar="EPOCHS",
+    )  # fmt: skip
     snapshot_format: str = _flag(
-        "png", FRAMES, "file format of frames", "--snapshot-format jpg", choices=("png", "jpg")
+        "png", FRAMES, "file format of frames; none leaves the film alone", "--snapshot-format jpg",
+        choices=("png", "jpg", "none"),
+    )  # fmt: skip
+    frame_size: int = _flag(
+        2048, FRAMES, "longest side of a panel, in pixels; a larger image is drawn smaller", "--frame-size 1024",
+        kind=int, metavar="PIXELS",
+    )  # fmt: skip
+    colour_regions: bool = _flag(
+        False, FRAMES, "colour the first panel's polytopes, each stably by its pattern", "--colour-regions", kind=bool
     )
+    drop_frames: bool = _flag(
+        False, FRAMES, "leave frames out while the encoders are behind, in place of waiting", "--drop-frames",
+        kind=bool,
+    )  # fmt: skip
     jpeg_quality: int = _flag(
         90, FRAMES, "quality of jpg frames, 1 to 100", "--jpeg-quality 90", kind=int, metavar="QUALITY"
     )
@@ -146,8 +168,18 @@ class Config:
     quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "points", "batch_size", "save_interval", "chunk_size", "checkpoint_interval", "threads"):
+        for name in ("epochs", "points", "batch_size", "chunk_size", "checkpoint_interval", "threads"):
             _at_least(name, getattr(self, name), 1)
+        if self.save_interval != LOG and not (
+            isinstance(self.save_interval, int) and 1 <= self.save_interval <= LARGEST_COUNT
+        ):
+            raise ConfigError(
+                f"--save-interval was {self.save_interval!r}: give a whole number from 1 to {LARGEST_COUNT}, or {LOG}"
+            )
+        if not 1 <= self.frame_size <= LARGEST_FRAME:
+            raise ConfigError(f"--frame-size was {self.frame_size}: give a whole number from 1 to {LARGEST_FRAME}")
+        if self.snapshot_format == "none" and self.no_film:
+            raise ConfigError("--snapshot-format none keeps the film alone, but --no-film was given too")
         for name in ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{option(name)} was empty: give a path")
@@ -202,6 +234,11 @@ class Config:
     def network(self) -> Network:
         """The network that learns the image: coordinates to one gray value."""
         return Network((2, *parse_shape(self.shape, "--shape"), 1))
+
+    @property
+    def schedule(self) -> Schedule:
+        """When a frame is drawn."""
+        return Schedule(self.save_interval)
 
     @property
     def code_length(self) -> CodeLength | None:

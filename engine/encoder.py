@@ -1,40 +1,43 @@
 """Frames off the training path: composed, written and filmed by threads behind bounded queues."""
 
-import io
-import os
 import queue
 import threading
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import av
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
+from engine.caption import Caption
+from engine.drawing import Drawing
 from engine.film import Film
-from engine.frame import Caption, Composer, Drawing
+from engine.frame import FilmComposer, Panels, PictureComposer
+from engine.picture_file import PictureWriter
 
-Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
 
-# Frames waiting at a stage: one in work, one ready.
-WAITING = 1
-# FFmpeg refuses pictures of more bytes than this; Pillow does not.
-LARGEST_PNG = 2**27
+# Threads that write pictures. The film has one, since its frames have an order.
+WRITERS = 2
 
 
 class Stage(Generic[Item]):
-    """A thread that works through a bounded queue; once its work fails, `put` and `drain` raise that failure."""
+    """Threads that work through one bounded queue; once some work fails, `put` and `drain` raise that failure.
 
-    def __init__(self, name: str, work: Callable[[Item], None]) -> None:
-        self._queue: queue.Queue[Item | None] = queue.Queue(WAITING)
-        self._work = work
+    Each thread has a worker of its own. As many items wait as there are threads: one in work for each, one ready.
+    """
+
+    def __init__(self, name: str, workers: Sequence[Callable[[Item], None]]) -> None:
+        self._queue: queue.Queue[Item | None] = queue.Queue(len(workers))
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, args=(worker,), name=f"{name} {index}", daemon=True)
+            for index, worker in enumerate(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def full(self) -> bool:
+        """Whether `put` would wait."""
+        return self._queue.full()
 
     def put(self, item: Item) -> None:
         """Hands over an item; waits while the queue is full."""
@@ -47,22 +50,24 @@ class Stage(Generic[Item]):
         self._check()
 
     def stop(self) -> None:
-        """Ends the thread once its queue is empty."""
-        self._queue.put(None)
-        self._thread.join()
+        """Ends the threads once the queue is empty."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
 
-    def _run(self) -> None:
+    def _run(self, worker: Callable[[Item], None]) -> None:
         while True:
             item = self._queue.get()
             try:
                 if item is None:
                     return
                 if self._failure is None:
-                    self._work(item)
+                    worker(item)
             except BaseException as failure:  # handed to the thread that puts
                 self._failure = failure
             finally:
@@ -70,83 +75,68 @@ class Stage(Generic[Item]):
 
 
 class FrameWriter:
-    """Takes drawings, writes each as a picture file, and appends it to the film if there is one."""
+    """Takes drawings, writes each as a picture file, and appends it to the film; either may be left out.
 
-    def __init__(self, composer: Composer, encoder: "PictureEncoder", film: Film | None) -> None:
-        self._composer = composer
-        self._encoder = encoder
+    Each thread composes its frames itself, on panels that it keeps: a drawing is a fifth of a frame.
+    """
+
+    def __init__(self, shared: Panels, format: str, jpeg_quality: int, film: Film | None) -> None:
         self._film = film
-        self._films: Stage[Pixels] | None = None if film is None else Stage("film", film.append)
-        self._pictures: Stage[tuple[Drawing, Caption, Path]] = Stage("pictures", self._picture)
+        self._pictures: Stage[tuple[Drawing, Caption, Path]] | None = None
+        self._films: Stage[tuple[Drawing, Caption]] | None = None
+        if format != "none":
+            writers = [_picture_writer(shared, format, jpeg_quality) for _ in range(WRITERS)]
+            self._pictures = Stage("pictures", writers)
+        if film:
+            self._films = Stage("film", [_film_writer(shared, film)])
+
+    @property
+    def _stages(self) -> list[Stage]:  # type: ignore[type-arg]
+        return [stage for stage in (self._pictures, self._films) if stage]
+
+    @property
+    def behind(self) -> bool:
+        """Whether `put` would wait."""
+        return any(stage.full for stage in self._stages)
 
     def put(self, drawing: Drawing, caption: Caption, path: Path) -> None:
         """Hands a frame over; waits while the encoders are behind. Raises OSError for a failed earlier one."""
-        self._pictures.put((drawing, caption, path))
+        if self._pictures:
+            self._pictures.put((drawing, caption, path))
+        if self._films:
+            self._films.put((drawing, caption))
 
     def drain(self) -> None:
         """Waits until every frame is on disk. Raises OSError where one could not be written."""
-        self._pictures.drain()
-        if self._films:
-            self._films.drain()
+        for stage in self._stages:
+            stage.drain()
 
     def close(self) -> None:
         """Writes what is left and ends the film. Raises OSError where something could not be written."""
-        self._pictures.stop()
-        if self._films:
-            self._films.stop()
+        for stage in self._stages:
+            stage.stop()
         try:
             self.drain()
         finally:
             if self._film:
                 self._film.close()
 
-    def _picture(self, item: tuple[Drawing, Caption, Path]) -> None:
+
+def _picture_writer(shared: Panels, format: str, jpeg_quality: int) -> Callable[[tuple[Drawing, Caption, Path]], None]:
+    composer, writer = PictureComposer(shared), PictureWriter(format, jpeg_quality)
+
+    def write(item: tuple[Drawing, Caption, Path]) -> None:
         drawing, caption, path = item
-        frame = self._composer.compose(drawing, caption)
-        if self._films:
-            self._films.put(frame)
-        write_whole(path, self._encoder.encode(frame))
+        writer.write(path, composer.compose(drawing, caption))
+
+    return write
 
 
-class PictureEncoder:
-    """Pixels (height, width, 3) to the bytes of a `png` or `jpg` file."""
+def _film_writer(shared: Panels, film: Film) -> Callable[[tuple[Drawing, Caption]], None]:
+    composer = FilmComposer(shared, film.planes)
 
-    def __init__(self, format: str, jpeg_quality: int = 90) -> None:
-        self._format = format
-        self._jpeg_quality = jpeg_quality
-        self._png: av.VideoCodecContext | None = None
+    def append(item: tuple[Drawing, Caption]) -> None:
+        composer.compose(*item)
+        film.append_planes()
 
-    def encode(self, pixels: Pixels) -> bytes:
-        """The file's content; every call of one encoder must bring pixels of one size."""
-        if self._format == "png" and pixels.nbytes <= LARGEST_PNG:
-            self._png = self._png or _png_context(pixels.shape[1], pixels.shape[0])
-            packets = self._png.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24"))
-            return b"".join(bytes(packet) for packet in packets)
-        memory = io.BytesIO()
-        if self._format == "png":
-            Image.fromarray(pixels).save(memory, "PNG", compress_level=1)
-        else:
-            Image.fromarray(pixels).save(memory, "JPEG", quality=self._jpeg_quality)
-        return memory.getvalue()
-
-
-def _png_context(width: int, height: int) -> av.VideoCodecContext:
-    """FFmpeg's encoder with one fixed row filter: a third of Pillow's time to choose one a row, files no larger."""
-    context = av.CodecContext.create("png", "w")
-    context.width, context.height, context.pix_fmt = width, height, "rgb24"
-    context.time_base, context.thread_count = Fraction(1, 1), 1
-    context.options = {"pred": "sub", "compression_level": "2"}
-    return context
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file under another name and renames it, so that no half file bears this name."""
-    part = path.with_name(f".{path.name}.tmp")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)
-        raise
+    return append

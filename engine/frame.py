@@ -1,223 +1,139 @@
-"""Network to picture: prediction with boundaries, prediction, target with sample points and text."""
+"""Frames of three panels: prediction with boundaries, prediction, target with sample points and text."""
 
-from collections.abc import Sequence
+import colorsys
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
-from engine.backends.base import Backend
-from engine.config import Config
+from engine.caption import Annotator, Caption
+from engine.drawing import Drawing, Pixels
 from engine.image import Picture, Split
 from engine.trainer import CONSTANT_SPREAD
+from kernels.picture import panels
 
-RED, BLUE, CYAN = (255, 0, 0), (0, 0, 255), (0, 255, 255)
-INK, PAPER, WARNING = (255, 255, 255), (0, 0, 0), (255, 200, 0)
-SMALLEST_TEXT = 6
-# Enough to keep a core busy, few enough for its cache.
-TILE_PIXELS = 2**16
-CONSTANT_WARNING = "Constant output"
-
-Pixels = NDArray[np.uint8]
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+# Sample points are drawn this many times smaller than a panel is high, and at least one pixel.
+POINT_SHARE = 1024
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """What a network draws: gray values and boundaries (height, width), regions seen, the range of its outputs."""
-
-    gray: Pixels
-    boundaries: NDArray[np.bool_]
-    polytopes: int
-    lowest: float
-    highest: float
+def frame_size(width: int, height: int, limit: int) -> tuple[int, int]:
+    """Width and height of a panel: the image's, scaled down so that its long side is at most `limit`."""
+    scale = min(1.0, limit / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def draw(backend: Backend, width: int, height: int, chunk_size: int) -> Drawing:
-    """Draws the network at every pixel's own place, evaluating at most `chunk_size` points at once."""
-    gray = np.empty((height, width), np.uint8)
-    signatures = np.empty((height, width), np.int64)
-    ranges: list[tuple[float, float]] = []
-
-    for tile in _tiles(width, height, min(chunk_size, TILE_PIXELS)):
-        outputs, signatures[tile] = _evaluate_tile(backend, tile, width, height, chunk_size)
-        ranges.append((float(outputs.min()), float(outputs.max())))
-        outputs *= 255
-        np.nan_to_num(outputs, copy=False, nan=0.0)
-        gray[tile] = np.clip(outputs, 0, 255, out=outputs)
-    boundaries, polytopes = _regions(signatures)
-    return Drawing(gray, boundaries, polytopes, min(low for low, _ in ranges), max(high for _, high in ranges))
-
-
-def _tiles(width: int, height: int, pixels: int) -> list[tuple[slice, slice]]:
-    """Slices (rows, columns) that cover the picture with at most `pixels` each."""
-    across = min(width, pixels)
-    down = max(1, pixels // across)
-    return [
-        (slice(top, min(top + down, height)), slice(left, min(left + across, width)))
-        for top in range(0, height, down)
-        for left in range(0, width, across)
-    ]
-
-
-def _evaluate_tile(
-    backend: Backend, tile: tuple[slice, slice], width: int, height: int, chunk_size: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Outputs and signatures (rows, columns) of a tile of the picture.
-
-    A set of one activation pattern is convex, and on it the network is affine. So where the corners of a cell share
-    their pattern, the cell has it, and its outputs follow from the corners; only the other cells are evaluated.
-    """
-    down, across = (part.stop - part.start for part in tile)
-    cell = backend.cell
-    rows, columns = -(-down // cell), -(-across // cell)
-    y, x = (np.arange(part.start, part.start + count * cell + 1, dtype=np.float64) for part, count in
-            zip(tile, (rows, columns), strict=True))  # fmt: skip
-    y, x = (y / height).astype(np.float32), (x / width).astype(np.float32)
-
-    def evaluate(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        parts = [backend.evaluate(part) for part in torch.from_numpy(points).to(backend.device).split(chunk_size, 1)]
-        outputs, signatures = zip(*parts, strict=True)
-        return torch.cat(outputs, 1)[0].cpu().numpy(), torch.cat(signatures).cpu().numpy()
-
-    if cell == 1:
-        outputs, signatures = evaluate(_grid(y[:down], x[:across]))
-        return outputs.reshape(down, across), signatures.reshape(down, across)
-
-    corners, patterns = (values.reshape(rows + 1, columns + 1) for values in evaluate(_grid(y[::cell], x[::cell])))
-    first = patterns[:-1, :-1]
-    mixed = (patterns[:-1, 1:] != first) | (patterns[1:, :-1] != first) | (patterns[1:, 1:] != first)
-    steps = np.arange(cell, dtype=np.float32) / cell
-    origin = corners[:-1, :-1]
-    outputs = np.empty((rows, cell, columns, cell), np.float32)
-    outputs[:] = (origin[:, None] + (corners[1:, :-1] - origin)[:, None] * steps[:, None])[..., None]
-    outputs += ((corners[:-1, 1:] - origin)[..., None] * steps)[:, None]
-    signatures = np.empty((rows, cell, columns, cell), np.int64)
-    signatures[:] = first[:, None, :, None]
-
-    down_cell, across_cell = np.nonzero(mixed)
-    if down_cell.size:
-        inside_y = np.broadcast_to(y[:-1].reshape(rows, cell, 1)[down_cell], (down_cell.size, cell, cell))
-        inside_x = np.broadcast_to(x[:-1].reshape(columns, 1, cell)[across_cell], (down_cell.size, cell, cell))
-        values, found = evaluate(np.stack((inside_x.reshape(-1), inside_y.reshape(-1))))
-        outputs.transpose(0, 2, 1, 3)[mixed] = values.reshape(-1, cell, cell)
-        signatures.transpose(0, 2, 1, 3)[mixed] = found.reshape(-1, cell, cell)
-    size = rows * cell, columns * cell
-    return outputs.reshape(size)[:down, :across], signatures.reshape(size)[:down, :across]
-
-
-def _grid(y: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All points of rows y and columns x, (2, rows * columns): x above y, row by row."""
-    points = np.empty((2, y.size, x.size), np.float32)
-    points[0], points[1] = x, y[:, None]
-    return points.reshape(2, -1)
-
-
-def _regions(signatures: NDArray[np.int64]) -> tuple[NDArray[np.bool_], int]:
-    """Which pixels have a neighbour of another signature, and how many signatures there are."""
-    beside = signatures[:, 1:] != signatures[:, :-1]
-    below = signatures[1:] != signatures[:-1]
-    boundaries = np.zeros(signatures.shape, np.bool_)
-    boundaries[:, 1:] |= beside
-    boundaries[:, :-1] |= beside
-    boundaries[1:] |= below
-    boundaries[:-1] |= below
-    # Every region begins somewhere in a row; to sort those pixels alone is much less than to sort all.
-    starts = np.concatenate((signatures[:, 0], signatures[:, 1:][beside]))
-    return boundaries, int(np.unique(starts).size)
+def film_canvas(width: int, height: int) -> tuple[int, int]:
+    """Width and height of a film's frame before it is scaled: three panels of even sides."""
+    return 3 * (width + width % 2), height + height % 2
 
 
 @dataclass(frozen=True)
-class Caption:
-    """Lines of text over the third panel."""
+class Panels:
+    """What the frames of a run share: the third panel without text (height, width, 3), uint8."""
 
-    lines: tuple[str, ...]
+    target: Pixels
+
+    @staticmethod
+    def of(picture: Picture, split: Split, size: tuple[int, int]) -> "Panels":
+        """The image at the size (width, height) of a panel, with its points: red ones train, blue ones validate."""
+        width, height = size
+        target = np.repeat(picture.resized(size)[:, :, None], 3, axis=2)
+        side = max(1, height // POINT_SHARE)
+        for indices, colour in ((split.validation.numpy(), BLUE), (split.training.numpy(), RED)):
+            rows = indices // picture.width * height // picture.height
+            columns = indices % picture.width * width // picture.width
+            for down in range(side):
+                for across in range(side):
+                    target[np.minimum(rows + down, height - 1), np.minimum(columns + across, width - 1)] = colour
+        return Panels(target)
+
+    @cached_property
+    def palette(self) -> Pixels:
+        """The colours of regions, (256, 3): hues a golden angle apart, in three shades."""
+        shades = ((0.75, 1.0), (0.5, 0.95), (0.9, 0.7))
+        colours = [colorsys.hsv_to_rgb(index * 0.381966 % 1.0, *shades[index % 3]) for index in range(256)]
+        palette: Pixels = np.rint(np.array(colours) * 255).astype(np.uint8)
+        return palette
 
 
-def caption(config: Config, epoch: int, losses: tuple[float, float] | None) -> Caption:
-    """What a frame says of its run; `losses` are of training and validation, None before the first epoch."""
-    train, validation = (f"{loss:.4f}" for loss in losses) if losses else ("-", "-")
-    shape = config.shape if len(config.shape) <= 30 else config.shape[:29] + "…"
-    return Caption(
-        (
-            f"Epoch: {epoch}",
-            f"Train Loss: {train}",
-            f"Val Loss: {validation}",
-            f"Shape: {shape}",
-            f"Seed: {'none' if config.seed is None else config.seed}",
-            f"Points: {config.points}",
-            f"LR: {config.learning_rate}",
-            f"Optimizer: {config.optimizer}",
-        )
-    )
+class PictureComposer:
+    """Composes frames as red, green and blue; the third panel is drawn once, its text and curves anew each time."""
 
-
-class Composer:
-    """Puts three panels side by side, each the image's size; the third one's picture is made once."""
-
-    def __init__(self, picture: Picture, split: Split) -> None:
-        target = np.repeat(picture.pixels[:, :, None], 3, axis=2)  # (height, width, 3)
-        flat = target.reshape(-1, 3)
-        flat[split.validation.numpy()] = BLUE
-        flat[split.training.numpy()] = RED
-        self._target = target
+    def __init__(self, shared: Panels) -> None:
+        height, width, _ = shared.target.shape
+        self._annotator = Annotator(shared.target)
+        self._covered = np.empty((height, width), np.uint8)
+        self._tints = shared.palette.astype(np.int32)
+        self._frame = np.empty((height, 3 * width, 3), np.uint8)
+        self._frame[:, 2 * width :] = shared.target
 
     def compose(self, drawing: Drawing, caption: Caption) -> Pixels:
-        """The frame (height, 3 * width, 3), with its caption over the third panel."""
-        height, width = drawing.gray.shape
-        frame = np.empty((height, 3 * width, 3), np.uint8)
-        for channel in range(3):  # one channel at a time: five times as fast as all three by broadcasting
-            level = np.uint8(RED[channel])
-            frame[:, :width, channel] = np.where(drawing.boundaries, level, drawing.gray)
-            frame[:, width : 2 * width, channel] = drawing.gray
-        frame[:, 2 * width :] = self._target
-        constant = drawing.highest - drawing.lowest < CONSTANT_SPREAD
-        _write(frame[:, 2 * width :], caption.lines, CONSTANT_WARNING if constant else None)
-        return frame
+        """The frame (height, 3 * width, 3); the next call draws over it."""
+        width = drawing.gray.shape[1]
+        panels.cover(drawing.edges, self._covered)
+        panels.paint(drawing.gray, self._covered, drawing.colours, np.array(RED), self._tints, self._frame)
+        for row, column, pixels in self._annotator.patches(caption, is_constant(drawing)):
+            down, across, _ = pixels.shape
+            self._frame[row : row + down, 2 * width + column : 2 * width + column + across] = pixels
+        return self._frame
 
 
-def _write(panel: Pixels, lines: Sequence[str], warning: str | None) -> None:
-    """Writes text on the top of a panel (height, width, 3) in place: as large as fits, as many lines as fit."""
-    height, width, _ = panel.shape
-    lines = [warning, *lines] if warning else list(lines)
-    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    size = max(SMALLEST_TEXT, min(height // 30, 64))
-    while lines:
-        font, pad, text = ImageFont.load_default(size), size // 2, "\n".join(lines)
-        left, top, right, bottom = measure.multiline_textbbox((0, 0), text, font, spacing=size // 3)
-        across, down = int(right - left) + 2 * pad, int(bottom - top) + 2 * pad
-        if across <= width and down <= height:
-            break
-        if size > SMALLEST_TEXT:
-            size = max(SMALLEST_TEXT, size * 4 // 5)
-        else:
-            lines.pop()
-    else:
-        return
-    label = Image.new("RGB", (across, down), PAPER)
-    ink = WARNING if warning else INK
-    ImageDraw.Draw(label).multiline_text((pad - left, pad - top), text, ink, font, spacing=size // 3)
-    panel[:down, :across] = np.asarray(label)
+class FilmComposer:
+    """Composes frames as a film's planes: brightness (height, width), two colour differences of half the size.
 
-
-def smoothed(picture: Picture, split: Split, sigma: float) -> Pixels:
-    """What the training points alone tell: their Gaussian-smoothed values over their smoothed density.
-
-    (height, 2 * width, 3): beside it the original; cyan where no point is near.
+    Panels of an odd width or height are made even by repeating their last column or row.
     """
-    from scipy.ndimage import gaussian_filter
 
-    indices = split.training.numpy()
-    values = np.zeros(picture.pixels.shape, np.float32)
-    density = np.zeros(picture.pixels.shape, np.float32)
-    values.reshape(-1)[indices] = picture.pixels.reshape(-1)[indices]
-    density.reshape(-1)[indices] = 1.0
-    # Past the image's longest side a Gaussian meets no point, and its norm cancels in the quotient.
-    radius = int(min(4 * sigma + 0.5, max(values.shape)))
-    values, density = (gaussian_filter(grid, sigma, mode="constant", radius=radius) for grid in (values, density))
-    known = density > np.finfo(np.float32).tiny
-    mean = np.divide(values, density, out=np.zeros_like(values), where=known)
-    gray = np.clip(np.rint(mean), 0, 255).astype(np.uint8)
-    left = np.where(known[:, :, None], gray[:, :, None], np.array(CYAN, np.uint8))
-    return np.concatenate((left, np.repeat(picture.pixels[:, :, None], 3, axis=2)), axis=1)
+    def __init__(self, shared: Panels, planes: tuple[Pixels, Pixels, Pixels]) -> None:
+        height, width, _ = shared.target.shape
+        self._annotator = Annotator(shared.target)
+        self._covered = np.empty((height, width), np.uint8)
+        self._planes = planes
+        self._width = width + width % 2
+        self._tints = video_values(shared.palette)
+        self._shades = video_values(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1))[0]
+        self._line = video_values(np.array((RED,), np.uint8))[:, 0]
+        for plane in planes[1:]:
+            plane[:, self._width // 2 : self._width] = panels.NO_COLOUR
+        self._put(0, 2 * self._width, shared.target)
+
+    def compose(self, drawing: Drawing, caption: Caption) -> None:
+        """Writes the frame into the planes."""
+        width = self._width
+        panels.cover(drawing.edges, self._covered)
+        luma = self._planes[0]
+        panels.paint_brightness(
+            drawing.gray, self._covered, drawing.colours, self._line[0], self._shades, self._tints[0],
+            luma[:, :width], luma[:, width : 2 * width],
+        )  # fmt: skip
+        for plane, line, tints in zip(self._planes[1:], self._line[1:], self._tints[1:], strict=True):
+            panels.paint_difference(self._covered, drawing.colours, line, tints, plane[:, : width // 2])
+        for row, column, pixels in self._annotator.patches(caption, is_constant(drawing)):
+            self._put(row, 2 * width + column, pixels)
+
+    def _put(self, row: int, column: int, pixels: Pixels) -> None:
+        """Writes pixels (height, width, 3) at an even row and column of the planes."""
+        down, across = -(-pixels.shape[0] // 2), -(-pixels.shape[1] // 2)
+        luma, blue, red = self._planes
+        row, column = row // 2, column // 2
+        panels.to_video(
+            pixels,
+            luma[2 * row : 2 * (row + down), 2 * column : 2 * (column + across)],
+            blue[row : row + down, column : column + across],
+            red[row : row + down, column : column + across],
+        )
+
+
+def video_values(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Each colour's (n, 3) brightness and colour differences (3, n), as `panels.to_video` makes them."""
+    count = len(colours)
+    luma, differences = np.empty((2, 2 * count), np.uint8), np.empty((2, 1, count), np.uint8)
+    panels.to_video(np.repeat(np.repeat(colours[None], 2, axis=0), 2, axis=1), luma, *differences)
+    return np.stack((luma[0, ::2], *differences[:, 0])).astype(np.int32)
+
+
+def is_constant(drawing: Drawing) -> bool:
+    """Whether a network drew one value everywhere."""
+    return drawing.highest - drawing.lowest < CONSTANT_SPREAD

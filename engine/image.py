@@ -41,6 +41,12 @@ class Picture:
         size = f"{self.width}x{self.height}:".encode()
         return hashlib.sha256(size + self.pixels.tobytes()).hexdigest()
 
+    def resized(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """The pixels at another size (width, height), smaller or the same."""
+        if size == (self.width, self.height):
+            return self.pixels
+        return np.asarray(Image.fromarray(self.pixels).resize(size, Image.Resampling.BOX))
+
 
 def load(path: str) -> Picture:
     """Reads an image file as 8-bit grayscale, the first frame of an animation, alpha ignored.

@@ -13,12 +13,14 @@ from typing import Any, NoReturn, TextIO
 from tqdm import tqdm
 
 from engine.config import Config, ConfigError
+from engine.schedule import Schedule
 from engine.trainer import Epoch
 
 LOGGER = "polytope_nn"
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 COLUMNS = ("epoch", "task", "kolmogorov", "validation", "polytopes", "seconds")
 FLUSH_SECONDS = 1.0
+EVERY_EPOCH = Schedule(1)
 
 log = logging.getLogger(LOGGER)
 
@@ -90,19 +92,19 @@ def epoch_line(number: int, last: int, epoch: Epoch) -> str:
 
 
 class Metrics:
-    """`metrics.csv`: a row an epoch, on disk whenever `flush` returns."""
+    """`metrics.csv`: a row an epoch, on disk whenever `flush` returns; `earlier` are the rows it goes on after."""
 
-    def __init__(self, path: Path, keep: int = 0, scheduled: int = 1) -> None:
+    def __init__(self, path: Path, keep: int = 0, schedule: Schedule = EVERY_EPOCH) -> None:
         """Begins the file, or goes on after its row of epoch `keep`.
 
         Later rows come again. A frame that a run drew only because it ended is none of the longer run's, so the last
-        kept row loses its polytopes unless `scheduled`, the epochs from frame to frame, divides its epoch.
+        kept row loses its polytopes unless the schedule has a frame at its epoch.
         """
         rows: list[dict[str, str]] = []
         if keep and path.exists():
             with path.open(newline="", encoding="utf-8") as file:
                 rows = [row for row in csv.DictReader(file) if _epoch_of(row) <= keep]
-            if rows and _epoch_of(rows[-1]) == keep and keep % scheduled:
+            if rows and _epoch_of(rows[-1]) == keep and keep not in schedule:
                 rows[-1]["polytopes"] = ""
         part = path.with_name(f".{path.name}.tmp")
         with part.open("w", newline="", encoding="utf-8") as file:
@@ -110,6 +112,7 @@ class Metrics:
             writer.writeheader()
             writer.writerows(rows)
         os.replace(part, path)
+        self.earlier = rows
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._flushed = time.monotonic()

@@ -6,8 +6,10 @@ from engine.config import Config, ConfigError
 
 # Parameters, gradient, two moments, the epoch's snapshot of three, and one to spare; float32.
 BYTES_PER_PARAMETER = 4 * 8
-# Gray value, order, output, signature, mask and two composed frames of three panels.
-BYTES_PER_PIXEL = 40
+# Of the image: twice as it is decoded, gray value; then gray value and order.
+BYTES_PER_PIXEL = 10
+# Of a panel: drawings that wait, and for each thread that writes them three panels, filtered and compressed.
+BYTES_PER_PANEL_PIXEL = 80
 # Value, gradient and one in between; float32.
 BYTES_PER_ACTIVATION = 4 * 3
 

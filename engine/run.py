@@ -13,14 +13,19 @@ from types import FrameType
 import torch
 
 import engine
-from engine import backend, checkpoint, files, frame, image, kolmogorov, network
+from engine import backend, checkpoint, files, image, kolmogorov, network
 from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
+from engine.caption import LossCurves, caption
 from engine.config import Config
-from engine.encoder import FrameWriter, PictureEncoder, write_whole
-from engine.film import continued
+from engine.drawing import Drawer
+from engine.encoder import FrameWriter
+from engine.film import Film, continued
+from engine.frame import Panels, film_canvas, frame_size
 from engine.journal import Metrics, epoch_line, log, logging_to, progress
+from engine.picture_file import PictureWriter, write_whole
 from engine.plot import plot
+from engine.smoothed import smoothed
 from engine.state import Snapshot
 from engine.trainer import Epoch, NonFinite, Trainer
 
@@ -81,16 +86,19 @@ class Run:
         )
         log.info("Trainable parameters: %d", config.network.size)
         self._write_settings(begun, device)
+        size = frame_size(self.picture.width, self.picture.height, config.frame_size)
         if begun.resumed_from is None:
-            smoothed = frame.smoothed(self.picture, begun.split, config.smoothing_sigma)
-            write_whole(self.files.smoothed, PictureEncoder("png").encode(smoothed))
-        film = None
-        if not config.no_film:
-            size = 3 * self.picture.width, self.picture.height
-            film = continued(self.files.film, size, self.extras.film_frames, self._earlier_frames())
-        composer = frame.Composer(self.picture, begun.split)
-        self.writer = FrameWriter(composer, PictureEncoder(config.snapshot_format, config.jpeg_quality), film)
-        self.metrics = Metrics(self.files.metrics, self.state.epoch, config.save_interval)
+            pixels = smoothed(self.picture, begun.split, config.smoothing_sigma, size)
+            PictureWriter("png").write(self.files.smoothed, pixels)
+        self.drawer = Drawer(self.backend, *size, config.chunk_size, config.colour_regions)
+        shared = Panels.of(self.picture, begun.split, size)
+        self.writer = FrameWriter(shared, config.snapshot_format, config.jpeg_quality, self._film(size))
+        self.dropped = 0
+        self.metrics = Metrics(self.files.metrics, self.state.epoch, config.schedule)
+        self.curves = LossCurves(size[0], config)
+        for row in self.metrics.earlier:
+            combined = float(row["task"]) + config.kolmogorov_weight * float(row["kolmogorov"])
+            self.curves.add(int(row["epoch"]), combined, float(row["validation"]))
         self.bar = progress(config, self.state.epoch)
         self.signals = Signals()
         self._reported: set[str] = set()
@@ -136,8 +144,11 @@ class Run:
             log.info(epoch_line(state.epoch, config.epochs, epoch))
             parameters = [learner.parameters for learner in state.learners]
             reason = self.watch.epoch(epoch.combined, epoch.constant, parameters)
-            scheduled = state.epoch % config.save_interval == 0
-            if scheduled or state.epoch == config.epochs:
+            self.curves.add(state.epoch, epoch.combined, epoch.validation)
+            scheduled, last = state.epoch in config.schedule, state.epoch == config.epochs
+            dropped = scheduled and not last and config.drop_frames and self.writer.behind
+            self.dropped += dropped
+            if last or (scheduled and not dropped):
                 reason = self._draw(epoch, scheduled) or reason
             else:
                 self.metrics.add(state.epoch, epoch, None)
@@ -157,15 +168,17 @@ class Run:
         """Draws the network as it is, and records the epoch. Returns why the run should stop, or None."""
         started = time.perf_counter()
         config, number = self.config, self.state.epoch
-        drawing = frame.draw(self.backend, self.picture.width, self.picture.height, config.chunk_size)
+        drawing = self.drawer.draw()
         if epoch:
             # Recorded before the picture is handed over, which fails where an earlier one could not be written.
             self.metrics.add(number, epoch, drawing.polytopes)
         reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
         losses = (epoch.combined, epoch.validation) if epoch else None
-        self.writer.put(drawing, frame.caption(config, number, losses), self.files.frame(number))
+        self.writer.put(drawing, caption(config, number, losses, self.curves), self.files.frame(number))
         self.extras.film_frames += scheduled
         log.info("Visualization @ epoch %d: %.2fs", number, time.perf_counter() - started)
+        counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
+        log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
         return reason
 
     def _save(self, line: str) -> None:
@@ -193,6 +206,8 @@ class Run:
             except Exception as error:
                 status = status or FAILED
                 self._report("While finishing: %s", error)
+        if self.dropped:
+            log.info("Frames dropped because the encoders were behind: %d", self.dropped)
         if status == DONE:
             log.info("=== Training completed successfully ===")
         return status
@@ -215,8 +230,14 @@ class Run:
     def _earlier_frames(self) -> list[Path]:
         """The run's frame files up to now that its film should have, first to last."""
         frames = sorted(self.files.frames().items())
-        interval = self.config.save_interval
-        return [path for epoch, path in frames if epoch <= self.state.epoch and epoch % interval == 0]
+        schedule = self.config.schedule
+        return [path for epoch, path in frames if epoch <= self.state.epoch and epoch in schedule]
+
+    def _film(self, size: tuple[int, int]) -> Film | None:
+        """The film, with what it has of the run's earlier frames; None where none is wanted."""
+        if self.config.no_film:
+            return None
+        return continued(self.files.film, film_canvas(*size), self.extras.film_frames, self._earlier_frames())
 
     def _write_settings(self, begun: Beginning, device: torch.device) -> None:
         config = self.config

@@ -14,6 +14,9 @@ OptimizerKind = Literal["adam", "sgd", "sgd_momentum", "rmsprop"]
 CODE_LOSSES: tuple[str, ...] = get_args(CodeLoss)
 OPTIMIZERS: tuple[str, ...] = get_args(OptimizerKind)
 
+# Bits of a pixel's edges: its neighbour there has another signature.
+RIGHT, BELOW = 1, 2
+
 ADAM_BETAS = (0.9, 0.999)
 RMSPROP_ALPHA = 0.99
 EPSILON = 1e-8

@@ -20,6 +20,7 @@ from PIL import Image
 
 import engine
 from engine import run as run_module
+from engine.encoder import FrameWriter
 from engine.film import count_frames
 from engine.trainer import Epoch, Trainer
 from tests.conftest import Program
@@ -115,13 +116,6 @@ def test_what_seems_too_large_but_is_not_works(program: Program) -> None:
     words = ["--chunk-size", 10**12, "-b", 10**18, "--smoothing-sigma", 1e18, "-s", "[20000]", "-e", 1]
     outcome = program(*words)
     assert outcome.status == 0, outcome.log
-
-
-def test_a_frame_too_large_for_jpeg_is_refused(program: Program, tmp_path: Path) -> None:
-    Image.new("L", (22_000, 2)).save(tmp_path / "wide.png")
-    outcome = program("-i", tmp_path / "wide.png", "--snapshot-format", "jpg")
-    assert outcome.status == 2
-    assert "66000 x 2: give png" in outcome.log
 
 
 def test_a_colon_in_a_folder_is_no_protocol(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,21 +269,25 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, small_image: Pa
     assert [int(row["epoch"]) for row in csv.DictReader(metrics.open())] == list(range(1, done + 1))
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, small_image: Path) -> None:
+@pytest.mark.parametrize("format", ["png", "none"])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, small_image: Path, format: str) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    words = command(small_image, killed, "-e", 4000, "--checkpoint-interval", 20, "--save-interval", 5)
+    frames = ["--save-interval", 5, "--snapshot-format", format]
+    words = command(small_image, killed, "-e", 4000, "--checkpoint-interval", 20, *frames)
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
         wait_for(running, "Checkpoint saved")
         wait_for(running, "Checkpoint saved")
         time.sleep(0.05)
         running.kill()
     (film,) = killed.glob("*.mp4")
-    assert count_frames(film) >= 8
+    # Every frame up to the second checkpoint is there, that of epoch 0 first.
+    assert count_frames(film) >= 9
+    assert bool(list((killed / "snap").iterdir())) == (format == "png")
     last = max(int(re.findall(r"(\d+)\.pt", path.name)[0]) for path in killed.glob("checkpoint_*.pt")) + 1
     target = last + 10
-    resumed = command(small_image, killed, "-e", target, "--save-interval", 5, "--resume", killed)
+    resumed = command(small_image, killed, "-e", target, *frames, "--resume", killed)
     assert subprocess.run(resumed, capture_output=True, check=False).returncode == 0
-    straight = command(small_image, whole, "-e", target, "--save-interval", 5)
+    straight = command(small_image, whole, "-e", target, *frames)
     assert subprocess.run(straight, capture_output=True, check=False).returncode == 0
     rows = [
         [row.rsplit(",", 1)[0] for row in next(place.glob("*/metrics.csv")).read_text().splitlines()]
@@ -358,3 +356,72 @@ def test_no_film_means_no_film_and_a_later_resume_films_the_frames(program: Prog
     assert not list((tmp_path / "out").rglob("*.mp4"))
     assert program("--seed", 1, "-e", 5, "--resume", tmp_path / "out" / "results").status == 0
     assert count_frames(next((tmp_path / "out").rglob("*.mp4"))) == 6
+
+
+def test_the_film_alone_shows_every_frame_and_goes_on(program: Program, tmp_path: Path) -> None:
+    words = ["--seed", 1, "--snapshot-format", "none", "--colour-regions"]
+    assert program(*words, "-e", 3).status == 0
+    place = tmp_path / "out"
+    assert program(*words, "-e", 6, "--resume", place / "results").status == 0
+    assert count_frames(next(place.rglob("*.mp4"))) == 7
+    assert not list((place / "snapshots").iterdir())
+    refused = program(*words, "--no-film", folder="none")
+    assert refused.status == 2
+    assert "--snapshot-format none keeps the film alone, but --no-film was given too" in refused.log
+
+
+def test_frames_are_no_larger_than_asked_for(program: Program, tmp_path: Path) -> None:
+    assert program("--seed", 1, "--frame-size", 12, "-e", 1).status == 0
+    frames = sorted((tmp_path / "out" / "snapshots").iterdir())
+    assert [Image.open(path).size for path in frames] == [(36, 9)] * 2
+    (smoothed,) = (tmp_path / "out" / "results").glob("*smoothed.png")
+    assert Image.open(smoothed).size == (24, 9)
+
+
+def test_frames_are_dropped_and_counted_while_the_encoders_are_behind(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def behind(_: FrameWriter) -> bool:
+        asked.append(True)
+        return len(asked) % 3 != 0
+
+    monkeypatch.setattr(FrameWriter, "behind", property(behind))
+    outcome = program("--seed", 1, "-e", 10, "--drop-frames")
+    assert outcome.status == 0
+    drawn = sorted(int(path.stem[-6:]) for path in (tmp_path / "out" / "snapshots").iterdir())
+    assert drawn == [0, 3, 6, 9, 10]  # the last epoch's is never dropped
+    assert count_frames(next((tmp_path / "out").rglob("*.mp4"))) == 5
+    assert "Frames dropped because the encoders were behind: 6" in outcome.log
+    (metrics,) = (tmp_path / "out" / "results").glob("*/metrics.csv")
+    seen = [int(row["epoch"]) for row in csv.DictReader(metrics.open()) if row["polytopes"]]
+    assert seen == [3, 6, 9, 10]
+    asked.clear()
+    patient = program("--seed", 1, "-e", 10, folder="patient")
+    assert not asked
+    assert "Frames dropped" not in patient.log
+    assert len(list((tmp_path / "patient" / "snapshots").iterdir())) == 11
+
+
+def test_a_sparser_and_sparser_film_goes_on_where_it_was(program: Program, tmp_path: Path) -> None:
+    words = ["--seed", 1, "--save-interval", "log", "-p", 20]
+    assert program(*words, "-e", 123).status == 0
+    assert program(*words, "-e", 150, "--resume", tmp_path / "out" / "results").status == 0
+    assert program(*words, "-e", 150, folder="straight").status == 0
+    names = [sorted(path.name for path in (tmp_path / place / "snapshots").iterdir()) for place in ("out", "straight")]
+    assert names[0] == names[1]
+    assert len(names[0]) < 151
+    films = [count_frames(next((tmp_path / place).rglob("*.mp4"))) for place in ("out", "straight")]
+    assert films == [len(names[0])] * 2
+    for said in ("0", "-3", "often", "1.5"):
+        refused = program("--save-interval", said, folder="refused")
+        assert refused.status == 2
+        assert "a whole number" in refused.log
+
+
+def test_the_log_says_what_a_frame_took(program: Program) -> None:
+    log = program("--seed", 1, "-e", 2).log
+    found = re.findall(r"Frame @ epoch (\d): (\d+) evaluations for 391 pixels, (\d+) polytopes", log)
+    assert [row[0] for row in found] == ["0", "1", "2"]
+    assert all(0 < int(row[1]) <= 391 and int(row[2]) > 0 for row in found)

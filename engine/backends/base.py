@@ -46,8 +46,8 @@ class Backend(ABC):
     """Trains one state in place."""
 
     name: str
-    # Side of the cells, in pixels, whose corners decide whether the pixels between are evaluated; 1: all are.
-    cell = 4
+    # Side, in pixels, of the tiles that a picture begins with, a power of two; 1: every pixel is evaluated.
+    tile = 32
     # Whether it decides itself where torch's number of threads pays.
     shares_work = False
 

@@ -101,7 +101,7 @@ class Compile(Stepwise):
         self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=options)
         self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, dynamic=True, options=options)
         if self.device.type != "cpu":
-            self.cell = 1  # a GPU evaluates all pixels sooner than it sorts out which
+            self.tile = 1  # a GPU evaluates all pixels sooner than it sorts out which
 
     def scalars(self, steps: int) -> Sequence[Scalars]:
         """Tensors of no dimension: a number would be compiled into the step as a constant."""

@@ -26,7 +26,7 @@ class Triton(Backend):
     """
 
     name = "triton"
-    cell = 1  # a GPU evaluates all pixels sooner than it sorts out which
+    tile = 1  # a GPU evaluates all pixels sooner than it sorts out which
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)

@@ -1,4 +1,4 @@
-"""Outputs and signatures, at points that are read or at pixels whose coordinates are computed; frames' boundaries."""
+"""Outputs and signatures, at points that are read or at pixels whose coordinates are computed; edges for frames."""
 
 import torch
 import triton
@@ -8,7 +8,9 @@ from torch import Tensor
 from kernels.gpu.layers import dense, leaky, place
 from kernels.gpu.partials import layer_table
 from kernels.gpu.plan import evaluation_plan
-from kernels.spec import Network
+from kernels.spec import BELOW, RIGHT, Network
+
+RIGHT_BIT, BELOW_BIT = tl.constexpr(RIGHT), tl.constexpr(BELOW)
 
 
 @triton.jit
@@ -111,34 +113,28 @@ def evaluate_kernel(
 
 @triton.jit(do_not_specialize=["width", "height", "top", "rows"])
 def grid_kernel(
-    p_parameters, p_table, p_coefficients, p_outputs, p_signatures, p_boundaries, width, height, top, rows,
-    DOWN: tl.constexpr, ACROSS: tl.constexpr, BOUNDARIES: tl.constexpr, PLAN: tl.constexpr,
+    p_parameters, p_table, p_coefficients, p_outputs, p_signatures, p_edges, width, height, top, rows,
+    DOWN: tl.constexpr, ACROSS: tl.constexpr, EDGES: tl.constexpr, PLAN: tl.constexpr,
 ):  # fmt: skip
-    """A tile of pixels, DOWN x ACROSS with its rim of neighbours if boundaries are asked for.
-
-    A pixel is a boundary if one of its four neighbours in the picture has another signature.
-    """
+    """A tile of pixels, DOWN x ACROSS; with edges, its last row and column are there for their neighbours' sake."""
     LAST: tl.constexpr = len(PLAN.dims) - 1
-    RIM: tl.constexpr = 1 if BOUNDARIES else 0
+    RIM: tl.constexpr = 1 if EDGES else 0
     o_t = tl.arange(0, PLAN.tile)
     tile_row, tile_column = o_t // ACROSS, o_t % ACROSS
-    row = tl.program_id(1) * (DOWN - 2 * RIM) + tile_row - RIM  # of those asked for
-    column = tl.program_id(0) * (ACROSS - 2 * RIM) + tile_column - RIM
+    row = tl.program_id(1) * (DOWN - RIM) + tile_row  # of those asked for
+    column = tl.program_id(0) * (ACROSS - RIM) + tile_column
     # One rounding, as of a division in float64 that is then rounded to float32: that has bits enough.
     x = tl.div_rn(column.to(tl.float32), width.to(tl.float32))
     y = tl.div_rn((row + top).to(tl.float32), height.to(tl.float32))
     outputs, signature = outputs_and_signature(p_parameters, p_table, p_coefficients, (x, y), PLAN)
-    own = (row >= 0) & (row < rows) & (column >= 0) & (column < width)
-    if BOUNDARIES:
-        own &= (tile_row > 0) & (tile_row < DOWN - 1) & (tile_column > 0) & (tile_column < ACROSS - 1)
-        left, right = tl.maximum(o_t - 1, 0), tl.minimum(o_t + 1, PLAN.tile - 1)
-        above, below = tl.maximum(o_t - ACROSS, 0), tl.minimum(o_t + ACROSS, PLAN.tile - 1)
-        boundary = (tl.gather(signature, left, 0) != signature) & (column > 0)
-        boundary |= (tl.gather(signature, right, 0) != signature) & (column < width - 1)
-        boundary |= (tl.gather(signature, above, 0) != signature) & (row + top > 0)
-        boundary |= (tl.gather(signature, below, 0) != signature) & (row + top < height - 1)
-        tl.store(p_boundaries + row.to(tl.int64) * width + column, boundary.to(tl.int8), mask=own)
+    own = (row < rows) & (column < width) & (tile_row < DOWN - RIM) & (tile_column < ACROSS - RIM)
     place_of = row.to(tl.int64) * width + column
+    if EDGES:
+        beside = tl.gather(signature, tl.minimum(o_t + 1, PLAN.tile - 1), 0)
+        under = tl.gather(signature, tl.minimum(o_t + ACROSS, PLAN.tile - 1), 0)
+        edges = tl.where((beside != signature) & (column < width - 1), RIGHT_BIT, 0)
+        edges += tl.where((under != signature) & (row + top < height - 1), BELOW_BIT, 0)
+        tl.store(p_edges + place_of, edges.to(tl.uint8), mask=own)
     for k in tl.static_range(PLAN.dims[LAST]):
         tl.store(p_outputs + k * rows.to(tl.int64) * width + place_of, outputs[k], mask=own)
     tl.store(p_signatures + place_of, signature, mask=own)
@@ -159,23 +155,23 @@ def evaluate(
 
 def evaluate_grid(
     network: Network, parameters: Tensor, coefficients: Tensor, size: tuple[int, int], top: int, outputs: Tensor,
-    signatures: Tensor, boundaries: Tensor | None = None,
+    signatures: Tensor, edges: Tensor | None = None,
 ) -> None:  # fmt: skip
     """As `evaluate`, at pixels: rows from `top` on of a picture of `size` (width, height).
 
-    `outputs` (k, rows, width), `signatures` (rows, width); `boundaries` (rows, width) int8 receives 1 where one of a
-    pixel's four neighbours in the picture has another signature, else 0.
+    `outputs` (k, rows, width), `signatures` (rows, width); `edges` (rows, width) uint8 receives the bits `spec.RIGHT`
+    and `spec.BELOW` where the neighbour there lies in the picture and has another signature.
     """
-    constants, warps = evaluation_plan(network, rim=boundaries is not None)
+    constants, warps = evaluation_plan(network, rim=edges is not None)
     width, height = size
     rows = signatures.shape[0]
     down = 1 << (constants.tile.bit_length() - 1) // 2
     across = constants.tile // down
-    rim = 0 if boundaries is None else 2
+    rim = 0 if edges is None else 1
     grid = -(-width // (across - rim)), -(-rows // (down - rim))
     with torch.cuda.device_of(outputs):
         grid_kernel[grid](
             parameters, layer_table(network, parameters.device), coefficients, outputs, signatures,
-            signatures if boundaries is None else boundaries, width, height, top, rows, DOWN=down, ACROSS=across,
-            BOUNDARIES=boundaries is not None, PLAN=constants, num_warps=warps, enable_fp_fusion=True,
+            signatures if edges is None else edges, width, height, top, rows, DOWN=down, ACROSS=across,
+            EDGES=edges is not None, PLAN=constants, num_warps=warps, enable_fp_fusion=True,
         )  # fmt: skip

@@ -1,36 +1,17 @@
 import errno
-import io
 import threading
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from engine import encoder
-from engine.encoder import FrameWriter, PictureEncoder, Stage, write_whole
-from engine.film import Film
-from engine.frame import Caption, Composer, Drawing
-from engine.image import Picture, Split
-
-PIXELS = np.random.default_rng(0).integers(0, 255, (37, 111, 3), np.uint8)
-
-
-def test_png_is_lossless_and_jpg_is_near() -> None:
-    one = PictureEncoder("png")
-    for pixels in (PIXELS, PIXELS[::-1].copy()):
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(one.encode(pixels)))), pixels)
-    smooth = np.full((40, 60, 3), (200, 30, 90), np.uint8)
-    read = np.asarray(Image.open(io.BytesIO(PictureEncoder("jpg", 95).encode(smooth)))).astype(int)
-    assert np.abs(read - smooth).max() < 6
-    sizes = [len(PictureEncoder("jpg", quality).encode(PIXELS)) for quality in (20, 95)]
-    assert sizes[0] < sizes[1]
-
-
-def test_png_of_a_picture_that_ffmpeg_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoder, "LARGEST_PNG", 10)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(PictureEncoder("png").encode(PIXELS)))), PIXELS)
+from engine.caption import Caption
+from engine.drawing import Drawing
+from engine.encoder import FrameWriter, Stage
+from engine.film import Film, count_frames
+from engine.frame import Panels, PictureComposer, film_canvas
 
 
 def test_a_stage_waits_when_its_queue_is_full() -> None:
@@ -40,7 +21,7 @@ def test_a_stage_waits_when_its_queue_is_full() -> None:
         gate.wait()
         done.append(item)
 
-    stage: Stage[int] = Stage("test", work)
+    stage: Stage[int] = Stage("test", [work])
 
     def put() -> None:
         for index in range(4):
@@ -50,6 +31,7 @@ def test_a_stage_waits_when_its_queue_is_full() -> None:
     putter.start()
     putter.join(0.2)
     assert putter.is_alive()  # one in work, one waiting, the third has no place
+    assert stage.full
     gate.set()
     putter.join()
     stage.drain()
@@ -61,7 +43,7 @@ def test_a_stages_failure_reaches_who_puts_and_who_drains() -> None:
     def work(item: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "frame.png")
 
-    stage: Stage[int] = Stage("test", work)
+    stage: Stage[int] = Stage("test", [work])
     stage.put(1)
     with pytest.raises(OSError, match="No space"):
         stage.drain()
@@ -70,31 +52,63 @@ def test_a_stages_failure_reaches_who_puts_and_who_drains() -> None:
     stage.stop()
 
 
-def test_frames_reach_file_and_film(tmp_path: Path) -> None:
-    picture = Picture(np.full((20, 30), 90, np.uint8))
-    drawing = Drawing(picture.pixels, np.zeros((20, 30), bool), 1, 0.0, 1.0)
-    composer = Composer(picture, Split(torch.tensor([0]), torch.tensor([1])))
-    film = Film(tmp_path / "film.mp4", 90, 20)
-    writer = FrameWriter(composer, PictureEncoder("png"), film)
-    for index in range(5):
-        writer.put(drawing, Caption(()), tmp_path / f"{index}.png")
+def test_a_stage_of_two_works_at_two_items_at_once() -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def work(item: int) -> None:
+        both.wait()
+
+    stage: Stage[int] = Stage("test", [work, work])
+    for index in range(6):
+        stage.put(index)
+    stage.drain()
+    stage.stop()
+
+
+def drawing(index: int) -> Drawing:
+    """One that tells its number: its gray value."""
+    gray = np.full((20, 30), 40 + 20 * index, np.uint8)
+    return Drawing(gray, np.zeros((20, 30), np.uint8), np.empty((0, 0), np.uint8), 1, 0.0, 1.0, 0)
+
+
+SHARED = Panels(np.full((20, 30, 3), 90, np.uint8))
+
+
+@pytest.mark.parametrize("format", ["png", "none"])
+@pytest.mark.parametrize("filmed", [True, False])
+def test_frames_reach_file_and_film_in_order(tmp_path: Path, format: str, filmed: bool) -> None:
+    film = Film(tmp_path / "film.mp4", *film_canvas(30, 20)) if filmed else None
+    writer = FrameWriter(SHARED, format, 90, film)
+    for index in range(8):
+        writer.put(drawing(index), Caption(()), tmp_path / f"{index}.png")
     writer.drain()
-    assert film.frames == 5
-    expected = composer.compose(drawing, Caption(()))
-    assert all(np.array_equal(np.asarray(Image.open(tmp_path / f"{index}.png")), expected) for index in range(5))
+    if film:
+        assert film.frames == 8
+        assert count_frames(film.path) == 8  # in the file before it is closed
     writer.close()
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 8 * (format == "png") + filmed
+    if format == "png":
+        for index in range(8):
+            expected = PictureComposer(SHARED).compose(drawing(index), Caption(()))
+            assert np.array_equal(np.asarray(Image.open(tmp_path / f"{index}.png")), expected)
+    if film:
+        with av.open(str(film.path)) as source:
+            shown = [picture.to_ndarray(format="gray")[5:15, 5:55].mean() for picture in source.decode(video=0)]
+        assert shown == pytest.approx([40 + 20 * index for index in range(8)], abs=3)
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_whole(path, b"old")
-
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device", str(self))
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_writer_is_behind_while_its_film_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    film = Film(tmp_path / "film.mp4", *film_canvas(30, 20))
+    real = film.append_planes
+    monkeypatch.setattr(film, "append_planes", lambda: gate.wait() and real())
+    writer = FrameWriter(SHARED, "none", 90, film)
+    behind = [writer.behind]
+    for index in range(2):
+        writer.put(drawing(index), Caption(()), tmp_path / "x")
+    behind.append(writer.behind)
+    gate.set()
+    writer.drain()
+    behind.append(writer.behind)
+    assert behind == [False, True, False]
+    writer.close()

@@ -34,11 +34,11 @@ def test_a_film_has_its_frames_whatever_their_size(tmp_path: Path, width: int, h
         assert (stream.width, stream.height) == (width + width % 2, height + height % 2)
 
 
-def test_an_unfinished_film_plays_up_to_the_frame_before_the_last(tmp_path: Path) -> None:
+def test_an_unfinished_film_plays_up_to_its_last_frame(tmp_path: Path) -> None:
     film = Film(tmp_path / "film.mp4", 64, 64)
     for index in range(20):
         film.append(picture(index, 64, 64))
-    assert values(tmp_path / "film.mp4") == list(range(19))
+    assert values(tmp_path / "film.mp4") == list(range(20))
     film.close()
 
 
@@ -79,13 +79,13 @@ def test_a_killed_film_goes_on_without_loss(tmp_path: Path) -> None:
     for index in range(9):
         unfinished.append(noise(index))
     before = decoded(path)
-    assert len(before) == 8
+    assert len(before) == 9
     film = continued(path, (64, 64), 8, [])
     film.append(noise(9))
     film.close()
     after = decoded(path)
     assert len(after) == 9
-    assert all(np.array_equal(one, other) for one, other in zip(before, after[:8], strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(before[:8], after[:8], strict=True))
     assert np.abs(after[8].astype(int) - noise(9)).mean() < 10
 
 
@@ -140,3 +140,39 @@ def test_large_frames_are_scaled_to_what_players_accept() -> None:
         assert max(wide, tall) <= 4096
         if min(width, height) > 1000:
             assert wide / tall == pytest.approx(width / height, rel=0.01)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 48), (150, 6), (6144, 16)])
+def test_frames_drawn_into_the_planes_are_filmed_one_by_one(tmp_path: Path, width: int, height: int) -> None:
+    film = Film(tmp_path / "film.mp4", width, height)
+    luma, blue, red = film.planes
+    assert (luma.shape, blue.shape, red.shape) == ((height, width), *[(height // 2, width // 2)] * 2)
+    blue[:], red[:] = 128, 128
+    for index in range(12):
+        # The same planes again and again: what was encoded must not change with them.
+        luma[:] = 16 + round((20 + 4 * index) * 219 / 255)
+        film.append_planes()
+    film.close()
+    assert values(film.path) == list(range(12))
+    with av.open(str(film.path)) as source:
+        assert max(source.streams.video[0].width, source.streams.video[0].height) <= 4096
+
+
+def test_a_film_cut_off_anywhere_goes_on_after_its_last_whole_frame(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    unfinished, sizes = Film(path, 64, 64), []
+    for index in range(6):
+        unfinished.append(noise(index))
+        sizes.append(path.stat().st_size)
+    whole, before = path.read_bytes(), decoded(path)
+    for frames in range(1, 6):
+        begins, ends = sizes[frames - 1 : frames + 1]
+        for cut in (begins, begins + 9, (begins + ends) // 2, ends - 1):
+            path.write_bytes(whole[:cut])
+            assert count_frames(path) == frames
+            film = continued(path, (64, 64), 6, [])
+            film.append(noise(9))
+            film.close()
+            after = decoded(path)
+            assert len(after) == frames + 1
+            assert all(np.array_equal(one, other) for one, other in zip(before[:frames], after, strict=False))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from engine import image
+from engine import image, memory
 from engine.config import ConfigError
 
 RAMP = (np.arange(12 * 9) * 2 % 256).astype(np.uint8).reshape(9, 12)
@@ -67,7 +67,10 @@ def test_what_is_no_image_is_refused_in_a_sentence(tmp_path: Path) -> None:
             image.load(str(tmp_path / name))
 
 
-def test_an_image_too_large_for_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+def test_an_image_too_large_for_memory_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "total_memory", lambda: 2**34)
     path = tmp_path / "bomb.png"
     Image.new("1", (60_000, 60_000)).save(path)
     with pytest.raises(ConfigError, match=r"60000 x 60000 pixels, needs about \d+"):

@@ -4,6 +4,7 @@ from pathlib import Path
 from engine.config import Config
 from engine.journal import Metrics, epoch_line, log, logging_to
 from engine.plot import plot
+from engine.schedule import Schedule
 from engine.trainer import Epoch
 
 EPOCH = Epoch(task=0.25, kolmogorov=5.0, weighted=0.5, validation=1 / 3, constant=False, seconds=0.001)
@@ -13,8 +14,8 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-def write(path: Path, epochs: range, keep: int = 0, scheduled: int = 1) -> None:
-    metrics = Metrics(path, keep, scheduled)
+def write(path: Path, epochs: range, keep: int = 0, interval: int = 1) -> None:
+    metrics = Metrics(path, keep, Schedule(interval))
     for number in epochs:
         metrics.add(number, EPOCH, 10 * number if number % 2 == 0 else None)
     metrics.close()
@@ -48,7 +49,7 @@ def test_a_row_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
 def test_the_frame_of_an_ending_is_none_of_the_longer_runs(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     write(path, range(1, 5))
-    write(path, range(5, 5), keep=4, scheduled=3)
+    write(path, range(5, 5), keep=4, interval=3)
     assert lines(path)[4] == "4,0.25,5,0.333333333,,0.001000"
     assert lines(path)[2] == "2,0.25,5,0.333333333,20,0.001000"
 

@@ -113,7 +113,7 @@ def test_what_cannot_be_captured_is_launched_and_said(
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(torch.cuda, "graph", refuse)
-    monkeypatch.setattr(logging.getLogger("polytope_nn"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("polytope_nn.backend"), "handlers", [caplog.handler])
     run = Run()
     reports = run.epochs(3)
     assert launches.count("evaluate_kernel") == 3

@@ -1,11 +1,11 @@
-"""What the Triton kernels do beside what every package does: tiles as on a GPU, several to a program, boundaries."""
+"""What the Triton kernels do beside what every package does: tiles as on a GPU, several to a program, edges."""
 
 import pytest
 import torch
 
 from benches.plain import plain_forward, random_parameters
 from benches.verify import gradient_rows
-from kernels.spec import CodeLength, Network
+from kernels.spec import BELOW, RIGHT, CodeLength, Network
 from tests.conftest import INTERPRETED
 
 pytestmark = INTERPRETED
@@ -50,7 +50,7 @@ def test_scratch_stays_within_its_limit() -> None:
 
 @pytest.mark.parametrize("hidden", [(10,) * 3, (7, 12, 5), (20, 20)])
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 40), (40, 1), (33, 37), (30, 14)])
-def test_boundaries_are_pixels_with_another_neighbour(hidden: tuple[int, ...], width: int, height: int) -> None:
+def test_edges_are_where_a_neighbour_has_another_signature(hidden: tuple[int, ...], width: int, height: int) -> None:
     from kernels import gpu
 
     network = Network((2, *hidden, 3))
@@ -58,17 +58,18 @@ def test_boundaries_are_pixels_with_another_neighbour(hidden: tuple[int, ...], w
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=torch.Generator().manual_seed(1))
     outputs = torch.full((3, height, width), torch.nan)
     signatures = torch.full((height, width), -1)
-    boundaries = torch.full((height, width), 9, dtype=torch.int8)
-    gpu.evaluate_grid(network, flat, coefficients, (width, height), 0, outputs, signatures, boundaries)
-    expected = torch.zeros((height, width), dtype=torch.int8)
+    edges = torch.full((height, width), 9, dtype=torch.uint8)
+    gpu.evaluate_grid(network, flat, coefficients, (width, height), 0, outputs, signatures, edges)
+    expected = torch.zeros((height, width), dtype=torch.uint8)
     for i in range(height):
         for j in range(width):
-            around = [(i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)]
-            near = [signatures[a, b] for a, b in around if 0 <= a < height and 0 <= b < width]
-            expected[i, j] = any(other != signatures[i, j] for other in near)
-    assert torch.equal(boundaries, expected)
+            if j + 1 < width and signatures[i, j + 1] != signatures[i, j]:
+                expected[i, j] += RIGHT
+            if i + 1 < height and signatures[i + 1, j] != signatures[i, j]:
+                expected[i, j] += BELOW
+    assert torch.equal(edges, expected)
     if width * height > 1000:
-        assert 0 < boundaries.sum() < boundaries.numel()
+        assert 0 < (edges > 0).sum() < edges.numel()
     y, x = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
     points = torch.stack((x.reshape(-1) / width, y.reshape(-1) / height)).float()
     truth = plain_forward(flat.double(), network, points.double())

@@ -1,0 +1,178 @@
+"""What a frame says over its third panel: lines of text, and the losses as curves that grow with the run."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from engine.config import Config
+from kernels.picture import panels
+
+Pixels = NDArray[np.uint8]
+Curve = NDArray[np.float64]
+Colour = tuple[int, int, int]
+
+INK, WARNING = (255, 255, 255), (255, 200, 0)
+# The colours of training and of validation: those of their points, lighter.
+LOSS_COLOURS: tuple[Colour, Colour] = (255, 120, 120), (125, 175, 255)
+# Lines that change from frame to frame, at their longest; the others are drawn once.
+FRESH = ("Epoch: 00000", "Train Loss: 00.0000", "Val Loss: 00.0000")
+SMALLEST_TEXT, SMALL_TEXT, LARGEST_TEXT = 8, 10, 96
+CONSTANT_WARNING = "Constant output"
+# How much of the target is left to see under text and curves.
+SHADE = 0.3
+# Of a panel's height, text may take the first share and the curves the second; below SMALLEST_CURVES there are none.
+TEXT_SHARE, CURVES_SHARE, SMALLEST_CURVES = 0.55, 1 / 6, 96
+LEAST_LOSS = 1e-12
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Lines of text, the first three of which change; curves (2, 2, columns): losses' least and greatest logarithms."""
+
+    lines: tuple[str, ...]
+    curves: Curve | None = None
+
+
+def caption(
+    config: Config, epoch: int, losses: tuple[float, float] | None, curves: "LossCurves | None" = None
+) -> Caption:
+    """What a frame says of its run; `losses` are of training and validation, None before the first epoch."""
+    train, validation = (f"{loss:.4f}" for loss in losses) if losses else ("-", "-")
+    shape = config.shape if len(config.shape) <= 30 else config.shape[:29] + "…"
+    lines = (
+        f"Epoch: {epoch}",
+        f"Train Loss: {train}",
+        f"Val Loss: {validation}",
+        f"Shape: {shape}",
+        f"Seed: {'none' if config.seed is None else config.seed}",
+        f"Points: {config.points}",
+        f"LR: {config.learning_rate}",
+        f"Optimizer: {config.optimizer}",
+    )
+    return Caption(lines, curves.drawn() if curves else None)
+
+
+class LossCurves:
+    """Training and validation loss over the frames of a run, as many columns as a panel has, whatever its length."""
+
+    def __init__(self, columns: int, config: Config) -> None:
+        self._schedule, self._frames = config.schedule, max(1, config.schedule.count(config.epochs))
+        self._columns = columns
+        # Kind of loss, least and greatest, column.
+        self._limits = np.full((2, 2, columns), np.nan)
+        self._pending: list[tuple[int, float, float]] = []
+
+    def add(self, epoch: int, training: float, validation: float) -> None:
+        """The losses of an epoch."""
+        self._pending.append((epoch, training, validation))
+
+    def drawn(self) -> Curve | None:
+        """Logarithms (2, 2, columns) up to the last epoch, gaps filled by straight lines; None before the first."""
+        for epoch, *losses in self._pending:
+            share = self._schedule.count(epoch) / self._frames
+            column = min(self._columns - 1, int(share * (self._columns - 1) + 0.5))
+            for limits, loss in zip(self._limits[:, :, column], losses, strict=True):
+                value = math.log10(max(loss, LEAST_LOSS))
+                limits[:] = np.fmin(limits[0], value), np.fmax(limits[1], value)
+        self._pending.clear()
+        known = np.flatnonzero(~np.isnan(self._limits[0, 0]))
+        if not known.size:
+            return None
+        curves = np.full_like(self._limits, np.nan)
+        between = np.arange(known[0], known[-1] + 1)
+        for target, limits in zip(curves.reshape(4, -1), self._limits.reshape(4, -1), strict=True):
+            target[between] = np.interp(between, known, limits[known])
+        return curves
+
+
+class Annotator:
+    """Draws captions over a target panel (height, width, 3)."""
+
+    def __init__(self, target: Pixels) -> None:
+        self._target = target
+        height, width, _ = target.shape
+        strip = int(height * CURVES_SHARE) if min(height, width) >= SMALLEST_CURVES else 0
+        self._strip_top = (height - strip) // 2 * 2
+        self._strip = _shaded(target[self._strip_top :])
+        self._label: _Label | None = None
+
+    def patches(self, caption: Caption, constant: bool) -> list[tuple[int, int, Pixels]]:
+        """What replaces parts of the target: row and column, both even, and pixels; the same places in every frame."""
+        made = []
+        if self._label is None or self._label.fixed != caption.lines[len(FRESH) :]:
+            self._label = _Label(self._target, caption.lines)
+        if self._label.pixels.size:
+            made.append((0, 0, self._label.draw(caption.lines, constant)))
+        if self._strip.size:
+            strip = self._strip.copy()
+            if caption.curves is not None:
+                _draw_curves(caption.curves, strip)
+            made.append((self._strip_top, 0, strip))
+        return made
+
+
+class _Label:
+    """The text's place: as large as fits, as many lines as fit; what does not change is drawn once."""
+
+    def __init__(self, target: Pixels, lines: tuple[str, ...]) -> None:
+        self.fixed = lines[len(FRESH) :]
+        height, width, _ = target.shape
+        longest = [*FRESH[: len(lines)], *self.fixed]
+        size = max(SMALL_TEXT, min(height // 36, LARGEST_TEXT))
+        while longest:
+            self._font, self._pad, self._step = ImageFont.load_default(size), max(2, size // 3), math.ceil(size * 1.3)
+            across = math.ceil(max(self._font.getlength(line) for line in longest)) + 2 * self._pad
+            down = len(longest) * self._step + 2 * self._pad
+            if across <= width and down <= height * TEXT_SHARE:
+                break
+            if size > SMALLEST_TEXT:
+                size = max(SMALLEST_TEXT, size * 9 // 10)
+            else:
+                longest.pop()
+        if not longest:
+            self.pixels = target[:0, :0]
+            return
+        self._count = len(longest)
+        across, down = across + across % 2, down + down % 2
+        # One line more than there is text: the place of a warning.
+        self.pixels = target[: min(height, (down + self._step + 1) // 2 * 2), :across].copy()
+        self.pixels[:down] = _shaded(self.pixels[:down])
+        self.pixels = self._write(self.pixels, self.fixed[: max(0, self._count - len(FRESH))], len(FRESH))
+
+    def draw(self, lines: tuple[str, ...], constant: bool) -> Pixels:
+        """The label with its changing lines, and a warning where the output is constant."""
+        count = min(len(FRESH), self._count)
+        made = self._write(self.pixels, lines[:count], 0)
+        return self._write(made, (CONSTANT_WARNING,), self._count, WARNING) if constant else made
+
+    def _write(self, pixels: Pixels, lines: tuple[str, ...], first: int, ink: Colour = INK) -> Pixels:
+        image = Image.fromarray(pixels)
+        canvas = ImageDraw.Draw(image)
+        for index, line in enumerate(lines, first):
+            colour = LOSS_COLOURS[index - 1] if index in (1, 2) and ink is INK else ink
+            canvas.text((self._pad, self._pad + index * self._step), line, colour, self._font)
+        return np.array(image)
+
+
+def _shaded(pixels: Pixels) -> Pixels:
+    return (pixels * SHADE).astype(np.uint8)
+
+
+def _draw_curves(curves: Curve, strip: Pixels) -> None:
+    """Draws both losses on a strip (height, width, 3), their logarithms from its lower to its upper edge."""
+    height = strip.shape[0]
+    lowest, highest = np.nanmin(curves), np.nanmax(curves)
+    margin = height * 0.1
+    scale = (height - 2 * margin) / max(highest - lowest, 0.01)
+    thickness = max(1.2, height / 70)
+    for (least, greatest), colour in zip(curves, LOSS_COLOURS, strict=True):
+        # Rows grow downwards: the greatest loss is the upper end of a stroke.
+        upper, lower = margin + (highest - greatest) * scale, margin + (highest - least) * scale
+        middle = (upper + lower) / 2
+        meeting = (middle[1:] + middle[:-1]) / 2
+        upper[1:], upper[:-1] = np.fmin(upper[1:], meeting), np.fmin(upper[:-1], meeting)
+        lower[1:], lower[:-1] = np.fmax(lower[1:], meeting), np.fmax(lower[:-1], meeting)
+        panels.draw_strokes(upper - thickness / 2, lower + thickness / 2, np.array(colour, np.float64), strip)

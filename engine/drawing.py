@@ -1,0 +1,153 @@
+"""A network's picture: gray values, and where its polytopes meet; evaluated only where a boundary passes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.backends.base import Backend
+from kernels.picture import grid
+
+Pixels = NDArray[np.uint8]
+
+# Nodes held at once; a picture of more is drawn in bands. 12 bytes each.
+BAND_NODES = 2**21
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a network draws, all (height, width).
+
+    `edges` are bits: `grid.RIGHT`, `grid.BELOW` where that neighbour lies in another polytope; `colours` are stable
+    numbers of the polytopes from 0 to 255, empty unless asked for. `polytopes` counts those seen, `lowest` and
+    `highest` are the range of outputs, and `evaluations` is how many points it took.
+    """
+
+    gray: Pixels
+    edges: Pixels
+    colours: Pixels
+    polytopes: int
+    lowest: float
+    highest: float
+    evaluations: int
+
+    @property
+    def boundaries(self) -> NDArray[np.bool_]:
+        """Which pixels have one of their four neighbours in another polytope."""
+        beside, below = (self.edges & bit != 0 for bit in (grid.RIGHT, grid.BELOW))
+        found: NDArray[np.bool_] = beside | below
+        found[:, 1:] |= beside[:, :-1]
+        found[1:] |= below[:-1]
+        return found
+
+
+class Drawer:
+    """Draws a backend's network as it is, again and again at one size.
+
+    Pixel (i, j) stands at (j / width, i / height). At most `chunk_size` points are evaluated at once.
+    """
+
+    def __init__(self, backend: Backend, width: int, height: int, chunk_size: int, colours: bool = False) -> None:
+        self._backend, self._chunk_size = backend, chunk_size
+        self._width, self._height, self._colours = width, height, colours
+        # A picture narrower than a tile is nearly all boundary.
+        self._side = side = backend.tile if min(width, height) >= backend.tile else 1
+        self._columns = -(-width // side)
+        # One column of nodes more than of pixels: the right side of the last tile.
+        self._shift = (self._columns * side).bit_length()
+        bands = max(1, (BAND_NODES >> self._shift) // side)  # rows of tiles in a band
+        self._rows = min(bands, -(-height // side)) * side
+        nodes = (self._rows + 1) << self._shift
+        self._outputs = np.empty(nodes, np.float32)
+        self._signatures = np.empty(nodes, np.int64)
+        self._tiles, self._children, self._nodes = (np.empty(nodes, np.int32) for _ in range(3))
+        self._seen = np.empty(nodes, np.int64)
+        self._x = _places(0, 1 << self._shift, width)
+        self._evaluations = 0
+
+    def draw(self) -> Drawing:
+        """The picture of the network as it is now."""
+        size = self._height, self._width
+        gray, edges = np.empty(size, np.uint8), np.zeros(size, np.uint8)
+        colours = np.empty(size if self._colours else (0, 0), np.uint8)
+        limits = np.array((np.inf, -np.inf), np.float32)
+        self._evaluations = 0
+        bands = self._bands if self._side > 1 else self._every_pixel
+        seen = np.concatenate(list(bands((gray, edges, colours), limits)))
+        polytopes = int(np.unique(seen).size)
+        return Drawing(gray, edges, colours, polytopes, float(limits[0]), float(limits[1]), self._evaluations)
+
+    def _every_pixel(self, planes: tuple[Pixels, ...], limits: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
+        """Draws band after band, every pixel evaluated; yields the signatures seen in each."""
+        above = np.empty(0, np.int64)
+        for top in range(0, self._height, self._rows):
+            y = _places(top, min(self._rows, self._height - top), self._height)
+            size = y.size, self._width
+            points = np.empty((2, *size), np.float32)
+            points[0], points[1] = self._x[: self._width], y[:, None]
+            flat = points.reshape(2, -1)
+            outputs, signatures = np.empty(size, np.float32), np.empty(size, np.int64)
+            for start in range(0, flat.shape[1], self._chunk_size):
+                part = slice(start, start + self._chunk_size)
+                outputs.reshape(-1)[part], signatures.reshape(-1)[part] = self._evaluate(
+                    np.ascontiguousarray(flat[:, part])
+                )
+            found = grid.draw_rows(top, outputs, signatures, above, *planes, self._seen, limits)
+            above = signatures[-1]
+            yield self._seen[:found].copy()
+
+    def _bands(self, planes: tuple[Pixels, ...], limits: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
+        """Draws band after band, from whole tiles down to pixels; yields the signatures seen at each level."""
+        shift, rows = self._shift, self._rows
+        for top in range(0, self._height, rows):
+            if top:  # the last row of nodes of the band above is the first of this one
+                for values in (self._outputs, self._signatures):
+                    values[: 1 << shift] = values[rows << shift : (rows + 1) << shift]
+            yield from self._band(top, planes, limits)
+
+    def _band(self, top: int, planes: tuple[Pixels, ...], limits: NDArray[np.float32]) -> Iterator[NDArray[np.int64]]:
+        side, shift = self._side, self._shift
+        height = min(self._rows, self._height - top)
+        rows = -(-height // side) * side
+        first = 1 if top else 0
+        y = _places(top, rows + 1, self._height)
+        columns = np.arange(0, self._columns * side + 1, side, dtype=np.int32)
+        lines = np.arange(0, rows + 1, side, dtype=np.int32)[:, None] << shift
+        self._evaluate_nodes((lines[first:] + columns).reshape(-1), y)
+        tiles, children = self._tiles, self._children
+        count = (lines.size - 1) * self._columns
+        tiles[:count] = (lines[:-1] + columns[:-1]).reshape(-1)
+        while True:
+            count, found = grid.settle(
+                side, shift, top, tiles, count, self._outputs, self._signatures, *planes, self._seen, limits
+            )
+            yield self._seen[:found].copy()
+            if not count:
+                return
+            count, needed = grid.halve(
+                side, shift, height, self._width, first, tiles, count, self._outputs, self._signatures, children,
+                self._nodes,
+            )  # fmt: skip
+            self._evaluate_nodes(self._nodes[:needed], y)
+            tiles, children, side = children, tiles, side // 2
+
+    def _evaluate_nodes(self, nodes: NDArray[np.int32], y: NDArray[np.float32]) -> None:
+        """Evaluates nodes of the band whose rows stand at `y`, and stores what they are."""
+        for start in range(0, nodes.size, self._chunk_size):
+            part = nodes[start : start + self._chunk_size]
+            points = np.empty((2, part.size), np.float32)
+            grid.coordinates(part, self._shift, self._x, y, points)
+            grid.store(part, *self._evaluate(points), self._outputs, self._signatures)
+
+    def _evaluate(self, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Outputs and signatures (points,) at points (2, points)."""
+        self._evaluations += points.shape[1]
+        outputs, signatures = self._backend.evaluate(torch.from_numpy(points).to(self._backend.device))
+        return outputs[0].contiguous().cpu().numpy(), signatures.cpu().numpy()
+
+
+def _places(start: int, count: int, length: int) -> NDArray[np.float32]:
+    """Coordinates of pixels of a side of `length`: pixel i stands at i / length."""
+    return (np.arange(start, start + count, dtype=np.float64) / length).astype(np.float32)

@@ -1,0 +1,34 @@
+"""When a frame is drawn: every so many epochs, or ever sparser."""
+
+import math
+from dataclasses import dataclass
+
+LOG = "log"
+# Every epoch up to here; from here on each gap is longer than the last by this ratio. 500 000 epochs make 1439 frames,
+# a minute at 24 a second.
+DENSE, RATIO = 100, 1.006
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which epochs have a frame. `interval` is `--save-interval`: epochs from frame to frame, or `log`.
+
+    Whether an epoch has one does not depend on how long the run is, so a run that goes on keeps its film.
+    """
+
+    interval: int | str
+
+    def __contains__(self, epoch: int) -> bool:
+        """Whether a frame is due after so many epochs; epoch 0 has one always."""
+        if isinstance(self.interval, int):
+            return epoch % self.interval == 0
+        return epoch <= DENSE or self.count(epoch) > self.count(epoch - 1)
+
+    def count(self, epoch: int) -> int:
+        """Frames from epoch 1 up to this one."""
+        if isinstance(self.interval, int):
+            return epoch // self.interval
+        if epoch <= DENSE:
+            return epoch
+        # The n-th gap after DENSE is RATIO^(n-1) epochs: a geometric sum, solved for n.
+        return DENSE + int(math.log(1.0 + (RATIO - 1.0) * (epoch - DENSE)) / math.log(RATIO))

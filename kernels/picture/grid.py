@@ -1,0 +1,200 @@
+"""Which points of a grid must be evaluated: a tile whose four corners share a signature is done.
+
+Points of one signature form a convex set, on which the network is affine (`kernels/README.md`, "Signatures"). So a
+tile of equal corners has their signature everywhere, and outputs between theirs; so has the segment between two equal
+nodes. Only tiles of unequal corners are halved, and of their new nodes only those are evaluated that lie between
+unequal ones.
+
+A node is a point of the grid: node `row << shift | column`, since to divide would take longer than all else. A tile is
+named by its upper left node, and a pixel is a tile of side 1. Tiles are powers of two wide, and may stick out of the
+picture.
+"""
+
+import numpy as np
+
+from kernels.picture.compiled import compiled
+
+RIGHT, BELOW = 1, 2  # bits of `edges`: the neighbour there has another signature
+REMEMBERED = 4096
+# Golden ratio times 2^64, odd: Knuth's multiplicative hash spreads neighbouring numbers.
+SPREAD = np.uint64(0x9E3779B97F4A7C15)
+
+
+@compiled
+def halve(side, shift, height, width, first, tiles, count, outputs, signatures, children, nodes):  # type: ignore[no-untyped-def]
+    """Quarters tiles; returns how many `children` (4 * count,) there are, and how many `nodes` must be evaluated.
+
+    Writes outputs and signatures of the new nodes that follow from others. `height` and `width` are the picture's, in
+    rows of nodes; rows above `first` are known. A tile evaluates the nodes on its upper and left sides, and those on
+    its lower and right sides where there is no other tile to do it.
+    """
+    half, made, needed = side // 2, 0, 0
+    down, mask = side << shift, (1 << shift) - 1
+    for index in range(count):
+        a = np.int64(tiles[index])
+        row, column = a >> shift, a & mask
+        b, c, d = a + side, a + down, a + down + side
+        north, west, middle = a + half, a + down // 2, a + down // 2 + half
+        if not _follows(north, a, b, outputs, signatures) and row >= first:
+            nodes[needed] = north
+            needed += 1
+        if not _follows(west, a, c, outputs, signatures):
+            nodes[needed] = west
+            needed += 1
+        if not _follows(west + side, b, d, outputs, signatures) and column + side >= width:
+            nodes[needed] = west + side
+            needed += 1
+        if not _follows(c + half, c, d, outputs, signatures) and row + side >= height:
+            nodes[needed] = c + half
+            needed += 1
+        if not (_follows(middle, a, d, outputs, signatures) or _follows(middle, b, c, outputs, signatures)):
+            nodes[needed] = middle
+            needed += 1
+        for child in (a, north, west, middle):
+            if child >> shift < height and child & mask < width:
+                children[made] = child
+                made += 1
+    return made, needed
+
+
+@compiled
+def _follows(node, one, other, outputs, signatures):  # type: ignore[no-untyped-def]
+    """Whether a node midway between two others is one of their pattern; writes its values where it is."""
+    if signatures[one] != signatures[other]:
+        return False
+    signatures[node] = signatures[one]
+    outputs[node] = np.float32(0.5) * outputs[one] + np.float32(0.5) * outputs[other]
+    return True
+
+
+@compiled
+def coordinates(nodes, shift, x, y, points):  # type: ignore[no-untyped-def]
+    """Writes the places of nodes into `points` (2, nodes): from those of columns `x` and rows `y`."""
+    mask = (1 << shift) - 1
+    for index in range(len(nodes)):
+        points[0, index] = x[nodes[index] & mask]
+        points[1, index] = y[nodes[index] >> shift]
+
+
+@compiled
+def store(nodes, values, patterns, outputs, signatures):  # type: ignore[no-untyped-def]
+    """Writes what was evaluated to its nodes."""
+    for index in range(len(nodes)):
+        outputs[nodes[index]] = values[index]
+        signatures[nodes[index]] = patterns[index]
+
+
+@compiled
+def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, colours, seen, limits):  # type: ignore[no-untyped-def]
+    """Draws the tiles that are done; returns how many are not, moved to the front, and how many signatures were `seen`.
+
+    Row 0 of nodes is row `top` of the picture: `gray` and `edges` (height, width), `colours` the same or empty.
+    `limits` (2,) are the lowest and the highest output so far, NaN from the first NaN on. `seen` holds each signature
+    that was drawn at least once.
+    """
+    height, width = gray.shape
+    left, found = 0, 0
+    down, mask = side << shift, (1 << shift) - 1
+    remembered = np.empty(REMEMBERED, np.int64)
+    for index in range(count):
+        a = np.int64(tiles[index])
+        b, c = a + side, a + down
+        signature = signatures[a]
+        if side > 1 and not (
+            signature == signatures[b] and signature == signatures[c] and signature == signatures[c + side]
+        ):
+            tiles[left] = a
+            left += 1
+            continue
+        found = _remember(signature, remembered, seen, found)
+        row, column = top + (a >> shift), a & mask
+        if side == 1:
+            _keep_limits(outputs[a], limits)
+            gray[row, column] = _level(np.float32(255.0) * outputs[a])
+            edge = 0
+            if column + 1 < width and signatures[b] != signature:
+                edge += RIGHT
+            if row + 1 < height and signatures[c] != signature:
+                edge += BELOW
+            edges[row, column] = edge
+            if len(colours):
+                colours[row, column] = _colour(signature)
+            continue
+        columns, step = min(side, width - column), np.float32(1.0) / np.float32(side)
+        last = step * np.float32(columns - 1)
+        for line in range(min(side, height - row)):
+            part = np.float32(line) * step
+            start = outputs[a] * (np.float32(1.0) - part) + outputs[c] * part
+            end = outputs[b] * (np.float32(1.0) - part) + outputs[c + side] * part
+            _keep_limits(start, limits)
+            _keep_limits(start * (np.float32(1.0) - last) + end * last, limits)
+            start, end = start * np.float32(255.0), end * np.float32(255.0)
+            target = gray[row + line, column : column + columns]
+            for across in range(columns):
+                part = np.float32(across) * step
+                target[across] = _level(start * (np.float32(1.0) - part) + end * part)
+            if len(colours):
+                colours[row + line, column : column + columns] = _colour(signature)
+    return left, found
+
+
+@compiled
+def draw_rows(top, values, patterns, above, gray, edges, colours, seen, limits):  # type: ignore[no-untyped-def]
+    """Draws rows of pixels from `top` on, from outputs and signatures (rows, width); returns how many were `seen`.
+
+    `above` (width,) are the signatures of the row over them, empty where there is none. The rest is as in `settle`.
+    """
+    rows, width = values.shape
+    found = 0
+    remembered = np.empty(REMEMBERED, np.int64)
+    for line in range(rows):
+        row = top + line
+        for column in range(width):
+            signature = patterns[line, column]
+            edges[row, column] = 0
+            if column and patterns[line, column - 1] != signature:
+                edges[row, column - 1] |= RIGHT
+            if line:
+                if patterns[line - 1, column] != signature:
+                    edges[row - 1, column] |= BELOW
+            elif len(above) and above[column] != signature:
+                edges[row - 1, column] |= BELOW
+            if not column or patterns[line, column - 1] != signature:
+                found = _remember(signature, remembered, seen, found)
+            _keep_limits(values[line, column], limits)
+            gray[row, column] = _level(np.float32(255.0) * values[line, column])
+            if len(colours):
+                colours[row, column] = _colour(signature)
+    return found
+
+
+@compiled
+def _remember(signature, remembered, seen, found):  # type: ignore[no-untyped-def]
+    """Adds a signature to those seen, unless the last one of its place was the same; returns how many there are."""
+    if found == 0:
+        remembered[:] = signature  # no place must hold what was not seen
+    place = np.int64((np.uint64(signature) * SPREAD) >> np.uint64(52))
+    if found and remembered[place] == signature:
+        return found
+    remembered[place] = signature
+    seen[found] = signature
+    return found + 1
+
+
+@compiled
+def _colour(signature):  # type: ignore[no-untyped-def]
+    return np.uint8((np.uint64(signature) * SPREAD) >> np.uint64(44))
+
+
+@compiled
+def _level(value):  # type: ignore[no-untyped-def]
+    """A gray level: cut off towards zero, NaN to black."""
+    return np.uint8(min(value, np.float32(255.0))) if value > np.float32(0.0) else np.uint8(0)
+
+
+@compiled
+def _keep_limits(value, limits):  # type: ignore[no-untyped-def]
+    if not value >= limits[0]:
+        limits[0] = value if limits[0] == limits[0] else limits[0]
+    if not value <= limits[1]:
+        limits[1] = value if limits[1] == limits[1] else limits[1]

@@ -1,0 +1,216 @@
+"""A drawing is that of every pixel evaluated, whatever the network."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from engine import drawing, network
+from engine.backends.base import Backend
+from engine.backends.plain import Eager
+from engine.begin import fresh_state
+from engine.config import Config
+from engine.drawing import Drawer
+from engine.image import Picture, samples, split
+from engine.state import State
+from engine.trainer import Trainer
+
+CONFIG = Config("x.png", "[10]*4", 1, seed=1, points=500, batch_size=100)
+
+
+def fresh(seed: int, config: Config = CONFIG) -> State:
+    return fresh_state(config, torch.Generator().manual_seed(seed))
+
+
+def trained(seed: int, config: Config = CONFIG) -> State:
+    """After a hundred epochs on a disc."""
+    y, x = np.mgrid[:64, :64]
+    picture = Picture(((np.hypot(x - 30, y - 25) < 20) * 200).astype(np.uint8))
+    points = split(picture, config.points, config.batch_size, np.random.RandomState(seed))
+    made = Eager(fresh(seed, config), config)
+    trainer = Trainer(made, samples(picture, points.training), samples(picture, points.validation), config.batch_size)
+    with torch.inference_mode():
+        for _ in range(100):
+            trainer.epoch()
+    return made.state
+
+
+def with_parameters(change: Callable[[torch.Tensor], object]) -> State:
+    made = fresh(1)
+    change(made.main.parameters)
+    return made
+
+
+NETWORKS = {
+    "fresh": lambda: fresh(1),
+    "another": lambda: fresh(2),
+    "trained": lambda: trained(3),
+    "one value everywhere": lambda: with_parameters(lambda flat: flat.zero_()),
+    "steep": lambda: with_parameters(lambda flat: flat.mul_(4)),
+    "as large as float32 holds": lambda: with_parameters(lambda flat: flat.mul_(2e7)),
+    "tiny": lambda: with_parameters(lambda flat: flat.mul_(1e-4)),
+    "along the axes": lambda: with_parameters(lambda flat: flat[:20:2].zero_()),
+}
+
+
+def every_pixel(
+    one: State, width: int, height: int, config: Config = CONFIG
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """By torch's own functions in float64, pixel by pixel: outputs, patterns, and how near zero a pre-activation is.
+
+    The last in units of rounding: 1 where a float32 may have the other sign.
+    """
+    y, x = torch.meshgrid(torch.arange(height).double() / height, torch.arange(width).double() / width, indexing="ij")
+    hidden = torch.stack((x.reshape(-1), y.reshape(-1)), 1)
+    names = [str(index) for index in range(len(config.network.shapes))]
+    views = list(network.named_views(one.main.parameters.double(), config.network, names).values())
+    patterns = []
+    nearest = torch.full((width * height,), float("inf"), dtype=torch.float64)
+    error = hidden.abs() * 2**-24
+    for index in range(0, len(views) - 2, 2):
+        weight, bias = views[index], views[index + 1]
+        before = torch.nn.functional.linear(hidden, weight, bias)
+        # A sum of n products is rounded n times; what was rounded before comes on top.
+        size = torch.nn.functional.linear(hidden.abs(), weight.abs(), bias.abs())
+        error = torch.nn.functional.linear(error, weight.abs()) + size * (weight.shape[1] + 1) * 2**-24
+        nearest = torch.minimum(nearest, (before.abs() / error.clamp_min(1e-300)).amin(1))
+        patterns.append(before > 0)
+        hidden = torch.nn.functional.leaky_relu(before, 0.01)
+    outputs = torch.nn.functional.linear(hidden, views[-2], views[-1])
+    _, regions = torch.unique(torch.cat(patterns, 1), dim=0, return_inverse=True)
+    shape = height, width
+    return outputs.view(shape).numpy(), regions.view(shape).numpy(), nearest.view(shape).numpy()
+
+
+def neighbours_differ(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    height, width = regions.shape
+    differ = np.zeros(regions.shape, bool)
+    for i in range(height):
+        for j in range(width):
+            around = [(i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)]
+            differ[i, j] = any(regions[a, b] != regions[i, j] for a, b in around if 0 <= a < height and 0 <= b < width)
+    return differ
+
+
+def drawn(
+    one: State, width: int, height: int, tile: int, chunk: int = 131072, colours: bool = False
+) -> drawing.Drawing:
+    backend = Eager(one, CONFIG)
+    backend.tile = tile
+    with torch.inference_mode():
+        return Drawer(backend, width, height, chunk, colours).draw()
+
+
+@pytest.mark.parametrize(("width", "height"), [(61, 47), (1, 90), (90, 1), (2, 2), (64, 32), (33, 65)])
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("tile", "chunk"), [(32, 131072), (32, 37), (4, 131072), (1, 131072), (1, 37)])
+def test_every_pixel_is_drawn_at_its_own_place(width: int, height: int, seed: int, tile: int, chunk: int) -> None:
+    one = fresh(seed)
+    made = drawn(one, width, height, tile, chunk)
+    outputs, regions, _ = every_pixel(one, width, height)
+    gray = np.clip(255 * outputs, 0, 255)
+    # Truncation: a value within float32's rounding of a whole number may fall to either side.
+    near_whole = np.abs(gray - np.rint(gray)) < 1e-3
+    assert np.array_equal(made.gray[~near_whole], gray[~near_whole].astype(np.uint8))
+    assert np.abs(made.gray.astype(int) - gray).max() < 1.001
+    assert np.array_equal(made.boundaries, neighbours_differ(regions))
+    assert made.polytopes == len(np.unique(regions))
+    assert made.lowest == pytest.approx(outputs.min(), abs=1e-5)
+    assert made.highest == pytest.approx(outputs.max(), abs=1e-5)
+    assert made.evaluations <= (width + 32) * (height + 32)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("bands", [2**21, 2**13])
+def test_whole_tiles_hide_nothing(name: str, bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "BAND_NODES", bands)
+    one, width, height = NETWORKS[name](), 187, 213
+    few, all_of_them = drawn(one, width, height, 32, colours=True), drawn(one, width, height, 1, colours=True)
+    assert all_of_them.evaluations == width * height
+    outputs, _, nearest = every_pixel(one, width, height)
+    sure = nearest > 1
+    # An edge is sure where both its pixels are.
+    beside, below = sure[:, 1:] & sure[:, :-1], sure[1:] & sure[:-1]
+    for plane in (few, all_of_them):
+        plane.edges[:, :-1][~beside] &= ~np.uint8(1)
+        plane.edges[:-1][~below] &= ~np.uint8(2)
+    assert np.array_equal(few.edges, all_of_them.edges)
+    assert np.array_equal(few.colours[sure], all_of_them.colours[sure])
+    scale = max(1.0, float(np.abs(outputs).max()))
+    near_whole = np.abs(255 * outputs - np.rint(255 * outputs)) < 1e-3 * scale
+    assert np.array_equal(few.gray[sure & ~near_whole], all_of_them.gray[sure & ~near_whole])
+    assert few.lowest == pytest.approx(all_of_them.lowest, abs=1e-5 * scale)
+    assert few.highest == pytest.approx(all_of_them.highest, abs=1e-5 * scale)
+    if sure.all():
+        assert few.polytopes == all_of_them.polytopes
+
+
+def test_most_of_a_picture_is_sure_and_little_of_it_is_evaluated() -> None:
+    one = trained(3)
+    _, _, nearest = every_pixel(one, 187, 213)
+    assert (nearest > 1).mean() > 0.99
+    counts = [drawn(one, side, side, 32).evaluations for side in (256, 512, 1024)]
+    assert counts[2] < 1024 * 1024 / 12
+    assert all(later < 2.6 * earlier for earlier, later in pairwise(counts))
+
+
+class Counting(Eager):
+    """Notes every point, and how many come at once."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state, CONFIG)
+        self.points: list[torch.Tensor] = []
+
+    def evaluate(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.points.append(inputs.clone())
+        return super().evaluate(inputs)
+
+
+@pytest.mark.parametrize("bands", [2**21, 2**13])
+@pytest.mark.parametrize("tile", [32, 1])
+def test_no_point_is_evaluated_twice_nor_too_many_at_once(
+    bands: int, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "BAND_NODES", bands)
+    backend = Counting(trained(3))
+    backend.tile = tile
+    with torch.inference_mode():
+        made = Drawer(backend, 150, 170, 1000).draw()
+    assert max(part.shape[1] for part in backend.points) <= 1000
+    points = torch.cat(backend.points, 1)
+    assert points.shape[1] == made.evaluations == torch.unique(points, dim=1).shape[1]
+
+
+def test_what_is_not_a_number_is_black_and_no_constant() -> None:
+    class Broken(Eager):
+        def evaluate(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            outputs, signatures = super().evaluate(inputs)
+            return torch.where(inputs[0] < 0.5, torch.full_like(outputs, float("nan")), outputs * 0 + 0.5), signatures
+
+    for tile in (32, 1):
+        backend: Backend = Broken(fresh(1), CONFIG)
+        backend.tile = tile
+        made = Drawer(backend, 64, 64, 10**6).draw()
+        assert np.isnan(made.lowest)
+        assert np.isnan(made.highest)
+        assert not made.highest - made.lowest < 1e-6
+        assert made.gray[:, 63].max() == 127
+        assert made.gray[:, 0].max() == 0
+
+
+def test_a_region_keeps_its_colour_from_drawing_to_drawing() -> None:
+    one = fresh(1)
+    backend = Eager(one, CONFIG)
+    with torch.inference_mode():
+        drawer = Drawer(backend, 80, 80, 10**6, colours=True)
+        before = drawer.draw()
+        one.main.parameters[-1] += 0.1  # the output's bias: every pattern stays
+        after = drawer.draw()
+        smaller = Drawer(backend, 40, 40, 10**6, colours=True).draw()
+    assert np.array_equal(before.colours, after.colours)
+    assert np.array_equal(before.colours[::2, ::2], smaller.colours)
+    assert len(np.unique(before.colours)) > before.polytopes / 2
+    assert after.highest == pytest.approx(before.highest + 0.1, abs=1e-6)
