@@ -1,11 +1,14 @@
-"""An epoch with a frame, and with a frame and the film; the network has been trained until its boundaries are many."""
+"""An epoch with a frame, as a file and in the film; the network has been trained until its boundaries are many."""
 
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from benches.conftest import Entry
@@ -14,15 +17,19 @@ from benches.entries import entries
 from benches.job import Job
 from benches.method import Variant
 from benches.suite import Group, Suite
-from engine import frame
-from engine.encoder import FrameWriter, PictureEncoder
+from engine.caption import LossCurves, caption
+from engine.drawing import Drawer
+from engine.encoder import FrameWriter
 from engine.film import Film, count_frames
+from engine.frame import Panels, film_canvas
+from engine.picture_file import PictureWriter
 from kernels import reference
 
 TRAINED = Job(trained=2000)
 NAMES = (ORIGINAL, "eager", "cpu", "triton")
 # Enough to fill the queues: a turn is then the pace at which frames leave.
-FRAMES = 8
+FRAMES = 16
+SHARE = 0.3  # of a run's turns
 
 
 def folder(suite: Suite) -> Path:
@@ -30,58 +37,77 @@ def folder(suite: Suite) -> Path:
     return Path(suite.resources.enter_context(tempfile.TemporaryDirectory()))
 
 
-def pictures(suite: Suite, job: Job, name: str, film: bool = False) -> Variant:
-    """Epochs with a frame each."""
-    made, place = suite.contender(job, name), folder(suite)
-    if isinstance(made, Original):
-        baseline, pixels, path = made.baseline, job.picture.pixels, place / "frame.png"
-        baseline.frame(pixels, path)
-        check_prediction(made, path)
+@dataclass(frozen=True)
+class Pictures:
+    """Epochs with a frame each, as a file of a format or none, and in the film or not."""
 
-        def originals() -> None:
-            made.epoch()
-            baseline.frame(pixels, path)
+    format: str
+    film: bool
 
-        return Variant(originals, made.threads)
-    assert isinstance(made, Ours)
-    path = place / "checked.png"
-    checked = writer(job, place / "checked.mp4")
-    put(made, checked, path)
-    put(made, checked, path)
-    checked.close()
+    def __call__(self, suite: Suite, job: Job, name: str) -> Variant:
+        """A contender's variant; the original writes PNG files alone."""
+        made, place = suite.contender(job, name), folder(suite)
+        if isinstance(made, Original):
+            return original(made, place / "frame.png")
+        assert isinstance(made, Ours)
+        check_ours(made, place)
+        artist = Artist(made, self.format, place / "film.mp4" if self.film else None)
+        suite.resources.callback(artist.close)
+
+        def work() -> None:
+            for number in range(FRAMES):
+                made.epoch()
+                artist.put(place / f"{number}.{self.format}")
+            artist.drain()
+
+        return Variant(work, made.threads, FRAMES, calls=1)
+
+
+def original(made: Original, path: Path) -> Variant:
+    """The original's frames, on the training path."""
+    made.baseline.frame(made.job.picture.pixels, path)
+    check_prediction(made, path)
+
+    def work() -> None:
+        made.epoch()
+        made.baseline.frame(made.job.picture.pixels, path)
+
+    return Variant(work, made.threads)
+
+
+def check_ours(made: Ours, place: Path) -> None:
+    """Raises WrongAnswer where a frame's file or a film of two is wrong."""
+    artist, path = Artist(made, "png", place / "checked.mp4"), place / "checked.png"
+    artist.put(path)
+    artist.put(path)
+    artist.close()
     check_prediction(made, path)
     if count_frames(place / "checked.mp4") != 2:
         raise WrongAnswer("a film of two frames has another number of them")
-    out = writer(job, place / "film.mp4" if film else None)
-    suite.resources.callback(out.close)
-
-    def ours() -> None:
-        for number in range(FRAMES):
-            made.epoch()
-            put(made, out, place / f"{number}.png")
-        out.drain()
-
-    return Variant(ours, made.threads, FRAMES, calls=1)
 
 
-def filmed(suite: Suite, job: Job, name: str) -> Variant:
-    """Epochs with a frame each, which the film takes too."""
-    return pictures(suite, job, name, film=True)
+class Artist:
+    """Draws a contender's network and hands frames over, as a run does."""
 
+    def __init__(self, made: Ours, format: str, film: Path | None) -> None:
+        job = made.job
+        size = job.picture.width, job.picture.height
+        shared = Panels.of(job.picture, job.split, size)
+        self._made, self._config = made, job.config
+        self._drawer = Drawer(made.backend, *size, job.config.chunk_size)
+        self._curves = LossCurves(size[0], job.config)
+        self._writer = FrameWriter(
+            shared, format, job.config.jpeg_quality, Film(film, *film_canvas(*size)) if film else None
+        )
+        self.drain, self.close = self._writer.drain, self._writer.close
 
-def writer(job: Job, film: Path | None) -> FrameWriter:
-    """What a run of ours hands its frames to."""
-    size = 3 * job.picture.width, job.picture.height
-    composer = frame.Composer(job.picture, job.split)
-    return FrameWriter(composer, PictureEncoder("png"), Film(film, *size) if film else None)
-
-
-def put(made: Ours, out: FrameWriter, path: Path) -> None:
-    """Draws a frame and hands it over."""
-    picture, config = made.job.picture, made.job.config
-    with torch.inference_mode():
-        drawing = frame.draw(made.backend, picture.width, picture.height, config.chunk_size)
-    out.put(drawing, frame.caption(config, made.backend.state.epoch, (0.1, 0.1)), path)
+    def put(self, path: Path) -> None:
+        """A frame of the network as it is."""
+        losses, epoch = (0.1, 0.1), self._made.backend.state.epoch
+        self._curves.add(epoch, *losses)
+        with torch.inference_mode():
+            drawing = self._drawer.draw()
+        self._writer.put(drawing, caption(self._config, epoch, losses, self._curves), path)
 
 
 def check_prediction(made: Contender, path: Path) -> None:
@@ -104,27 +130,43 @@ def check_prediction(made: Contender, path: Path) -> None:
         raise WrongAnswer(f"a pixel of the prediction is {off:.0f} levels of gray off")
 
 
-def picture_alone(suite: Suite, job: Job) -> Variant:
-    """The PNG encoder on a frame that is there."""
-    pixels, encoder = still(job), PictureEncoder("png")
-    return Variant(lambda: encoder.encode(pixels))
+def picture_alone(format: str) -> Callable[[Suite, Job], Variant]:
+    """A frame that is there, encoded and written, on one core."""
+
+    def make(suite: Suite, job: Job) -> Variant:
+        pixels, writer, path = still(job), PictureWriter(format, job.config.jpeg_quality), folder(suite) / "frame"
+        return Variant(lambda: writer.write(path, pixels))
+
+    return make
 
 
 def film_alone(suite: Suite, job: Job) -> Variant:
-    """The film's encoder on a frame that is there."""
-    pixels, film = still(job), Film(folder(suite) / "alone.mp4", 3 * job.picture.width, job.picture.height)
+    """A frame that is there, put into a film."""
+    pixels = still(job)
+    film = Film(folder(suite) / "alone.mp4", pixels.shape[1], pixels.shape[0])
     suite.resources.callback(film.close)
     return Variant(lambda: film.append(pixels), calls=FRAMES)
 
 
-def still(job: Job) -> np.ndarray:  # type: ignore[type-arg]
+def still(job: Job) -> NDArray[np.uint8]:
     """A frame of three targets."""
     return np.ascontiguousarray(np.repeat(np.tile(job.picture.pixels, (1, 3))[:, :, None], 3, axis=2))
 
 
 GROUPS = [
-    Group("epoch with a frame", TRAINED, NAMES, pictures, limit=picture_alone, turns=0.4),
-    Group("epoch with a frame and the film", TRAINED, NAMES, filmed, limit=film_alone, turns=0.4),
+    Group("epoch with a frame as PNG", TRAINED, NAMES, Pictures("png", False), limit=picture_alone("png"), turns=SHARE),
+    Group(
+        "epoch with a frame as JPEG", TRAINED, NAMES, Pictures("jpg", False), limit=picture_alone("jpg"), turns=SHARE
+    ),
+    Group("epoch with a frame in the film", TRAINED, NAMES, Pictures("none", True), limit=film_alone, turns=SHARE),
+    Group(
+        "epoch with a frame as PNG and in the film",
+        TRAINED,
+        NAMES,
+        Pictures("png", True),
+        limit=film_alone,
+        turns=SHARE,
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What PyTorch's compiler makes of the plain module, as its user would write the loop: batches on the device, no loader.
+"""What PyTorch's compiler makes of the plain module, as its user would write the loop: points on the device.
 
 Losses come to the host once an epoch, the optimiser is PyTorch's fused one, nothing but the layout of points in rows
 is the original's.

@@ -18,6 +18,7 @@ from benches.method import provenance
 from benches.suite import Absent, Group, Suite
 
 RESULTS = Path(__file__).parent / "results"
+SUITE = pytest.StashKey[Suite]()
 Entry = Callable[[Group, str], None]
 
 
@@ -50,8 +51,10 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Adds what was measured, and on what."""
-    machine_info["provenance"] = provenance(device()) | {"mode": "quick" if config.option.quick else "full"}
+    """Adds what was measured, on what, and who was not there."""
+    suite = config.stash.get(SUITE, None)
+    found = provenance(device()) | {"mode": "quick" if config.option.quick else "full"}
+    machine_info["provenance"] = found | {"absent": suite.absent if suite else {}}
 
 
 def device() -> torch.device:
@@ -63,6 +66,7 @@ def device() -> torch.device:
 def suite(pytestconfig: pytest.Config) -> Iterator[Suite]:
     """The run."""
     made = Suite(device(), pytestconfig.option.quick)
+    pytestconfig.stash[SUITE] = made
     with made.resources:
         yield made
 

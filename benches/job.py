@@ -27,8 +27,8 @@ IMAGE = Path(__file__).parent / "images" / "moon.png"
 class Job:
     """What is trained: the README's main job, or one that differs in a size.
 
-    `bins` is None without a Kolmogorov term; `side` scales the image of 1024 x 1024 pixels; `trained` epochs have passed
-    before it begins.
+    `bins` is None without a Kolmogorov term; `side` scales the image of 1024 x 1024 pixels; `trained` epochs have
+    passed before it begins.
     """
 
     shape: str = "[10]*8"
@@ -92,11 +92,14 @@ class Job:
         if not self.trained:
             return []
         state = fresh_state(self.config, torch.Generator().manual_seed(1))
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads(before))
         made = Eager(state, self.config)
         trainer = Trainer(made, self.training, self.validation, self.batch)
         with torch.inference_mode():
             for _ in range(self.trained):
                 trainer.epoch()
+        torch.set_num_threads(before)
         return [learner.parameters.clone() for learner in state.learners]
 
     def baseline(self) -> Baseline:

@@ -34,7 +34,7 @@ PACKAGES = ("torch", "numpy", "numba", "triton", "jax", "jaxlib", "av", "pytest-
 class Variant:
     """Work to time: one call does `share` units; `threads` is torch's number of them, None leaves it as it is.
 
-    `calls` a turn are chosen by how long one takes, unless given. With `graph`, a GPU's calls are captured and replayed.
+    `calls` a turn are chosen by how long one takes, unless given. With `graph`, a GPU's are captured and replayed.
     What else the work finds out it writes into `notes`.
     """
 

@@ -1,4 +1,4 @@
-"""A run of the suite: contenders built and checked once, groups measured in turns, each figure with what explains it."""
+"""A run of the suite: contenders built and checked once, groups measured in turns, what explains a figure."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -63,6 +63,7 @@ class Suite:
         self._contenders: dict[tuple[Job, str], Contender | Exception] = {}
         self._errors: dict[tuple[Job, str], float] = {}  # the largest of a loss that a check met, relative
         self._groups: dict[str, dict[str, Figure | Exception]] = {}
+        self.absent: dict[str, str] = {}
         self.resources = ExitStack()  # what groups open, closed at the end
 
     def contender(self, job: Job, name: str) -> Contender:
@@ -111,6 +112,7 @@ class Suite:
                 variants[name] = group.make(self, group.job, name)
             except (Absent, WrongAnswer) as reason:
                 found[name] = reason
+                self.absent |= {name: str(reason)} if isinstance(reason, Absent) else {}
         own = {LIMIT: group.limit(self, group.job)} if group.limit else self._limit.variants()
         turns = QUICK_TURNS if self.quick else max(2, round(TURNS * group.turns))
         timings = measure({**own, **variants}, turns, *([QUICK_SHORTEST] if self.quick else []))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benches import verify
-from benches.epoch import Job
+from benches.contenders import Ours
+from benches.job import Job
 from kernels import reference
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +24,7 @@ def test_the_baseline_computes_our_losses_and_gradients() -> None:
     assert code
     assert baseline.predictor
     inputs, targets = (tensor[:, :333] for tensor in job.training)
-    made, _ = job.ours("eager")
+    made = Ours(job, 1, "eager").backend
     assert made.positions is not None
     gradient, to_predictor = torch.empty_like(state.main.parameters), torch.empty_like(state.predictor.parameters)
     stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
