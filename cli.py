@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -23,7 +24,11 @@ WHAT_IT_IS: dict[object, str] = {int: "a whole number", float: "a number", save_
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the usage before it."""
+    """Says what is wrong in one sentence, without the usage before it; once, however many processes read the words."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0":
+            super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         """See `argparse.ArgumentParser.error`."""
@@ -65,7 +70,7 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs the program on these words, or on the command line's; returns the exit status."""
+    """Runs the program on these words, or on the command line's; returns the exit status, or exits with it."""
     whole = parser()
     try:
         config = Config(**vars(whole.parse_args(words)))
@@ -74,11 +79,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
         return run(config)
     except ConfigError as error:
-        print(f"{whole.prog}: {error}", file=sys.stderr)
-        return BAD_INPUT
+        whole.error(str(error))
     except KeyboardInterrupt:
-        print(f"{whole.prog}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        whole.exit(INTERRUPTED, f"{whole.prog}: interrupted\n")
 
 
 if __name__ == "__main__":

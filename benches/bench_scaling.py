@@ -1,6 +1,9 @@
-"""How times grow with points, batch, width, depth, bins and the image's side."""
+"""How times grow with points, batch, width, depth, bins and the image's side, and shrink with threads."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from benches.suite import Group, Suite
 from engine.drawing import Drawer
 
 NAMES = (ORIGINAL, "eager", "cpu", "triton")
+CORES = os.cpu_count() or 1
 SIZES: dict[str, Sequence[int]] = {
     "points": (1250, 5000, 20000, 80000),
     "batch": (128, 1024, 8192, 65536),
@@ -23,7 +27,10 @@ SIZES: dict[str, Sequence[int]] = {
     "depth": (2, 8, 32, 96),
     "bins": (16, 64, 256, 1024),
     "side": (512, 1024, 2048),
+    "threads": sorted({1, 2, CORES // 2, CORES} & set(range(1, CORES + 1))),
 }
+# Enough work for every thread.
+THREADED = Job(batch=8192, points=8192)
 # Shown in the quick mode, too, which has no time for all.
 QUICK = {("points", 1250), ("width", 4), ("side", 512)}
 
@@ -38,6 +45,8 @@ def job(axis: str, size: int) -> Job:
         return Job(batch=size, points=max(5000, size))
     if axis == "side":
         return Job(side=size, trained=500)
+    if axis == "threads":
+        return THREADED
     return Job(points=size) if axis == "points" else Job(bins=size)
 
 
@@ -58,6 +67,11 @@ def drawing(suite: Suite, job: Job, name: str) -> Variant:
     return Variant(draw, made.threads, notes=notes)
 
 
+def on_threads(suite: Suite, job: Job, name: str, threads: int) -> Variant:
+    """Steps on so many threads, whatever the engine would give them."""
+    return replace(step(suite, job, name), threads=threads)
+
+
 def group(axis: str, size: int) -> Group:
     """The contenders at one size."""
     one = job(axis, size)
@@ -70,7 +84,12 @@ def group(axis: str, size: int) -> Group:
     if axis == "side":
         work = 2.0 * one.config.network.size * size * size
         return Group(f"drawing, {title}", one, NAMES, drawing, flops=work, turns=0.3, quick=quick, info=info)
-    return Group(f"step, {title}", one, NAMES, step, flops=one.step_operations, turns=0.3, quick=quick, info=info)
+    if axis == "threads":
+        make, names = partial(on_threads, threads=size), NAMES
+    else:
+        # JAX compiles each size anew, which takes seconds.
+        make, names = step, (*NAMES, "JAX") if axis == "batch" else NAMES
+    return Group(f"step, {title}", one, names, make, flops=one.step_operations, turns=0.3, quick=quick, info=info)
 
 
 GROUPS = [group(axis, size) for axis, sizes in SIZES.items() for size in sizes]

@@ -28,7 +28,6 @@ from triton.runtime.driver import driver
 
 from kernels import gpu
 from kernels.gpu.mlp import input_gradient
-from kernels.gpu.update import sum_gradient
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 TARGETS = {
@@ -157,7 +156,7 @@ def operator(hidden: tuple[int, ...]) -> None:
     partials = gpu.Partials(network, None, 1024, torch.device("cpu"))
     points = torch.zeros((2, 1024))
     input_gradient(partials, torch.zeros(network.size), points, torch.zeros((1, 1024)), torch.empty_like(points))
-    sum_gradient(partials, torch.empty(network.size))
+    gpu.total(partials, [torch.empty(network.size)], torch.empty(1))
 
 
 def update(kind: str, code: CodeLength | None) -> None:

@@ -8,6 +8,7 @@ import torch
 from engine.backends.base import Backend
 from engine.backends.plain import Compile, Eager
 from engine.config import Config, ConfigError
+from engine.processes import ALONE, Group
 from kernels.spec import CodeLength, Network
 from kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
@@ -23,18 +24,39 @@ def training_threads(network: Network, code: CodeLength | None, batch: int, avai
     return available if large else 1
 
 
-def find_device(name: str) -> torch.device:
-    """The device of `--device`. Raises ConfigError where it is none, or not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def most_threads(config: Config, group: Group) -> int:
+    """How many threads this process may take: `--threads`, or what torch would; of several processes, one each."""
+    return config.threads or (torch.get_num_threads() if group.size == 1 else 1)
+
+
+def find_device(name: str, group: Group = ALONE) -> torch.device:
+    """The device of `--device`; of several processes on a machine each takes a GPU of its own.
+
+    Raises ConfigError where it is none, or not there.
+    """
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isascii() and number.isdigit())):
+    if name != "auto" and (
+        kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isascii() and number.isdigit()))
+    ):
         raise ConfigError(f"--device was {name!r}: give auto, cpu, cuda or cuda:N")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(number or 0) >= count:
-            raise ConfigError(f"--device was {name!r}, but this machine has {count} CUDA devices that torch can use")
-    return torch.device(name)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cpu" or (kind == "auto" and not count):
+        return torch.device("cpu")
+    if group.size > 1:
+        if number:
+            raise ConfigError(
+                f"--device was {name!r}, but there are {group.size} processes, and each takes a GPU of its own: "
+                "give auto or cuda"
+            )
+        number = str(group.local_rank)
+        if group.local_rank >= count:
+            raise ConfigError(
+                f"process {group.local_rank + 1} of this machine would need a GPU of its own, and there are {count}: "
+                "start fewer, or give --device cpu"
+            )
+    if int(number or 0) >= count:
+        raise ConfigError(f"--device was {name!r}, but this machine has {count} CUDA devices that torch can use")
+    return torch.device(f"cuda:{number}" if number else "cuda")
 
 
 def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:

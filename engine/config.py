@@ -159,10 +159,15 @@ class Config:
         "--precision tf32", choices=("fp32", "tf32"),
     )  # fmt: skip
     use_compile: bool = _flag(False, MACHINE, "the same as --backend compile", "--use-compile", kind=bool)
-    device: str = _flag("auto", MACHINE, "auto, cpu, cuda or cuda:N", "--device cuda:1")
+    device: str = _flag(
+        "auto",
+        MACHINE,
+        "auto, cpu, cuda or cuda:N; each of several processes takes a GPU of its own",
+        "--device cuda:1",
+    )
     threads: int | None = _flag(
-        None, MACHINE, "most threads of arithmetic on a CPU; else OMP_NUM_THREADS, or every core", "--threads 2",
-        kind=int,
+        None, MACHINE, "most threads of arithmetic on a CPU; else OMP_NUM_THREADS, or every core, or one for each of "
+        "several processes", "--threads 2", kind=int,
     )  # fmt: skip
     debug: bool = _flag(False, MACHINE, "log more, and the traceback of a failure", "-d", short="d", kind=bool)
     quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)

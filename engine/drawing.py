@@ -144,8 +144,8 @@ class Drawer:
     def _evaluate(self, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Outputs and signatures (points,) at points (2, points)."""
         self._evaluations += points.shape[1]
-        outputs, signatures = self._backend.evaluate(torch.from_numpy(points).to(self._backend.device))
-        return outputs[0].contiguous().cpu().numpy(), signatures.cpu().numpy()
+        outputs, signatures = self._backend.evaluate_in_memory(torch.from_numpy(points))
+        return outputs[0].contiguous().numpy(), signatures.numpy()
 
 
 def _places(start: int, count: int, length: int) -> NDArray[np.float32]:

@@ -8,13 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
 from engine.config import Config, ConfigError
 from engine.schedule import Schedule
-from engine.trainer import Epoch
+
+if TYPE_CHECKING:  # backends, which an epoch comes from, write to the log
+    from engine.trainer import Epoch
 
 LOGGER = "polytope_nn"
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -50,13 +52,16 @@ class _File(logging.FileHandler):
 
 
 @contextmanager
-def logging_to(config: Config) -> Iterator[None]:
-    """Sends the log to standard error and to `--log-file`. Raises ConfigError where that cannot be written."""
+def logging_to(config: Config, leads: bool = True) -> Iterator[None]:
+    """Sends the log to standard error and to `--log-file`; of a process that does not lead, its failure alone.
+
+    Raises ConfigError where the file cannot be written.
+    """
     handlers: list[logging.Handler] = []
     if sys.stderr is not None:  # it is None where the user closed it
         handlers.append(_Console(sys.stderr))
-        handlers[0].setLevel(logging.WARNING if config.quiet else logging.NOTSET)
-    if config.log_file:
+        handlers[0].setLevel(logging.ERROR if not leads else logging.WARNING if config.quiet else logging.NOTSET)
+    if config.log_file and leads:
         try:
             handlers.append(_File(config.log_file, encoding="utf-8"))
         except OSError as error:
@@ -83,7 +88,7 @@ def progress(config: Config, done: int) -> "tqdm[NoReturn]":
     return tqdm(total=config.epochs, initial=done, unit="epoch", disable=hidden, file=sys.stderr, **size)
 
 
-def epoch_line(number: int, last: int, epoch: Epoch) -> str:
+def epoch_line(number: int, last: int, epoch: "Epoch") -> str:
     """The line of one epoch, as people parse it."""
     return (
         f"Epoch {number}/{last} - Combined Loss: {epoch.combined:.6f} (Task: {epoch.task:.6f} + "
@@ -117,7 +122,7 @@ class Metrics:
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._flushed = time.monotonic()
 
-    def add(self, number: int, epoch: Epoch, polytopes: int | None) -> None:
+    def add(self, number: int, epoch: "Epoch", polytopes: int | None) -> None:
         """The row of an epoch; the losses with every digit a float32 has."""
         losses = (f"{value:.9g}" for value in (epoch.task, epoch.kolmogorov, epoch.validation))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:

@@ -4,8 +4,8 @@ import os
 
 from engine.config import Config, ConfigError
 
-# Parameters, gradient, two moments, the epoch's snapshot of three, and one to spare; float32.
-BYTES_PER_PARAMETER = 4 * 8
+# Parameters, gradient, two moments, two snapshots of three, four partial gradients, and one to spare; float32.
+BYTES_PER_PARAMETER = 4 * 15
 # Of the image: twice as it is decoded, gray value; then gray value and order.
 BYTES_PER_PIXEL = 10
 # Of a panel: drawings that wait, and for each thread that writes them three panels, filtered and compressed.

@@ -3,31 +3,31 @@
 import json
 import platform
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import torch
 
 import engine
-from engine import backend, checkpoint, files, image, kolmogorov, network
+from engine import backend, checkpoint, files, image, kolmogorov, network, processes
 from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
 from engine.caption import LossCurves, caption
-from engine.config import Config
+from engine.config import Config, ConfigError
 from engine.drawing import Drawer
 from engine.encoder import FrameWriter
 from engine.film import Film, continued
+from engine.follow import EPOCH, Start, follow, led
 from engine.frame import Panels, film_canvas, frame_size
 from engine.journal import Metrics, epoch_line, log, logging_to, progress
 from engine.picture_file import PictureWriter, write_whole
 from engine.plot import plot
+from engine.processes import Group
+from engine.signals import Signals
 from engine.smoothed import smoothed
 from engine.state import Snapshot
-from engine.trainer import Epoch, NonFinite, Trainer
+from engine.trainer import Epoch, NonFinite
 
 DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number
 
@@ -37,53 +37,58 @@ class EarlyStop(Exception):
 
 
 def run(config: Config) -> int:
-    """Trains as configured and returns the exit status.
+    """Trains as configured, together with the other processes of `torchrun` if there are any; returns the exit status.
 
     Raises ConfigError, before any work, for what cannot be done.
     """
-    with logging_to(config):
-        log.info("=== Starting polytope-viz-nn training ===")
-        device = backend.find_device(config.device)
-        chosen, why = backend.choose(config, device)
-        begun = begin(config)
-        for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
-            log.warning("%s", warning)
-        if begun.state.epoch == begun.config.epochs:
-            log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
-            return DONE
-        log.info("Backend: %s on %s (%s)", chosen.name, device, why)
-        threads = torch.get_num_threads()
+    threads = torch.get_num_threads()
+    with processes.joined() as group, led(group), logging_to(config, group.leads):
         try:
-            running = Run(begun, chosen, device, config.threads or threads)
+            if group.leads:
+                return _lead(config, group)
+            follow(config, group)
+            return DONE
+        except ConfigError:
+            raise
         except Exception as error:
-            log.error("The run cannot begin: %s", explain(error), exc_info=error if config.debug else None)
+            line = "The run cannot begin: %s" if group.leads else f"Process {group.rank} ends: %s"
+            log.error(line, explain(error), exc_info=error if config.debug else None)
             return FAILED
-        else:
-            return running.train()
         finally:
             torch.set_num_threads(threads)
+
+
+def _lead(config: Config, group: Group) -> int:
+    """The part of the process that reads, decides and writes."""
+    log.info("=== Starting polytope-viz-nn training ===")
+    device = backend.find_device(config.device, group)
+    chosen, why = backend.choose(config, device)
+    begun = begin(config)
+    for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
+        log.warning("%s", warning)
+    if begun.state.epoch == begun.config.epochs:
+        log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
+        return DONE
+    log.info("Backend: %s on %s (%s)", chosen.name, device, why)
+    if group.size > 1:
+        log.info("Processes: %d", group.size)
+    return Run(begun, chosen, device, group).train()
 
 
 class Run:
     """One run in training, and all that it writes."""
 
-    def __init__(self, begun: Beginning, chosen: type[Backend], device: torch.device, threads: int) -> None:
+    def __init__(self, begun: Beginning, chosen: type[Backend], device: torch.device, group: Group) -> None:
         self.config, self.files, self.picture = begun.config, begun.files, begun.picture
         self.extras = begun.extras
-        self.state = begun.state.to(device)
         self.watch = begun.extras.watch
         config = self.config
-        if device.type == "cpu":
-            if not chosen.shares_work:
-                threads = backend.training_threads(config.network, config.code_length, config.batch_size, threads)
-            torch.set_num_threads(threads)
-        self.backend = chosen(self.state, config)
-        self.trainer = Trainer(
-            self.backend,
-            image.samples(self.picture, begun.split.training),
-            image.samples(self.picture, begun.split.validation),
-            config.batch_size,
-        )
+        points = (image.samples(self.picture, part) for part in (begun.split.training, begun.split.validation))
+        start = Start(config, begun.state, *points)
+        self.group = group
+        group.say(start)
+        self.backend, self.trainer = start.on(device, chosen, group)
+        self.state = self.backend.state
         log.info("Trainable parameters: %d", config.network.size)
         self._write_settings(begun, device)
         size = frame_size(self.picture.width, self.picture.height, config.frame_size)
@@ -109,14 +114,12 @@ class Run:
         status = DONE
         with self.signals.caught(), torch.inference_mode():
             try:
-                if self.state.epoch == 0:
-                    self._draw(None)
                 self._epochs()
             except Interrupted:
-                status = 128 + self.signals.received
-                log.warning(
-                    "Interrupted by %s at epoch %d", signal.Signals(self.signals.received).name, self.state.epoch
-                )
+                number = self.signals.received
+                by = signal.Signals(number).name if number else "a signal to another process"
+                status = 128 + (number or signal.SIGTERM)
+                log.warning("Interrupted by %s at epoch %d", by, self.state.epoch)
             except EarlyStop as reason:
                 status = STOPPED
                 log.warning("Stopped at epoch %d: %s", self.state.epoch, reason)
@@ -126,41 +129,44 @@ class Run:
             return self._finish(status)
 
     def _epochs(self) -> None:
-        """Epoch after epoch: train, log, draw, record, watch, save."""
+        """Epoch after epoch; leaves the state of the last finished one, on the host, whatever becomes of the device."""
+        snapshot = Snapshot(self.state)
+        try:
+            if self.state.epoch == 0:
+                self._draw(None)
+            while self.state.epoch < self.config.epochs:
+                self._epoch(snapshot)
+        finally:
+            self.state = snapshot.state()
+
+    def _epoch(self, snapshot: Snapshot) -> None:
+        """One epoch: train, log, draw, record, watch, save."""
         config, state = self.config, self.state
-        snapshot = Snapshot(state)
-        epoch: Epoch | None = None
-        while state.epoch < config.epochs:
-            snapshot.take()
-            try:
-                epoch = self.trainer.epoch(lambda: self.signals.received != 0)
-            except NonFinite as where:
-                failed = state.epoch + 1
-                snapshot.restore()
-                raise EarlyStop(f"the loss was not finite in epoch {failed}, {where}") from None
-            except BaseException:
-                snapshot.restore()
-                raise
-            log.info(epoch_line(state.epoch, config.epochs, epoch))
-            parameters = [learner.parameters for learner in state.learners]
-            reason = self.watch.epoch(epoch.combined, epoch.constant, parameters)
-            self.curves.add(state.epoch, epoch.combined, epoch.validation)
-            scheduled, last = state.epoch in config.schedule, state.epoch == config.epochs
-            dropped = scheduled and not last and config.drop_frames and self.writer.behind
-            self.dropped += dropped
-            if last or (scheduled and not dropped):
-                reason = self._draw(epoch, scheduled) or reason
-            else:
-                self.metrics.add(state.epoch, epoch, None)
-            self.bar.update()
-            if reason:
-                raise EarlyStop(reason)
-            due = config.checkpoint_interval and state.epoch % config.checkpoint_interval == 0
-            if due and state.epoch < config.epochs:
-                self.writer.drain()
-                self.metrics.flush()
-                self._save("Checkpoint saved: %s")
-        if epoch and state.predictor:
+        self.group.say(EPOCH)
+        try:
+            epoch = self.trainer.epoch(lambda: self.signals.received != 0)
+        except NonFinite as where:
+            raise EarlyStop(f"the loss was not finite in epoch {state.epoch + 1}, {where}") from None
+        snapshot.take()
+        log.info(epoch_line(state.epoch, config.epochs, epoch))
+        parameters = [learner.parameters for learner in snapshot.state().learners]
+        reason = self.watch.epoch(epoch.combined, epoch.constant, parameters)
+        self.curves.add(state.epoch, epoch.combined, epoch.validation)
+        scheduled, last = state.epoch in config.schedule, state.epoch == config.epochs
+        dropped = scheduled and not last and config.drop_frames and self.writer.behind
+        self.dropped += dropped
+        if last or (scheduled and not dropped):
+            reason = self._draw(epoch, scheduled) or reason
+        else:
+            self.metrics.add(state.epoch, epoch, None)
+        self.bar.update()
+        if reason:
+            raise EarlyStop(reason)
+        if config.checkpoint_interval and state.epoch % config.checkpoint_interval == 0 and not last:
+            self.writer.drain()
+            self.metrics.flush()
+            self._save("Checkpoint saved: %s")
+        if last and state.predictor:
             length = kolmogorov.bits(epoch.kolmogorov, config.network)
             log.info("Code length: %.1f bits for %d parameters", length, config.network.size)
 
@@ -258,6 +264,7 @@ class Run:
                 },
                 "backend": self.backend.name,
                 "device": str(device),
+                "processes": self.group.size,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },
@@ -265,36 +272,14 @@ class Run:
         write_whole(self.files.settings, (json.dumps(content, indent=2) + "\n").encode())
 
 
-class Signals:
-    """The first SIGINT or SIGTERM asks the run to finish; a second one ends it at once."""
-
-    def __init__(self) -> None:
-        self.received = 0
-
-    def __call__(self, number: int, _: FrameType | None) -> None:
-        """The handler."""
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = number
-
-    @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Catches both signals; a thread that is not the main one may not, and does not."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 def explain(error: Exception) -> str:
     """A failure as one sentence."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'} cannot be written ({error.strerror})"
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return "out of memory: a smaller --chunk-size or --batch-size needs less"
+    if isinstance(error, processes.Lost):
+        return str(error)
+    if isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA" in str(error)):
+        return f"the device is lost ({str(error).splitlines()[0]})"
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""All that training changes, as flat tensors: what a checkpoint holds and an interrupted epoch goes back to."""
+"""All that training changes, as flat tensors: what a checkpoint holds."""
 
 from dataclasses import dataclass
 
@@ -51,28 +51,43 @@ class State:
 
 
 class Snapshot:
-    """A copy of a state's numbers, made before each epoch, to go back to where the epoch does not finish."""
+    """A copy of a state in host memory: what a run saves that ends within an epoch, or whose device is lost."""
 
     def __init__(self, state: State) -> None:
-        self._state = state
-        self._copies = [(learner.parameters.clone(), learner.moments.clone()) for learner in state.learners]
+        self._source = state
+        # Two, since the device may be lost while one is written.
+        self._last, self._next = (_host_memory_for(state) for _ in range(2))
         self.take()
 
     def take(self) -> None:
-        """Copies the state's numbers."""
-        state = self._state
-        self._epoch, self._draws = state.epoch, state.draws.get_state()
-        self._steps = [learner.steps for learner in state.learners]
-        for (parameters, moments), learner in zip(self._copies, state.learners, strict=True):
-            parameters.copy_(learner.parameters)
-            moments.copy_(learner.moments)
+        """Copies the state as it is now."""
+        source, copy = self._source, self._next
+        for ours, theirs in zip(copy.learners, source.learners, strict=True):
+            ours.parameters.copy_(theirs.parameters, non_blocking=True)
+            ours.moments.copy_(theirs.moments, non_blocking=True)
+            ours.steps = theirs.steps
+        if source.coefficients.is_cuda:
+            torch.cuda.current_stream(source.coefficients.device).synchronize()
+        copy.draws.set_state(source.draws.get_state())
+        copy.epoch = source.epoch
+        self._last, self._next = copy, self._last
 
-    def restore(self) -> None:
-        """Puts the copied numbers back, in place."""
-        state = self._state
-        state.epoch = self._epoch
-        state.draws.set_state(self._draws)
-        for (parameters, moments), learner, steps in zip(self._copies, state.learners, self._steps, strict=True):
-            learner.parameters.copy_(parameters)
-            learner.moments.copy_(moments)
-            learner.steps = steps
+    def state(self) -> State:
+        """The state as it was copied last; the second `take` from now writes over it."""
+        return self._last
+
+
+def _host_memory_for(state: State) -> State:
+    """A state of this one's sizes on the CPU, its numbers still to be copied."""
+    pinned = state.coefficients.is_cuda  # copies to such memory are all waited for at once
+    learners = [
+        Learner(
+            one.network,
+            one.optimizer,
+            torch.empty(one.parameters.shape, pin_memory=pinned),
+            torch.empty(one.moments.shape, pin_memory=pinned),
+        )
+        for one in state.learners
+    ]
+    predictor = learners[1] if state.predictor else None
+    return State(learners[0], predictor, state.coefficients.to("cpu", copy=True), torch.Generator())

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 
 import engine
-from engine import run as run_module
+from engine import follow
+from engine.backends.plain import Eager
 from engine.encoder import FrameWriter
 from engine.film import count_frames
 from engine.trainer import Epoch, Trainer
@@ -233,11 +234,61 @@ def test_an_unforeseen_failure_saves_the_last_finished_epoch(
                 raise RuntimeError("the device is gone")
             return result
 
-    monkeypatch.setattr(run_module, "Trainer", Failing)
+    monkeypatch.setattr(follow, "Trainer", Failing)
     outcome = program("--seed", 1)
     assert outcome.status == 3
     assert "Failed at epoch 2: RuntimeError: the device is gone" in outcome.log
     assert list((tmp_path / "out" / "results").glob("checkpoint_*_epoch_000001.pt"))
+
+
+@pytest.mark.parametrize(("when", "saved"), [("epoch", 2), ("evaluate", 3)])
+def test_a_device_that_vanishes_leaves_the_last_finished_epoch(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, saved: int
+) -> None:
+    """Within epoch 3, or while its frame is drawn; what the device held is lost."""
+    words = ["--seed", 1, "--backend", "eager", "--checkpoint-interval", 1]
+    assert program(*words, folder="whole").status == 0
+    real = getattr(Eager, when)
+
+    def lost(self: Eager, *rest: object) -> object:
+        if self.state.epoch >= saved:
+            for tensor in (self.state.main.parameters, self.state.main.moments, self.state.coefficients):
+                tensor.fill_(-1)
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCompile with more.")
+        return real(self, *rest)
+
+    monkeypatch.setattr(Eager, when, lost)
+    outcome = program(*words, "--checkpoint-interval", 10)
+    assert outcome.status == 3
+    said = f"Failed at epoch {saved}: the device is lost (CUDA error: an illegal memory access was encountered)"
+    assert outcome.log.count(said) == outcome.log.count("CUDA error") == 1
+    assert "Traceback" not in outcome.log
+    (ours,) = (tmp_path / "out" / "results").glob("checkpoint_*.pt")
+    kept, whole = (torch.load(path, weights_only=False) for path in
+                   (ours, tmp_path / "whole" / "results" / ours.name))  # fmt: skip
+    assert kept["epoch"] == saved - 1
+    for name, tensor in whole["model_state_dict"].items():
+        assert torch.equal(kept["model_state_dict"][name], tensor)
+    for index, moments in whole["optimizer_state_dict"]["state"].items():
+        assert torch.equal(kept["optimizer_state_dict"]["state"][index]["exp_avg_sq"], moments["exp_avg_sq"])
+
+
+def test_a_device_too_small_for_a_frame_draws_it_in_parts(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Eager.evaluate
+
+    def full(self: Eager, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if inputs.shape[1] > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(self, inputs)
+
+    monkeypatch.setattr(Eager, "evaluate", full)
+    outcome = program("--seed", 1, "--backend", "eager")
+    assert outcome.status == 0
+    assert (
+        1
+        <= len(re.findall(r"WARNING - Out of memory with \d+ points evaluated at once: going on with", outcome.log))
+        < 6
+    )
 
 
 def command(small_image: Path, place: Path, *words: object) -> list[str]:
@@ -425,3 +476,16 @@ def test_the_log_says_what_a_frame_took(program: Program) -> None:
     found = re.findall(r"Frame @ epoch (\d): (\d+) evaluations for 391 pixels, (\d+) polytopes", log)
     assert [row[0] for row in found] == ["0", "1", "2"]
     assert all(0 < int(row[1]) <= 391 and int(row[2]) > 0 for row in found)
+
+
+def test_threads_are_those_asked_for_and_given_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, epoch = set(), Trainer.epoch
+
+    def watched(self: Trainer, *words: object) -> Epoch:
+        seen.add(torch.get_num_threads())
+        return epoch(self, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "epoch", watched)
+    assert program("--threads", 3, "--backend", "cpu").status == 0
+    assert seen == {3}
+    assert torch.get_num_threads() == 1

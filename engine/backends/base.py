@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine import kolmogorov
 from engine.config import Config
+from engine.journal import log
 from engine.state import State
 from kernels import reference
 
@@ -58,6 +59,7 @@ class Backend(ABC):
         self.device = state.main.parameters.device
         self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
         self._stacks = [reference.layers(learner.parameters, learner.network) for learner in state.learners]
+        self._most_points: int | None = None  # evaluated at once, where the device's memory holds no more
 
     @abstractmethod
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
@@ -69,8 +71,36 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
+        """What a step on a batch (2, n), (1, n) would descend, without taking it.
+
+        Writes the gradient (P,) of the weighted sum of both losses for each learner, and the `losses` (1 per learner,).
+        """
+
+    @abstractmethod
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (1, points) and int64 signatures (points,) at coordinates (2, points)."""
+
+    def evaluate_in_memory(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """As `evaluate`, from host memory to host memory, in as few parts as the device's memory holds.
+
+        A part that it does not hold is halved, for good and with a line in the log.
+        """
+        most = self._most_points or max(inputs.shape[1], 1)
+        while True:
+            try:
+                parts = [self.evaluate(part.to(self.device)) for part in inputs.split(most, 1)]
+                outputs, signatures = zip(*((values.cpu(), codes.cpu()) for values, codes in parts), strict=True)
+                whole = len(parts) == 1  # nothing to copy together
+                return (outputs[0], signatures[0]) if whole else (torch.cat(outputs, 1), torch.cat(signatures))
+            except torch.OutOfMemoryError:
+                most = min(most, inputs.shape[1])
+                if most == 1:
+                    raise
+            # Past the handler, whose exception holds on to the tensors of the calls that failed.
+            torch.cuda.empty_cache()
+            log.warning("Out of memory with %d points evaluated at once: going on with %d", most, -(-most // 2))
+            most = self._most_points = -(-most // 2)
 
     def _validate(self, data: Data) -> Tensor:
         """Validation error, lowest and highest output (3,)."""

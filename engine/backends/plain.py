@@ -59,7 +59,19 @@ class Eager(Stepwise):
         return self._step_numbers(steps)
 
     def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
-        """See `Backend.step`."""
+        """See `Stepwise.step`."""
+        losses = self._differentiate(inputs, targets)
+        _update(self.state, self._gradients, scalars)
+        return losses
+
+    def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
+        """See `Backend.gradient`."""
+        torch.stack(self._differentiate(inputs, targets), out=losses)
+        for wanted, ours in zip(gradients, self._gradients, strict=True):
+            wanted.copy_(ours)
+
+    def _differentiate(self, inputs: Tensor, targets: Tensor) -> list[Tensor]:
+        """The losses of a batch; their gradients are in `_gradients` then."""
         points = inputs.shape[1]
         memory = self._memory.get(points)
         if memory is None:
@@ -67,7 +79,7 @@ class Eager(Stepwise):
         losses, addition = _differentiate(
             self.state, self.code, self.positions, self._stacks, self._gradient_stacks, inputs, targets, memory
         )
-        _update(self.state, self.code, self._gradients, addition, scalars)
+        _weigh(self.state, self.code, self._gradients, addition)
         return losses
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,19 +98,25 @@ class Compile(Stepwise):
         options: dict[str, Any] = {"cpp_wrapper": True} if self.device.type == "cpu" else {}
         code, positions, network = self.code, self.positions, state.main.network
 
-        def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+        def differentiate(state: State, inputs: Tensor, targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
             stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
             out = [[(torch.empty_like(weight), torch.empty_like(bias)) for weight, bias in stack] for stack in stacks]
             losses, addition = _differentiate(state, code, positions, stacks, out, inputs, targets)
             # Joined rather than written as views of one vector, which the compiler would copy a layer at a time.
             gradients = [torch.cat([part.view(-1) for layer in one for part in layer]) for one in out]
-            _update(state, code, gradients, addition, scalars)
+            _weigh(state, code, gradients, addition)
+            return losses, gradients
+
+        def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+            losses, gradients = differentiate(state, inputs, targets)
+            _update(state, gradients, scalars)
             return losses
 
         def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
             return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
 
         self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=options)
+        self._compiled_gradient = torch.compile(differentiate, fullgraph=True, dynamic=False, options=options)
         self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, dynamic=True, options=options)
         if self.device.type != "cpu":
             self.tile = 1  # a GPU evaluates all pixels sooner than it sorts out which
@@ -109,8 +127,15 @@ class Compile(Stepwise):
         return [row.unbind(0) for row in table.unbind(0)]
 
     def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
-        """See `Backend.step`."""
+        """See `Stepwise.step`."""
         return self._compiled_step(self.state, inputs, targets, scalars)
+
+    def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
+        """See `Backend.gradient`."""
+        found, ours = self._compiled_gradient(self.state, inputs, targets)
+        torch.stack(found, out=losses)
+        for wanted, flat in zip(gradients, ours, strict=True):
+            wanted.copy_(flat)
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
@@ -136,14 +161,16 @@ def _differentiate(
     return [*losses, total * (1.0 / main.network.size)], addition
 
 
-def _update(
-    state: State, code: CodeLength | None, gradients: Sequence[Tensor], addition: Tensor | None, scalars: Scalars
-) -> None:
-    """Adds up the weighted gradients and updates every learner, all in place."""
+def _weigh(state: State, code: CodeLength | None, gradients: Sequence[Tensor], addition: Tensor | None) -> None:
+    """Makes the two losses' gradients that of their weighted sum, in place."""
     if code is not None and addition is not None:
         share = code.weight / state.main.network.size
         gradients[0].add_(addition, alpha=share)
         gradients[1].mul_(share)
+
+
+def _update(state: State, gradients: Sequence[Tensor], scalars: Scalars) -> None:
+    """A step of every learner's optimiser, in place."""
     for index, learner in enumerate(state.learners):
         pair = scalars[2 * index : 2 * index + 2]
         reference.update(learner.optimizer, learner.parameters, gradients[index], learner.moments, pair)

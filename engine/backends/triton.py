@@ -1,7 +1,7 @@
 """The Triton kernels: two launches a step, and on a GPU an epoch that is one replay of a captured graph."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class Triton(Backend):
         self._room: Room | None = None
         self._epochs = 0  # with this room
         self._replay: Callable[[], None] | None = None
+        self._shared: gpu.Partials | None = None  # for a share of a batch
 
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> "Report":
         """See `Backend.epoch`; the numbers are on their way to the host when it returns."""
@@ -90,6 +91,16 @@ class Triton(Backend):
         error = (room.outputs - data.validation[2:]).square().mean()
         torch.stack((error, *torch.aminmax(room.outputs)), out=room.validation)
         room.host.copy_(room.numbers, non_blocking=True)
+
+    def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
+        """See `Backend.gradient`."""
+        partials, points = self._shared, inputs.shape[1]
+        if partials is None or partials.points < points:
+            network, precision = self.state.main.network, self.config.precision
+            partials = self._shared = gpu.Partials(network, self.code, points, self.device, precision)
+        parameters = [learner.parameters for learner in self.state.learners]
+        gpu.gradient(partials, parameters, self.positions, inputs, targets)
+        gpu.total(partials, gradients, losses)
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""

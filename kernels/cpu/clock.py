@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernels.cpu.compiled import kernel
+from kernels.cpu.compiled import part
 from kernels.cpu.vector import INTEGER, call, place
 
 TAKEN, DONE, SIZE = 0, 8, 16  # places in a clock's int64 array, on cache lines of their own
@@ -45,19 +45,19 @@ def give_way(typing: Any) -> Any:
     return types.void(), generate
 
 
-@kernel
+@part
 def take(clock):  # type: ignore[no-untyped-def]
     """The number of the next task that nobody has taken."""
     return fetch_add(clock, TAKEN, 1)
 
 
-@kernel
+@part
 def done(clock):  # type: ignore[no-untyped-def]
     """Says that a task is done."""
     fetch_add(clock, DONE, 1)
 
 
-@kernel
+@part
 def wait(clock, tasks):  # type: ignore[no-untyped-def]
     """Waits until so many tasks are done."""
     spins = 0

@@ -21,3 +21,13 @@ def kernel(function: Callable[..., Any]) -> Any:
     sources = sorted(Path(__file__).parent.glob("*.py"))
     compiled._cache._cache_file._source_stamp = [(path.name, path.stat().st_mtime_ns) for path in sources]
     return compiled
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """A function that kernels call: compiled when the first of them is, and kept with them."""
+    return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A function written out where it is called, which saves what it calls from being optimised once more."""
+    return numba.njit(inline="always")(function)

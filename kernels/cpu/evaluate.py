@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -10,8 +11,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernels.cpu.clock import take
-from kernels.cpu.compiled import kernel
+from kernels.cpu.clock import done, take, wait
+from kernels.cpu.compiled import kernel, part
 from kernels.cpu.mlp import (
     OUT,
     SOURCE,
@@ -25,7 +26,7 @@ from kernels.cpu.mlp import (
     table,
 )  # fmt: skip
 from kernels.cpu.threads import Team, threads_for
-from kernels.cpu.vector import LANES, LONG, constant, place, read, spread, write
+from kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
 from kernels.spec import Network
 
 BLOCKS = 16  # of a task
@@ -33,30 +34,43 @@ BLOCKS = 16  # of a task
 
 @intrinsic
 def add_coefficients(
-    typing: Any, block: Any, results: Any, coefficients: Any, first: Any, count: Any, signatures: Any, start: Any
+    typing: Any, block: Any, results: Any, stride: Any, panels: Any, halves: Any, first: Any, count: Any, sums: Any
 ) -> Any:
-    """To the signatures (16,) of a panel, the coefficients of its positive ones among `count` results."""
+    """To the signatures of all points, `sums`, the coefficients of the positive ones among a layer's `count` results.
+
+    `halves` (neurons, 2) are the upper and lower 16 bits of the coefficients: they add up in 32 bits, exactly up to
+    2^16 results, in half as many operations as 64 bits would take.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        block, results, coefficients, first, count, signatures, start = values
-        rows = place(context, builder, signature.args[0], block, results)
-        factors = place(context, builder, signature.args[2], coefficients, first)
-        sums = place(context, builder, signature.args[5], signatures, start)
-        total = cgutils.alloca_once_value(builder, read(builder, sums))
-        with cgutils.for_range(builder, count) as loop:
-            row = read(builder, builder.gep(rows, [builder.mul(loop.index, LONG(LANES))]))
-            factor = spread(builder, builder.load(builder.gep(factors, [loop.index])))
-            positive = builder.fcmp_ordered(">", row, constant(0.0))
-            part = builder.select(positive, factor, constant(0, kind=LONG))
-            builder.store(builder.add(builder.load(total), part), total)
-        write(builder, builder.load(total), sums)
+        block, results, stride, panels, halves, first, count, sums = values
+        memory = place(context, builder, signature.args[0], block, results)
+        factors = place(context, builder, signature.args[4], halves, builder.mul(first, LONG(2)))
+        signatures = place(context, builder, signature.args[7], sums, LONG(0))
+        words, longs = ir.VectorType(INTEGER, LANES), ir.VectorType(LONG, LANES)
+        totals = [cgutils.alloca_once(builder, words) for _ in range(2)]
+        with cgutils.for_range(builder, panels) as panel:
+            for total in totals:
+                builder.store(constant(0, kind=INTEGER), total)
+            rows = builder.gep(memory, [builder.mul(panel.index, stride)])
+            with cgutils.for_range(builder, count) as loop:
+                row = read(builder, builder.gep(rows, [builder.mul(loop.index, LONG(LANES))]))
+                mask = builder.sext(builder.fcmp_ordered(">", row, constant(0.0)), words)
+                for half, total in enumerate(totals):
+                    at = builder.add(builder.mul(loop.index, LONG(2)), LONG(half))
+                    factor = spread(builder, builder.load(builder.gep(factors, [at])))
+                    builder.store(builder.add(builder.load(total), builder.and_(mask, factor)), total)
+            high, low = (builder.zext(builder.load(total), longs) for total in totals)
+            address = builder.gep(signatures, [builder.mul(panel.index, LONG(LANES))])
+            part = builder.add(low, builder.shl(high, constant(16, kind=LONG)))
+            write(builder, builder.add(read(builder, address), part), address)
         return context.get_dummy_value()
 
     size = types.intp
-    return types.void(block, size, coefficients, size, size, signatures, size), generate
+    return types.void(block, size, size, size, halves, size, size, sums), generate
 
 
-@kernel
+@part
 def pixels(columns, rows, first, count, block, start, stride):  # type: ignore[no-untyped-def]
     """Places the coordinates of pixels `first` to `first + count`, row by row, in a block."""
     row, column = first // len(columns), first % len(columns)
@@ -73,17 +87,21 @@ def pixels(columns, rows, first, count, block, start, stride):  # type: ignore[n
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    clock, scratch, parameters, layers, panels, slope, coefficients, inputs, order, columns, rows, outputs, signatures
+    clock, scratch, parameters, layers, panels, slope, halves, inputs, order, columns, rows, outputs, signatures
 ):
     """What one thread does of an evaluation; of `inputs` (2, n), or where there are none of a picture's pixels."""
     points = len(signatures)
     target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
     sums = np.empty(panels * LANES, np.int64)
+    size = panels * LANES * BLOCKS
+    tasks = (points + size - 1) // size
     while True:
-        begin = take(clock) * panels * LANES * BLOCKS
-        if begin >= points:
+        task = take(clock)
+        if task >= tasks:
+            wait(clock, tasks)
             return
-        for first in range(begin, min(begin + panels * LANES * BLOCKS, points), panels * LANES):
+        begin = task * size
+        for first in range(begin, min(begin + size, points), panels * LANES):
             count = min(panels * LANES, points - first)
             full = (count + LANES - 1) // LANES
             if len(columns):
@@ -94,15 +112,60 @@ def work(  # type: ignore[no-untyped-def]
             sums[:] = 0
             neuron = 0
             for layer in range(len(layers) - 1):
-                for panel in range(full):
-                    at = layers[layer, TARGET] + panel * layers[layer, TARGET_STRIDE]
-                    add_coefficients(scratch, at, coefficients, neuron, layers[layer, OUT], sums, panel * LANES)
+                results, distance = layers[layer, TARGET], layers[layer, TARGET_STRIDE]
+                add_coefficients(scratch, results, distance, full, halves, neuron, layers[layer, OUT], sums)
                 neuron += layers[layer, OUT]
-            for point in range(count):
-                signatures[first + point] = sums[point]
-                for output in range(len(outputs)):
-                    at = target + point // LANES * stride + output * LANES + point % LANES
-                    outputs[output, first + point] = scratch[at]
+            signatures[first : first + count] = sums[:count]
+            for output in range(len(outputs)):
+                for panel in range(full):
+                    at = target + panel * stride + output * LANES
+                    for lane in range(min(LANES, count - panel * LANES)):
+                        outputs[output, first + panel * LANES + lane] = scratch[at + lane]
+        done(clock)
+
+
+class Evaluator:
+    """What evaluating a network with these coefficients (neurons,) takes, made once."""
+
+    def __init__(self, network: Network, coefficients: Tensor) -> None:
+        panels = block_panels(network)
+        self._layers = table(network, panels)
+        self._settings = self._layers, panels, np.float32(network.slope)
+        self._halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
+        self._operations = 2.0 * network.size
+        self._team = Team(block_size(self._layers, panels))
+
+    def points(self, parameters: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor) -> None:
+        """Writes outputs (k, n) and signatures (n,) at inputs (2, n)."""
+        order = np.arange(inputs.shape[1])
+        self._run(parameters, inputs.contiguous().numpy(), order, _NOTHING, _NOTHING, outputs, signatures)
+
+    def grid(self, parameters: Tensor, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor) -> None:
+        """Writes outputs (k, rows, width) and signatures (rows, width) of a picture's rows from `top` on."""
+        width, height = size
+        columns = (np.arange(width) / width).astype(np.float32)
+        rows = (np.arange(top, top + outputs.shape[1]) / height).astype(np.float32)
+        flat = outputs.view(len(outputs), -1), signatures.view(-1)
+        self._run(parameters, _NOTHING.reshape(2, 0), np.empty(0, np.int64), columns, rows, *flat)
+
+    def _run(
+        self,
+        parameters: Tensor,
+        inputs: NDArray[np.float32],
+        order: NDArray[np.int64],
+        columns: NDArray[np.float32],
+        rows: NDArray[np.float32],
+        outputs: Tensor,
+        signatures: Tensor,
+    ) -> None:
+        operations = self._operations * outputs.shape[1]
+        self._team.run(
+            threads_for(operations), operations, work, parameters.numpy(), *self._settings, self._halves,
+            inputs, order, columns, rows, outputs.numpy(), signatures.numpy(),
+        )  # fmt: skip
+
+
+_NOTHING = np.empty(0, np.float32)
 
 
 def evaluate(
@@ -110,11 +173,9 @@ def evaluate(
 ) -> None:
     """Writes outputs (k, n) and int64 signatures (n,) at inputs (2, n).
 
-    `coefficients` (neurons,) are int64; a signature is the wrapping sum of those of the positive neurons.
+    A signature is the sum of the coefficients (neurons,), int64 in [0, 2^31), of the positive neurons.
     """
-    nothing = np.empty(0, np.float32)
-    order = np.arange(inputs.shape[1])
-    _run(network, parameters, coefficients, inputs.contiguous().numpy(), order, nothing, nothing, outputs, signatures)
+    Evaluator(network, coefficients).points(parameters, inputs, outputs, signatures)
 
 
 def evaluate_grid(
@@ -130,30 +191,4 @@ def evaluate_grid(
 
     `size` is the whole picture's (width, height); column j of row i stands at (j / width, i / height).
     """
-    width, height = size
-    columns = (np.arange(width) / width).astype(np.float32)
-    rows = (np.arange(top, top + outputs.shape[1]) / height).astype(np.float32)
-    _run(
-        network, parameters, coefficients, np.empty((2, 0), np.float32), np.empty(0, np.int64), columns, rows,
-        outputs.view(len(outputs), -1), signatures.view(-1),
-    )  # fmt: skip
-
-
-def _run(
-    network: Network,
-    parameters: Tensor,
-    coefficients: Tensor,
-    inputs: NDArray[np.float32],
-    order: NDArray[np.int64],
-    columns: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    outputs: Tensor,
-    signatures: Tensor,
-) -> None:
-    panels = block_panels(network)
-    layers = table(network, panels)
-    Team(block_size(layers, panels)).run(
-        threads_for(2.0 * network.size * len(signatures)), work, parameters.numpy(), layers, panels,
-        np.float32(network.slope), coefficients.numpy(), inputs, order, columns, rows, outputs.numpy(),
-        signatures.numpy(),
-    )  # fmt: skip
+    Evaluator(network, coefficients).grid(parameters, size, top, outputs, signatures)

@@ -9,22 +9,24 @@ import math
 
 import numpy as np
 
-from kernels.cpu.compiled import kernel
-from kernels.cpu.vector import LANES, exp, larger, load, splat, store
+from kernels.cpu.compiled import part
+from kernels.cpu.vector import LANES, exp, fma, larger, load, splat, store, where_positive
 from kernels.reference import TEMPERATURE, WINDOW
 from kernels.spec import CODE_LOSSES
 
 CROSS_ENTROPY, SQUARED, GAUSSIAN, LAPLACIAN = (
     CODE_LOSSES.index(name) for name in ("cross_entropy", "mse", "gaussian_nll", "laplacian_nll")
 )
-# Vectors that the cross-entropy keeps of a panel: centre, first bin, share of a logit, then the target's window.
-CENTER, FIRST, SHARE, TARGET = (LANES * index for index in range(4))
+# Vectors that the cross-entropy notes of a panel: centre, first bin of the window, sum of exponentials, largest logit
+# less the expected one, gradient by c; then the logits of the window, and the target there.
+CENTER, FIRST, WHOLE, REST, PULL, NEAR = (LANES * index for index in range(6))
+TARGET = NEAR + LANES * WINDOW
 NOTES = TARGET + LANES * WINDOW
 LOG_2, LOG_2_PI = math.log(2.0), math.log(2.0 * math.pi)
 ONE = np.float32(1.0)
 
 
-@kernel
+@part
 def code_loss(kind, bins, low, high, parameters, first, count, block, start, stride, notes, gradient):  # type: ignore[no-untyped-def]
     """The loss `kind` of parameters `first` to `first + count`, outputs at a place in the block."""
     total = 0.0
@@ -38,75 +40,74 @@ def code_loss(kind, bins, low, high, parameters, first, count, block, start, str
     return total
 
 
-@kernel
+@part
 def _cross_entropy(bins, low, high, parameters, first, lanes, block, at, notes, gradient):  # type: ignore[no-untyped-def]
     """Binned cross-entropy of the parameters of one panel."""
     window = min(WINDOW, bins)
-    span = np.float32(high - low)
+    zero = splat(np.float32(0.0))
     for lane in range(LANES):
-        value = min_keeping_nan(parameters[first + min(lane, lanes - 1)], low, high)
-        center = (value - low) / span * np.float32(bins - 1)
+        value = within(parameters[first + min(lane, lanes - 1)], low, high)
+        center = (value - low) / (high - low) * np.float32(bins - 1)
         begin = np.float32(math.floor(center)) - np.float32(window // 2 - 1)
         if not begin > np.float32(0.0):  # nor where it is no number
             begin = np.float32(0.0)
+        begin = min(begin, np.float32(bins - window))
         notes[CENTER + lane] = center
-        notes[FIRST + lane] = min(begin, np.float32(bins - window))
-    center, begin = load(notes, CENTER), load(notes, FIRST)
-    norm = splat(np.float32(0.0))
+        notes[FIRST + lane] = begin
+        place = at + np.intp(begin) * LANES + lane
+        for index in range(window):
+            notes[NEAR + index * LANES + lane] = block[place + index * LANES]
+    offset = load(notes, FIRST) - load(notes, CENTER)
+    norm = zero
     for index in range(window):
-        offset = begin + splat(np.float32(index)) - center
-        weight = exp(larger(offset, splat(np.float32(0.0)) - offset) * splat(np.float32(-1.0 / TEMPERATURE)))
+        distance = offset + splat(np.float32(index))
+        weight = exp(larger(distance, zero - distance) * splat(np.float32(-1.0 / TEMPERATURE)))
         store(notes, TARGET + index * LANES, weight)
         norm = norm + weight
+    expected = zero
     for index in range(window):
-        store(notes, TARGET + index * LANES, load(notes, TARGET + index * LANES) / norm)
+        weight = load(notes, TARGET + index * LANES) / norm
+        store(notes, TARGET + index * LANES, weight)
+        expected = fma(weight, load(notes, NEAR + index * LANES), expected)
+    pull = zero
+    for index in range(window):
+        distance = offset + splat(np.float32(index))
+        term = (load(notes, NEAR + index * LANES) - expected) * load(notes, TARGET + index * LANES)
+        pull = pull + where_positive(distance, term, where_positive(zero - distance, zero - term, zero))
+    store(notes, PULL, pull)
 
     top = load(block, at)
     for bin in range(1, bins):
         top = larger(top, load(block, at + bin * LANES))
-    total = 0.0
-    store(notes, SHARE, top)
-    for lane in range(lanes):
-        place = at + np.intp(notes[FIRST + lane]) * LANES + lane
-        expected = np.float32(0.0)
-        for index in range(window):
-            expected += notes[TARGET + index * LANES + lane] * block[place + index * LANES]
-        pull = np.float32(0.0)
-        for index in range(window):
-            offset = notes[FIRST + lane] + np.float32(index) - notes[CENTER + lane]
-            side = np.float32(offset > np.float32(0.0)) - np.float32(offset < np.float32(0.0))
-            term = block[place + index * LANES] - expected
-            pull += term * side * notes[TARGET + index * LANES + lane]
-        value = parameters[first + lane]
-        inside = value >= low and value <= high
-        slope = np.float32((1 - bins) / (TEMPERATURE * (high - low)))
-        gradient[first + lane] = pull * slope if inside else np.float32(0.0) * pull
-        total += notes[SHARE + lane] - expected
-
-    whole = splat(np.float32(0.0))
+    whole = zero
     for bin in range(bins):
         weight = exp(load(block, at + bin * LANES) - top)
         store(block, at + bin * LANES, weight)
         whole = whole + weight
-    store(notes, SHARE, whole)
-    for lane in range(LANES):
-        if lane < lanes:
-            total += math.log(notes[SHARE + lane])
-            notes[SHARE + lane] = ONE / notes[SHARE + lane]
-        else:
-            notes[SHARE + lane] = np.float32(0.0)  # fills up the panel, and counts for nothing
-    share = load(notes, SHARE)
+    store(notes, WHOLE, whole)
+    store(notes, REST, top - expected)
+    slope = np.float32((1 - bins) / (TEMPERATURE * (high - low)))
+    loss = 0.0
+    for lane in range(lanes):
+        value = parameters[first + lane]
+        inside = np.float32(value >= low and value <= high)
+        gradient[first + lane] = notes[PULL + lane] * slope * inside
+        loss += math.log(notes[WHOLE + lane]) + notes[REST + lane]
+        notes[WHOLE + lane] = ONE / notes[WHOLE + lane]
+    for lane in range(lanes, LANES):
+        notes[WHOLE + lane] = np.float32(0.0)  # fills up the panel, and counts for nothing
+    share = load(notes, WHOLE)
     for bin in range(bins):
         store(block, at + bin * LANES, load(block, at + bin * LANES) * share)
     for lane in range(lanes):
         place = at + np.intp(notes[FIRST + lane]) * LANES + lane
         for index in range(window):
             block[place + index * LANES] -= notes[TARGET + index * LANES + lane]
-    return total
+    return loss
 
 
-@kernel
-def min_keeping_nan(value, low, high):  # type: ignore[no-untyped-def]
+@part
+def within(value, low, high):  # type: ignore[no-untyped-def]
     """The value between low and high; NaN stays."""
     if value < low:
         return low
@@ -115,7 +116,7 @@ def min_keeping_nan(value, low, high):  # type: ignore[no-untyped-def]
     return value
 
 
-@kernel
+@part
 def _likelihood(kind, parameters, first, lanes, block, at, gradient):  # type: ignore[no-untyped-def]
     """Squared error, Gaussian or Laplacian code length of the parameters of one panel."""
     total = 0.0

@@ -7,13 +7,13 @@ it, where the backward pass replaces them by their gradient. Source of the formu
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cpu.compiled import kernel
+from kernels.cpu.compiled import part
 from kernels.cpu.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradient_tile
 from kernels.cpu.vector import LANES, fma, load, splat, store, total
 from kernels.spec import Network
 
-# Numbers of a block, which is to stay in the second cache, and its most panels: see kernels/README.md.
-BLOCK, MOST_PANELS = 2**16, 16
+# Panels of a block, and of one that would otherwise be of more than so many numbers: measured, see kernels/README.md.
+PANELS, FEWER_PANELS, LARGEST_BLOCK = 16, 8, 2**18
 # Columns of a table of layers, a row each.
 OUT, INTO, WEIGHT, BIAS, SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE = range(8)
 
@@ -36,7 +36,7 @@ def table(network: Network, panels: int) -> NDArray[np.int64]:
 def block_panels(network: Network) -> int:
     """Of how many panels its blocks are."""
     width = sum(size | 1 for size in network.dims)
-    return max(1, min(MOST_PANELS, BLOCK // (width * LANES)))
+    return PANELS if PANELS * LANES * width <= LARGEST_BLOCK else FEWER_PANELS
 
 
 def block_size(layers: NDArray[np.int64], panels: int) -> int:
@@ -44,7 +44,7 @@ def block_size(layers: NDArray[np.int64], panels: int) -> int:
     return int(layers[-1, TARGET] + panels * layers[-1, TARGET_STRIDE])
 
 
-@kernel
+@part
 def forward(parameters, layers, panels, block, slope):  # type: ignore[no-untyped-def]
     """Runs every layer on the inputs that stand in the block."""
     for layer in range(len(layers)):
@@ -62,7 +62,7 @@ def forward(parameters, layers, panels, block, slope):  # type: ignore[no-untype
             row += count
 
 
-@kernel
+@part
 def backward(parameters, layers, panels, block, slope, gradient):  # type: ignore[no-untyped-def]
     """Adds every layer's gradient to `gradient`, from the outputs' gradient, which stands in their place."""
     for layer in range(len(layers) - 1, -1, -1):
@@ -79,9 +79,7 @@ def backward(parameters, layers, panels, block, slope, gradient):  # type: ignor
                 )  # fmt: skip
             gradient_tile(count, 0, block, panels, rows, target_stride, source, source_stride, gradient, bias + row, 1)
             row += count
-        if layer == 0:
-            return
-        tiles = (into + ROWS - 1) // ROWS
+        tiles = (into + ROWS - 1) // ROWS if layer else 0  # nobody wants the coordinates' gradient
         row = 0
         for tile in range(tiles):
             count = (into - row) // (tiles - tile)
@@ -92,7 +90,7 @@ def backward(parameters, layers, panels, block, slope, gradient):  # type: ignor
             row += count
 
 
-@kernel
+@part
 def gather(data, order, first, count, block, start, stride):  # type: ignore[no-untyped-def]
     """Copies `count` points of data (k, n), from `first` on in this order, to a place in a block.
 
@@ -106,7 +104,18 @@ def gather(data, order, first, count, block, start, stride):  # type: ignore[no-
             at += stride
 
 
-@kernel
+@part
+def gather_neighbours(data, first, count, block, start, stride):  # type: ignore[no-untyped-def]
+    """As `gather` does, of points in their own order."""
+    for feature in range(data.shape[0]):
+        at = start + feature * LANES
+        for panel in range(0, count, LANES):
+            for lane in range(LANES):
+                block[at + lane] = data[feature, first + min(panel + lane, count - 1)]
+            at += stride
+
+
+@part
 def squared_error(outputs, count, block, start, stride, targets, targets_stride, scale):  # type: ignore[no-untyped-def]
     """Replaces outputs by their gradient, given the targets' place; returns the sum of squared errors.
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernels.cpu.threads import Team, threads_for
-from kernels.cpu.training import Batches, Learner, Term, scratch_size, share_out, work
+from kernels.cpu.training import Batches, Learner, Term, checks_of, scratch_size, share_out, work
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 from kernels.support import unsupported_on_cpu
 
@@ -20,13 +20,12 @@ class Partials:
         if reason := unsupported_on_cpu(network, code, device):
             raise ValueError(reason)
         self.network, self.code, self.points = network, code, points
-        self._rows = share_out(network, points)
         predictor = code.predictor if code else Network((1, 1))
-        self._code_rows = share_out(predictor, network.size if code else 0)
+        self._rows = share_out(network, points), share_out(predictor, network.size if code else 0)
         self._room = [np.empty(network.size, np.float32), np.empty(predictor.size, np.float32)]
         self._addition = np.empty(network.size if code else 0, np.float32)
         self.order = np.arange(points)
-        self._team = Team(max(scratch_size(self._rows), scratch_size(self._code_rows)))
+        self._team = Team(max(map(scratch_size, self._rows)))
         self.used = points  # of the last batch
 
     def operations(self, points: int) -> float:
@@ -44,20 +43,34 @@ class Partials:
         scalars: Tensor | None = None,
         losses: Tensor | None = None,
         gradients: bool = True,
-    ) -> None:
-        """Steps, one after the other, one for each row of `scalars` and `losses`; without them, gradients alone."""
+        validation: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[float, float, float] | None:
+        """Steps, one after the other, one for each row of `scalars` and `losses`; without them, gradients alone.
+
+        Then validates on inputs (2, n) and targets (outputs, n), if there are any: returns the mean squared error, the
+        lowest and the highest output.
+        """
         updates = scalars is not None and losses is not None
         numbers = np.empty((1, 0), np.float32) if scalars is None else _array(scalars)
         results = np.empty((1, 0), np.float32) if losses is None else losses.numpy()
+        term = self._term(positions)
         learners = [_NOBODY, _NOBODY]
         for index, flat in enumerate(parameters):
-            moment = moments[index].numpy() if updates else _NOBODY.moments
-            learners[index] = _learner(flat.numpy(), moment, self._room[index], optimizers[index] if updates else None)
-        work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows.losses)
+            learners[index] = _learner(
+                flat.numpy(), self._room[index], term.share if index else np.float32(1.0),
+                moments[index].numpy() if updates else _NOBODY.moments, optimizers[index] if updates else None,
+            )  # fmt: skip
+        inputs, targets = (_array(part) for part in validation) if validation else (_NO_POINTS, _NO_POINTS)
+        checks = checks_of(self._rows[0], inputs, targets)
+        work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows[0].losses)
         self._team.run(
-            threads_for(len(results) * work_size), work, len(results), gradients, updates, self._rows, self._code_rows,
-            self._term(positions), batches, *learners, numbers, results,
+            threads_for(work_size), len(results) * work_size, work, len(results), gradients, updates, self._rows,
+            tuple(learners), term, batches, checks, numbers, results,
         )  # fmt: skip
+        if not validation:
+            return None
+        errors, lowest, highest = checks.found.T
+        return float(errors.sum()) / targets.size, float(lowest.min()), float(highest.max())
 
     def _term(self, positions: Tensor | None) -> Term:
         code, nothing = self.code, np.float32(0.0)
@@ -77,17 +90,19 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
 
 def _learner(
     parameters: NDArray[np.float32],
-    moments: NDArray[np.float32],
     room: NDArray[np.float32],
-    optimizer: Optimizer | None,
+    scale: np.float32,
+    moments: NDArray[np.float32],
+    optimizer: Optimizer | None = None,
 ) -> Learner:
     one = optimizer or Optimizer("sgd", 0.0)
     kind = OPTIMIZERS.index(one.kind)
-    return Learner(parameters, moments, room, kind, np.float32(one.learning_rate), np.float32(one.momentum))
+    return Learner(parameters, moments, room, kind, np.float32(one.learning_rate), np.float32(one.momentum), scale)
 
 
 _NOTHING = np.empty(0, np.float32)
-_NOBODY = _learner(_NOTHING, _NOTHING.reshape(0, 0), _NOTHING, None)
+_NO_POINTS = _NOTHING.reshape(2, 0)
+_NOBODY = _learner(_NOTHING, _NOTHING, np.float32(0.0), _NOTHING.reshape(0, 0))
 
 
 def gradient(
@@ -118,11 +133,20 @@ def update(
     `moments` are (count, P), `scalars` (2 per learner,) those of `Optimizer.scalars`. Writes `losses` (1 per learner,):
     of the task, and the mean of the Kolmogorov term.
     """
-    nothing = np.empty((2, 0), np.float32)
-    batches = Batches(nothing, nothing, partials.order[: partials.used], partials.used)
+    batches = Batches(_NO_POINTS, _NO_POINTS, partials.order[: partials.used], partials.used)
     partials.run(
         batches, parameters, None, moments, optimizers, scalars.view(1, -1), losses.view(1, -1), gradients=False
     )  # fmt: skip
+
+
+def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
+    """What `update` would take its steps with: the gradient (P,) of each learner, and the `losses` (1 per learner,)."""
+    for gradient in gradients:
+        gradient.zero_()
+    # A step of descent from zero at the rate -1 ends at the gradient.
+    ascent = [Optimizer("sgd", -1.0)] * len(gradients)
+    nothing = [gradient.new_empty((0, len(gradient))) for gradient in gradients]
+    update(partials, ascent, gradients, nothing, losses.new_zeros(2 * len(gradients)), losses)
 
 
 def train(
@@ -135,11 +159,14 @@ def train(
     order: Tensor,
     scalars: Tensor,
     losses: Tensor,
-) -> None:
+    validation: tuple[Tensor, Tensor] | None = None,
+) -> tuple[float, float, float] | None:
     """What `gradient` and `update` do, batch after batch of the points in this order (n,).
 
     `points` are inputs (2, all) and targets (outputs, all); a batch is `partials.points` of them, the last one fewer;
-    `scalars` and `losses` have a row a step.
+    `scalars` and `losses` have a row a step. Validates afterwards, if asked to: see `Partials.run`.
     """
     batches = Batches(_array(points[0]), _array(points[1]), order.numpy(), partials.points)
-    partials.run(batches, parameters, positions, moments, optimizers, scalars, losses)
+    return partials.run(
+        batches, parameters, positions, moments, optimizers, scalars, losses, validation=validation
+    )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.cpu.clock import done, take, wait
-from kernels.cpu.compiled import kernel
+from kernels.cpu.compiled import inlined, kernel, part
 from kernels.cpu.kolmogorov import NOTES, code_loss
 from kernels.cpu.mlp import (
     OUT,
@@ -25,10 +25,11 @@ from kernels.cpu.mlp import (
     block_size,
     forward,
     gather,
+    gather_neighbours,
     squared_error,
     table,
 )  # fmt: skip
-from kernels.cpu.update import SEGMENT, gather_gradient, step
+from kernels.cpu.update import SEGMENT, add_up_rows, step
 from kernels.cpu.vector import LANES
 from kernels.spec import Network
 
@@ -71,6 +72,14 @@ class Batches(NamedTuple):
     size: int
 
 
+class Checks(NamedTuple):
+    """Points that validate the network after the last step, and what is found there, a row a block of them."""
+
+    inputs: NDArray[np.float32]  # (2, points)
+    targets: NDArray[np.float32]  # (outputs, points)
+    found: NDArray[np.float64]  # (blocks, 3): sum of squared errors, lowest and highest output
+
+
 class Learner(NamedTuple):
     """A network's parameters (P,), moments (count, P), its optimiser, and room for its gradient (P,)."""
 
@@ -80,6 +89,7 @@ class Learner(NamedTuple):
     kind: int
     rate: np.float32
     momentum: np.float32
+    scale: np.float32  # of its rows' gradients in the loss's
 
 
 def share_out(network: Network, points: int) -> Rows:
@@ -94,123 +104,129 @@ def share_out(network: Network, points: int) -> Rows:
     return Rows(table(network, panels), np.float32(network.slope), panels, span, gradients, np.empty(rows))
 
 
+def checks_of(rows: Rows, inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> Checks:
+    """Checks of a network on these points."""
+    blocks = -(-inputs.shape[1] // (rows.panels * LANES))
+    return Checks(inputs, targets, np.empty((blocks, 3)))
+
+
 def scratch_size(rows: Rows) -> int:
     """Numbers that a thread needs to work on a row: a block, the targets of its points, the cross-entropy's notes."""
     return block_size(rows.layers, rows.panels) + rows.panels * int(rows.layers[-1, TARGET_STRIDE]) + NOTES
 
 
-@kernel
-def task_row(rows, row, parameters, batches, first, points, scratch):  # type: ignore[no-untyped-def]
-    """Partial gradient and loss of a row of the batch that begins at `first` and has so many points."""
+@inlined
+def differentiate(coded, rows, row, flat, points, batches, first, parameters, term, scratch):  # type: ignore[no-untyped-def]
+    """Partial gradient and loss of a row: of points of the batch that begins at `first`, or of parameters if `coded`.
+
+    `flat` are the parameters of the network that is differentiated; `points` is how many there are for all rows.
+    """
     layers, gradient = rows.layers, rows.gradients[row]
     outputs, target, stride = layers[-1, OUT], layers[-1, TARGET], layers[-1, TARGET_STRIDE]
-    wanted = target + rows.panels * stride
+    beside = target + rows.panels * stride  # the targets, or the cross-entropy's notes
     scale = np.float32(2.0 / (points * outputs))
     gradient[:] = np.float32(0.0)
     loss = 0.0
     end = min((row + 1) * rows.span, points)
     for begin in range(row * rows.span, end, rows.panels * LANES):
         count = min(rows.panels * LANES, end - begin)
-        panels = (count + LANES - 1) // LANES
-        gather(
-            batches.inputs, batches.order, first + begin, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE]
-        )
-        gather(batches.targets, batches.order, first + begin, count, scratch, wanted, stride)
-        forward(parameters, layers, panels, scratch, rows.slope)
-        loss += squared_error(outputs, count, scratch, target, stride, wanted, stride, scale)
-        backward(parameters, layers, panels, scratch, rows.slope, gradient)
-    rows.losses[row] = loss
-
-
-@kernel
-def code_row(rows, row, parameters, predictor, term, scratch):  # type: ignore[no-untyped-def]
-    """Partial gradient and loss of a row of parameters under the predictor."""
-    layers, gradient = rows.layers, rows.gradients[row]
-    target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
-    notes = scratch[target + rows.panels * stride :]
-    gradient[:] = np.float32(0.0)
-    loss = 0.0
-    end = min((row + 1) * rows.span, len(parameters))
-    for begin in range(row * rows.span, end, rows.panels * LANES):
-        count = min(rows.panels * LANES, end - begin)
-        panels = (count + LANES - 1) // LANES
-        _gather_positions(term.positions, begin, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-        forward(predictor, layers, panels, scratch, rows.slope)
-        loss += code_loss(
-            term.kind, term.bins, term.low, term.high, parameters, begin, count, scratch, target, stride, notes,
-            term.gradient,
-        )  # fmt: skip
-        backward(predictor, layers, panels, scratch, rows.slope, gradient)
-    rows.losses[row] = loss
-
-
-@kernel
-def _gather_positions(positions, first, count, block, start, stride):  # type: ignore[no-untyped-def]
-    """As `gather` does, of neighbours."""
-    for feature in range(positions.shape[0]):
-        at = start + feature * LANES
-        for panel in range(0, count, LANES):
-            for lane in range(LANES):
-                block[at + lane] = positions[feature, first + min(panel + lane, count - 1)]
-            at += stride
-
-
-@kernel
-def work(  # type: ignore[no-untyped-def]
-    clock, scratch, steps, gradients, updates, rows, code_rows, term, batches, learner, predictor, scalars, losses
-):
-    """What one thread does of so many steps: takes tasks by the clock until there are none.
-
-    `gradients` and `updates` say which half of a step is wanted. `scalars` (steps, 2 per learner) are the optimisers';
-    `losses` (steps, 1 per learner) are written: task, and mean of the Kolmogorov term.
-    """
-    terms, size, code_size = len(code_rows.losses), len(learner.parameters), len(predictor.parameters)
-    points = batches.size
-    segments = (size + SEGMENT - 1) // SEGMENT
-    differentiate = (len(rows.losses) + terms) * gradients
-    tasks = differentiate + (segments + (code_size + SEGMENT - 1) // SEGMENT) * updates
-    while True:
-        ticket = take(clock)
-        index = ticket // tasks
-        if index >= steps:
-            return
-        task = ticket % tasks
-        needed = index * tasks + (differentiate if task >= differentiate else 0)
-        wait(clock, needed)
-        first = index * batches.size
-        points = min(batches.size, len(batches.order) - first)
-        used = (points + rows.span - 1) // rows.span
-        if task < differentiate:
-            # The rows of parameters take longest and go first.
-            if task < terms:
-                code_row(code_rows, task, learner.parameters, predictor.parameters, term, scratch)
-            elif task - terms < used:
-                task_row(rows, task - terms, learner.parameters, batches, first, points, scratch)
+        if coded:
+            gather_neighbours(term.positions, begin, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
         else:
-            begin = (task - differentiate) * SEGMENT
-            if task - differentiate < segments:
-                end = min(begin + SEGMENT, size)
-                gather_gradient(rows.gradients, used, begin, end, term.gradient, term.share, learner.gradient)
-                _step(learner, scalars[index, 0], scalars[index, 1], begin, end)
-                if begin == 0:
-                    losses[index, 0] = rows.losses[:used].sum() / (points * rows.layers[-1, OUT])
-            else:
-                begin -= segments * SEGMENT
-                end = min(begin + SEGMENT, code_size)
-                gather_gradient(
-                    code_rows.gradients, terms, begin, end, term.gradient[:0], term.share, predictor.gradient
-                )
-                for place in range(begin, end):
-                    predictor.gradient[place] *= term.share
-                _step(predictor, scalars[index, 2], scalars[index, 3], begin, end)
-                if begin == 0:
-                    losses[index, 1] = code_rows.losses.sum() / size
-        done(clock)
+            start = first + begin
+            gather(batches.inputs, batches.order, start, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
+            gather(batches.targets, batches.order, start, count, scratch, beside, stride)
+        panels = (count + LANES - 1) // LANES
+        forward(flat, layers, panels, scratch, rows.slope)
+        if coded:
+            loss += code_loss(
+                term.kind, term.bins, term.low, term.high, parameters, begin, count, scratch, target, stride,
+                scratch[beside:], term.gradient,
+            )  # fmt: skip
+        else:
+            loss += squared_error(outputs, count, scratch, target, stride, beside, stride, scale)
+        backward(flat, layers, panels, scratch, rows.slope, gradient)
+    rows.losses[row] = loss
 
 
-@kernel
-def _step(learner, step_size, divisor, begin, end):  # type: ignore[no-untyped-def]
+@inlined
+def renew(learner, rows, used, addition, share, step_size, divisor, segment):  # type: ignore[no-untyped-def]
+    """Adds up the first `used` rows of a segment, and `share` of an addition if there is one, and takes the step."""
+    begin = segment * SEGMENT
+    end = min(begin + SEGMENT, len(learner.parameters))
+    add_up_rows(rows.gradients, used, learner.scale, addition, share, learner.gradient, begin, end)
     step(
         learner.kind, learner.rate, learner.momentum, step_size, divisor, learner.parameters, learner.gradient,
         learner.moments, begin, end,
     )  # fmt: skip
+
+
+@part
+def check(rows, block, parameters, checks, scratch):  # type: ignore[no-untyped-def]
+    """Validates the network on a block of points."""
+    layers, panels = rows.layers, rows.panels
+    target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
+    first = block * panels * LANES
+    count = min(panels * LANES, checks.inputs.shape[1] - first)
+    gather_neighbours(checks.inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
+    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.slope)
+    error, lowest, highest = 0.0, np.inf, -np.inf
+    for output in range(layers[-1, OUT]):
+        for point in range(count):
+            value = scratch[target + point // LANES * stride + output * LANES + point % LANES]
+            error += (value - checks.targets[output, first + point]) ** 2
+            lowest, highest = min(lowest, value), max(highest, value)
+    checks.found[block] = (error, lowest, highest)
+
+
+@kernel
+def work(clock, scratch, steps, gradients, updates, rows, learners, term, batches, checks, scalars, losses):  # type: ignore[no-untyped-def]
+    """What one thread does of so many steps: takes tasks by the clock until there are none.
+
+    `rows` and `learners` are two each: of the network, and of the predictor. `gradients` and `updates` say which half
+    of a step is wanted. `scalars` (steps, 2 per learner) are the optimisers'. Writes `losses` (steps, 1 per learner):
+    of the task, and the mean of the Kolmogorov term. The checks come last.
+    """
+    main, second = learners
+    size, terms = len(main.parameters), len(rows[1].losses)
+    segments = (size + SEGMENT - 1) // SEGMENT
+    half = (terms + len(rows[0].losses)) * gradients
+    tasks = half + (segments + (len(second.parameters) + SEGMENT - 1) // SEGMENT) * updates
+    while True:
+        ticket = take(clock)
+        if ticket >= steps * tasks + len(checks.found):
+            wait(clock, steps * tasks + len(checks.found))
+            return
+        if ticket >= steps * tasks:
+            wait(clock, steps * tasks)
+            check(rows[0], ticket - steps * tasks, main.parameters, checks, scratch)
+            done(clock)
+            continue
+        index, task = divmod(ticket, tasks)
+        wait(clock, index * tasks + (half if task >= half else 0))
+        first = index * batches.size
+        points = min(batches.size, len(batches.order) - first)
+        used = (points + rows[0].span - 1) // rows[0].span
+        if task < half:
+            which = np.intp(task < terms)  # the rows of parameters, which take longest, go first
+            row = task if which else task - terms
+            if which or row < used:
+                differentiate(
+                    which, rows[which], row, learners[which].parameters, size if which else points, batches, first,
+                    main.parameters, term, scratch,
+                )  # fmt: skip
+        else:
+            which = np.intp(task - half >= segments)
+            segment = task - half - which * segments
+            full = terms if which else used
+            renew(
+                learners[which], rows[which], full, term.gradient[: 0 if which else size], term.share,
+                scalars[index, 2 * which], scalars[index, 2 * which + 1], segment,
+            )  # fmt: skip
+            if segment == 0:
+                count = size if which else points * rows[0].layers[-1, OUT]
+                loss = 0.0
+                for row in range(full):
+                    loss += rows[which].losses[row]
+                losses[index, which] = loss / count
+        done(clock)

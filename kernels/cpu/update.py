@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from kernels.cpu.compiled import kernel
+from kernels.cpu.compiled import part
 from kernels.spec import ADAM_BETAS, EPSILON, OPTIMIZERS, RMSPROP_ALPHA
 
 ADAM, SGD, SGD_MOMENTUM, RMSPROP = (OPTIMIZERS.index(kind) for kind in ("adam", "sgd", "sgd_momentum", "rmsprop"))
@@ -19,20 +19,22 @@ ALPHA, REST_OF_ALPHA = np.float32(RMSPROP_ALPHA), np.float32(1.0 - RMSPROP_ALPHA
 TINY = np.float32(EPSILON)
 
 
-@kernel
-def gather_gradient(rows, used, begin, end, addition, share, total):  # type: ignore[no-untyped-def]
-    """Writes the sum of the first `used` rows, and of `share * addition` where there is one, from begin to end."""
+@part
+def add_up_rows(rows, used, scale, addition, share, total, begin, end):  # type: ignore[no-untyped-def]
+    """Writes `scale` times the sum of the first `used` rows, and `share` of the addition if any, from begin to end."""
     for index in range(begin, end):
         total[index] = rows[0, index]
     for row in range(1, used):
         for index in range(begin, end):
             total[index] += rows[row, index]
+    for index in range(begin, end):
+        total[index] *= scale
     if len(addition):
         for index in range(begin, end):
             total[index] += share * addition[index]
 
 
-@kernel
+@part
 def step(kind, rate, momentum, step_size, divisor, parameters, gradient, moments, begin, end):  # type: ignore[no-untyped-def]
     """One optimiser step in place, from begin to end; moments are (count, P)."""
     if kind == ADAM:

@@ -3,6 +3,6 @@
 from kernels.gpu.evaluate import evaluate, evaluate_grid
 from kernels.gpu.mlp import gradient
 from kernels.gpu.partials import Partials
-from kernels.gpu.update import update
+from kernels.gpu.update import total, update
 
-__all__ = ["Partials", "evaluate", "evaluate_grid", "gradient", "update"]
+__all__ = ["Partials", "evaluate", "evaluate_grid", "gradient", "total", "update"]

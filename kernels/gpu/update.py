@@ -28,10 +28,21 @@ def sum_rows(p_rows, rows, size, o_p, live, BLOCK: tl.constexpr, ROWS: tl.conste
 
 
 @triton.jit
-def step(p_parameters, p_moments, gradient, size, step_size, divisor, momentum, o_p, live, KIND: tl.constexpr):
-    """An optimiser's step on one block, with `torch.optim`'s arithmetic."""
+def step(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND: tl.constexpr):
+    """An optimiser's step on one block, with `torch.optim`'s arithmetic; the gradient itself if there is none."""
+    if KIND == "none":
+        tl.store(p_parameters + o_p, gradient, mask=live)
+    else:
+        descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND)
+
+
+@triton.jit
+def descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND: tl.constexpr):
+    """The step; `p_scalars` are its size and adam's divisor."""
+    step_size = tl.load(p_scalars)
     parameters = tl.load(p_parameters + o_p, mask=live)
     if KIND == "adam":
+        divisor = tl.load(p_scalars + 1)
         first = tl.load(p_moments + o_p, mask=live)
         second = tl.load(p_moments + size + o_p, mask=live)
         first += (1.0 - FIRST_BETA) * (gradient - first)
@@ -67,15 +78,13 @@ def update_kernel(
         gradient = sum_rows(p_rows, rows, size, o_p, live, BLOCK, ROWS)
         if CODED:
             gradient += tl.load(p_to_theta + o_p, mask=live)
-        step_size, divisor = tl.load(p_scalars), tl.load(p_scalars + 1)
-        step(p_theta, p_moments, gradient, size, step_size, divisor, momentum, o_p, live, KIND)
+        step(p_theta, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND)
     elif program < tl.num_programs(0) - 1:
         if CODED:
             o_p = (program - blocks) * BLOCK + tl.arange(0, BLOCK)
             live = o_p < code_size
             gradient = sum_rows(p_code_rows, code_rows, code_size, o_p, live, BLOCK, ROWS)
-            step_size, divisor = tl.load(p_scalars + 2), tl.load(p_scalars + 3)
-            step(p_phi, p_code_moments, gradient, code_size, step_size, divisor, momentum, o_p, live, KIND)
+            step(p_phi, p_code_moments, gradient, code_size, p_scalars + 2, momentum, o_p, live, KIND)
     else:
         tl.store(p_out, sum_losses(p_losses, rows, BLOCK) * loss_scale)
         if CODED:
@@ -92,13 +101,6 @@ def sum_losses(p_losses, rows, BLOCK: tl.constexpr):
     return tl.sum(total, 0)
 
 
-@triton.jit(do_not_specialize=["rows", "size"])
-def sum_kernel(p_rows, p_out, rows, size, BLOCK: tl.constexpr, ROWS: tl.constexpr):
-    """The gradient alone, for callers with an optimiser of their own."""
-    o_p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(p_out + o_p, sum_rows(p_rows, rows, size, o_p, o_p < size, BLOCK, ROWS), mask=o_p < size)
-
-
 def update(
     partials: Partials, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
     scalars: Tensor, losses: Tensor,
@@ -109,24 +111,27 @@ def update(
     `scalars` (2 each) are `Optimizer.scalars`, `losses` (1 or 2) receives task and Kolmogorov loss. The learning rate
     is read from the scalars, so that a captured launch follows it.
     """
+    _launch(partials, parameters, moments, scalars, losses, optimizers[0].kind, optimizers[0].momentum)
+
+
+def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
+    """What `update` would take its steps with: the gradient (P,) of each learner, and the `losses` (1 per learner,)."""
+    _launch(partials, gradients, gradients, losses, losses, "none", 0.0)
+
+
+def _launch(
+    partials: Partials, parameters: Sequence[Tensor], moments: Sequence[Tensor], scalars: Tensor, losses: Tensor,
+    kind: str, momentum: float,
+) -> None:  # fmt: skip
     network, task, code, predictor = partials.network, partials.task, partials.code, partials.predictor
     other = predictor or task
     blocks, code_blocks = -(-network.size // BLOCK), -(-code.predictor.size // BLOCK) if code else 0
     outputs = network.dims[-1]
-    with torch.cuda.device_of(scalars):
+    with torch.cuda.device_of(losses):
         update_kernel[(blocks + code_blocks + 1,)](
             parameters[0], moments[0], task.rows, partials.to_theta, task.losses, parameters[-1], moments[-1],
             other.rows, other.losses, scalars, losses, partials.programs, network.size,
-            1.0 / (partials.batch * outputs), optimizers[0].momentum, other.launch.programs,
+            1.0 / (partials.batch * outputs), momentum, other.launch.programs,
             code.predictor.size if code else 0, 1.0 / network.size, blocks, CODED=code is not None,
-            KIND=optimizers[0].kind, BLOCK=BLOCK, ROWS=ROWS, num_warps=4, enable_fp_fusion=True,
+            KIND=kind, BLOCK=BLOCK, ROWS=ROWS, num_warps=4, enable_fp_fusion=True,
         )  # fmt: skip
-
-
-def sum_gradient(partials: Partials, out: Tensor) -> None:
-    """The network's gradient (P,) that the last launch left, into `out`."""
-    size = partials.network.size
-    with torch.cuda.device_of(out):
-        sum_kernel[(-(-size // BLOCK),)](
-            partials.task.rows, out, partials.programs, size, BLOCK=BLOCK, ROWS=ROWS, num_warps=4, enable_fp_fusion=True
-        )

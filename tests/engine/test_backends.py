@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from benches.plain import plain_code_loss, plain_forward
 from engine import backend, kolmogorov
 from engine.backends.base import Data
+from engine.backends.plain import Eager
 from engine.begin import fresh_state
 from engine.config import Config
 from tests.conftest import INTERPRETED
@@ -51,3 +53,36 @@ def test_a_step_descends_the_weighted_sum_of_both_losses(name: str, weight: floa
     expected += [validation, outputs.min(), outputs.max()]
     found = torch.tensor(report.tolist(), dtype=torch.float64)
     torch.testing.assert_close(found, torch.stack(expected).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_what_does_not_fit_in_memory_is_halved_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config("x", "[7, 3]", 1, backend="eager")
+    member = Eager(fresh_state(config, torch.Generator().manual_seed(2)), config)
+    points = torch.rand((2, 101), generator=torch.Generator().manual_seed(1))
+    outputs, signatures = member.evaluate(points)
+    real, sizes = torch.addmm, list[int]()
+
+    def full(bias: Tensor, weight: Tensor, inputs: Tensor) -> Tensor:
+        sizes.append(inputs.shape[1])
+        if inputs.shape[1] > 30:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(bias, weight, inputs)
+
+    monkeypatch.setattr(torch, "addmm", full)
+    for _ in range(2):
+        found, patterns = member.evaluate_in_memory(points)
+        torch.testing.assert_close(found, outputs)
+        assert torch.equal(patterns, signatures)
+    assert [size for size in sizes if size > 30] == [101, 51]
+    monkeypatch.setattr(torch, "addmm", lambda *_: full(points, points, points))
+    with pytest.raises(torch.OutOfMemoryError):
+        member.evaluate_in_memory(points)
+
+
+@pytest.mark.parametrize("name", ["cpu", "eager"])
+def test_no_points_are_evaluated_as_well(name: str) -> None:
+    config = Config("x", "[7, 3]", 1, backend=name)
+    state = fresh_state(config, torch.Generator().manual_seed(2))
+    member = backend.choose(config, torch.device("cpu"))[0](state, config)
+    outputs, signatures = member.evaluate_in_memory(torch.empty((2, 0)))
+    assert (outputs.shape, signatures.shape) == ((1, 0), (0,))

@@ -4,7 +4,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from engine import image
-from engine.backends.base import Interrupted
+from engine.backends import cpu as cpu_backend
+from engine.backends.base import Backend, Interrupted
+from engine.backends.cpu import Cpu
 from engine.backends.plain import Eager
 from engine.begin import fresh_state
 from engine.config import Config
@@ -12,7 +14,13 @@ from engine.state import Snapshot, State
 from engine.trainer import NonFinite, Trainer
 
 PICTURE = image.Picture(((np.arange(900) * 7) % 256).astype(np.uint8).reshape(30, 30))
+BACKEND: type[Backend] = Eager
 CODE = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
+
+
+@pytest.fixture(params=[Cpu, Eager], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.engine.test_trainer.BACKEND", request.param)
 
 
 def made(**words: object) -> tuple[State, Trainer]:
@@ -20,7 +28,7 @@ def made(**words: object) -> tuple[State, Trainer]:
     state = fresh_state(config, torch.Generator().manual_seed(2))
     split = image.split(PICTURE, 101, 40, np.random.RandomState(2))
     training, validation = (image.samples(PICTURE, part) for part in (split.training, split.validation))
-    return state, Trainer(Eager(state, config), training, validation, 40)
+    return state, Trainer(BACKEND(state, config), training, validation, 40)
 
 
 def test_the_order_is_the_loaders() -> None:
@@ -45,23 +53,54 @@ def test_an_epoch_is_three_steps_and_counts_the_short_batch_fully(words: dict[st
     assert epoch.weighted == pytest.approx(0.2 * epoch.kolmogorov if words else 0.0)
 
 
+def numbers_of(state: State) -> list[torch.Tensor]:
+    return [tensor for one in state.learners for tensor in (one.parameters, one.moments)]
+
+
 @pytest.mark.parametrize("words", [{}, CODE])
-def test_a_snapshot_takes_everything_back(words: dict[str, object]) -> None:
+def test_a_snapshot_is_all_that_the_next_epoch_depends_on(words: dict[str, object]) -> None:
     state, trainer = made(**words)
-    trainer.epoch()
     snapshot = Snapshot(state)
+    trainer.epoch()
     snapshot.take()
     first = trainer.epoch()
-    after = [tensor.clone() for one in state.learners for tensor in (one.parameters, one.moments)]
-    snapshot.restore()
-    assert (state.epoch, state.main.steps) == (1, 3)
-    again = trainer.epoch()
+    copied, other = made(**words)
+    kept = snapshot.state()
+    assert (kept.epoch, kept.main.steps) == (1, 3)
+    for ours, theirs in zip(numbers_of(copied), numbers_of(kept), strict=True):
+        ours.copy_(theirs)
+    copied.draws.set_state(kept.draws.get_state())
+    for learner in copied.learners:
+        learner.steps = kept.main.steps
+    again = other.epoch()
     assert (again.task, again.validation) == (first.task, first.validation)
-    now = [tensor for one in state.learners for tensor in (one.parameters, one.moments)]
-    assert all(torch.equal(a, b) for a, b in zip(after, now, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(numbers_of(state), numbers_of(copied), strict=True))
 
 
-def test_an_interrupt_is_heard_between_two_steps() -> None:
+def test_a_snapshot_that_fails_leaves_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, trainer = made()
+    trainer.epoch()
+    snapshot = Snapshot(state)
+    before = [tensor.clone() for tensor in numbers_of(state)]
+    trainer.epoch()
+    real, copied = torch.Tensor.copy_, list[int]()
+
+    def lost(self: torch.Tensor, *words: object, **named: object) -> torch.Tensor:
+        if copied:
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+        copied.append(1)
+        return real(self, *words, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.Tensor, "copy_", lost)
+    with pytest.raises(torch.AcceleratorError):
+        snapshot.take()
+    monkeypatch.undo()
+    assert snapshot.state().epoch == 1
+    assert all(torch.equal(a, b) for a, b in zip(before, numbers_of(snapshot.state()), strict=True))
+
+
+def test_an_interrupt_is_heard_between_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_backend, "SLICE", 1.0)  # a look before every step
     _, trainer = made()
     answers = iter([False, True])
     with pytest.raises(Interrupted):
@@ -75,3 +114,15 @@ def test_a_loss_that_is_not_finite_is_told_by_its_step() -> None:
     assert stop.value.step == 2
     assert str(stop.value) == "step 2 of 3"
     assert state.epoch == 0
+
+
+def test_slices_of_an_epoch_are_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, trainer = made(**CODE)
+    whole = trainer.epoch(), trainer.epoch()
+    monkeypatch.setattr(cpu_backend, "SLICE", 1.0)
+    again, trainer = made(**CODE)
+    for first, second in zip(whole, (trainer.epoch(), trainer.epoch()), strict=True):
+        assert (first.task, first.kolmogorov, first.validation) == (second.task, second.kolmogorov, second.validation)
+    for one, other in zip(state.learners, again.learners, strict=True):
+        assert torch.equal(one.parameters, other.parameters)
+        assert one.steps == other.steps == 6

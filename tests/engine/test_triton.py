@@ -113,7 +113,9 @@ def test_what_cannot_be_captured_is_launched_and_said(
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(torch.cuda, "graph", refuse)
-    monkeypatch.setattr(logging.getLogger("polytope_nn.backend"), "handlers", [caplog.handler])
+    backend_log = logging.getLogger("polytope_nn.backend")
+    monkeypatch.setattr(backend_log, "handlers", [caplog.handler])
+    monkeypatch.setattr(backend_log, "propagate", False)
     run = Run()
     reports = run.epochs(3)
     assert launches.count("evaluate_kernel") == 3

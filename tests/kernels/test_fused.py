@@ -171,11 +171,19 @@ def test_gradient_at_all_depths(package: ModuleType, depth: int) -> None:
 
 @pytest.mark.parametrize(
     ("dims", "points"),
-    [((2, 256, 256, 1), 333), ((2, *[10] * 64, 1), 1025), ((2, *[10] * 8, 1), 8200), ((2, 1), 37), ((2, 3), 37)],
+    [((2, *[256] * 4, 1), 333), ((2, *[10] * 64, 1), 1025), ((2, *[10] * 8, 1), 8200), ((2, 1), 37), ((2, 3), 37)],
 )
 def test_gradient_of_large_work_and_of_no_hidden_layer(cpu: ModuleType, dims: tuple[int, ...], points: int) -> None:
     case = Case.of(dims, points)
     assert_true(case, *case.gradients(cpu))
+
+
+def test_rows_of_several_blocks(cpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernels.cpu.training.ROWS_SIZE", 1)
+    case = Case.of((2, 10, 10, 1), 1300)
+    partials = case.partials(cpu)
+    assert len(partials._rows[0].losses) == 3
+    assert_true(case, *case.gradients(cpu, partials))
 
 
 # Fewer bins than the window, as many, one more, tile remainders, and the default.
@@ -188,6 +196,24 @@ def test_gradient_with_the_term(package: ModuleType, loss: str, bins: int) -> No
     code = CodeLength(predictor, loss, 0.7, bins, -1.0, 0.5)  # narrow: many are clipped, on both sides
     case = Case.of((2, 7, 6, 1), 33, code)
     assert_true(case, *case.gradients(package))
+
+
+# A batch that is shorter than provided for, with the term and without; several blocks and segments of parameters.
+@pytest.mark.parametrize(
+    ("dims", "coded", "points"), [((2, 7, 5, 1), False, 70), ((2, 7, 5, 1), True, 70), ((2, 47, 45, 1), True, 33)]
+)
+def test_total_is_the_gradient_that_update_steps_with(
+    package: ModuleType, dims: tuple[int, ...], coded: bool, points: int
+) -> None:
+    code = CodeLength(Network((3, 30, 50)), "cross_entropy", 0.7, 50) if coded else None
+    case = Case.of(dims, points, code)
+    partials = case.partials(package, points + 30)
+    package.gradient(partials, case.parameters, case.positions, case.inputs, case.targets)
+    gradients = [torch.full_like(flat, NAN) for flat in case.parameters]
+    losses = torch.full((len(gradients),), NAN)
+    package.total(partials, gradients, losses)
+    assert_true(case, losses, gradients)
+    assert identical([losses, gradients], list(case.gradients(package, partials)))
 
 
 def test_parameters_on_a_bin_at_the_ends_and_beyond(package: ModuleType) -> None:
@@ -288,19 +314,6 @@ def test_evaluate_gives_outputs_and_signatures(package: ModuleType, dims: tuple[
 
 def poisoned(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return torch.full(shape, NAN), torch.full(shape[1:], -1, dtype=torch.int64)
-
-
-def test_signatures_wrap_as_int64_does(cpu: ModuleType) -> None:
-    case = Case.of((2, 8, 8, 1), 19)
-    coefficients = torch.randint(2**62, 2**63 - 1, (16,))
-    outputs, signatures = poisoned((1, 19))
-    cpu.evaluate(case.network, case.parameters[0], coefficients, case.inputs, outputs, signatures)
-    hidden, expected, start = case.inputs, torch.zeros(19, dtype=torch.int64), 0
-    for weight, bias in reference.layers(case.parameters[0], case.network)[:-1]:
-        before = torch.addmm(bias, weight, hidden)
-        expected += (coefficients[start : start + 8, None] * (before > 0)).sum(0)
-        hidden, start = torch.nn.functional.leaky_relu(before, 0.01), start + 8
-    assert torch.equal(signatures, expected)
 
 
 # Rows shorter than a panel and longer, a part of the picture that begins in its middle.
