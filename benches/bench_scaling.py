@@ -15,10 +15,10 @@ from benches.contenders import ORIGINAL, Original, Ours
 from benches.entries import entries
 from benches.job import Job
 from benches.method import Variant
-from benches.suite import Group, Suite
+from benches.suite import Group, Make, Suite
 from engine.drawing import Drawer
 
-NAMES = (ORIGINAL, "eager", "cpu", "triton")
+NAMES: tuple[str, ...] = (ORIGINAL, "eager", "cpu", "triton")
 CORES = os.cpu_count() or 1
 SIZES: dict[str, Sequence[int]] = {
     "points": (1250, 5000, 20000, 80000),
@@ -84,11 +84,9 @@ def group(axis: str, size: int) -> Group:
     if axis == "side":
         work = 2.0 * one.config.network.size * size * size
         return Group(f"drawing, {title}", one, NAMES, drawing, flops=work, turns=0.3, quick=quick, info=info)
-    if axis == "threads":
-        make, names = partial(on_threads, threads=size), NAMES
-    else:
-        # JAX compiles each size anew, which takes seconds.
-        make, names = step, (*NAMES, "JAX") if axis == "batch" else NAMES
+    make: Make = partial(on_threads, threads=size) if axis == "threads" else step
+    # JAX compiles each size anew, which takes seconds.
+    names = (*NAMES, "JAX") if axis == "batch" else NAMES
     return Group(f"step, {title}", one, names, make, flops=one.step_operations, turns=0.3, quick=quick, info=info)
 
 

@@ -37,7 +37,8 @@ class CompiledModule(Contender):
             return task, task + weight * predictor.loss(flat)
 
         def forward(inputs: Tensor) -> tuple[Tensor, Tensor]:
-            return baseline.module(inputs)
+            found: tuple[Tensor, Tensor] = baseline.module(inputs)
+            return found
 
         self._loss, self._error, self._forward = (compiled(one, mode) for one in (loss, loss, forward))
         trained = [*silent.parameters(), *(predictor.parameters() if predictor else ())]
@@ -60,10 +61,10 @@ class CompiledModule(Contender):
 
     def _step(self, batch: Tensor) -> Tensor:
         self._optimizer.zero_grad()
-        task, loss = self._loss(batch[:, :2], batch[:, 2:])
-        loss.backward()
+        found: tuple[Tensor, Tensor] = self._loss(batch[:, :2], batch[:, 2:])
+        found[1].backward()
         self._optimizer.step()
-        return task.detach()
+        return found[0].detach()
 
     def steps(self) -> None:
         """See `Contender.steps`."""

@@ -32,7 +32,7 @@ class Group:
     title: str
     job: Job
     names: tuple[str, ...]
-    make: Callable[["Suite", Job, str], Variant]
+    make: "Make"
     flops: float = 0.0
     bytes: float = 0.0
     limit: Callable[["Suite", Job], Variant] | None = None
@@ -50,6 +50,7 @@ class Figure:
     info: dict[str, Any]
 
 
+Make = Callable[["Suite", Job, str], Variant]
 LIMIT = "limit"
 
 

@@ -4,13 +4,14 @@ A gradient is read where it arrives unchanged: momentum's vector after its first
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from benches.plain import plain_forward, random_parameters
 from benches.verify import SLACK, Row, by_autograd, error_of, name_of, nearest
 from engine import backend, kolmogorov
-from engine.backends.base import Data
+from engine.backends.base import Backend, Data
 from engine.begin import fresh_state
 from engine.config import Config, ConfigError
 from kernels import reference
@@ -28,10 +29,12 @@ COMPILED_CASES = 3
 def rows(name: str, device: torch.device) -> Iterator[Row]:
     """A backend's rows; none where it does not run."""
     for shape, points, bins in CASES[: COMPILED_CASES if name == "compile" else None]:
-        words = {"kolmogorov_shape": "[8, 5]", "kolmogorov_weight": 0.7, "kolmogorov_bins": bins} if bins else {}
+        words: dict[str, Any] = (
+            {"kolmogorov_shape": "[8, 5]", "kolmogorov_weight": 0.7, "kolmogorov_bins": bins} if bins else {}
+        )
         config = Config(
             "none", shape, 1, optimizer="sgd_momentum", points=points, batch_size=points, backend=name, **words
-        )  # type: ignore[arg-type]
+        )
         try:
             chosen, _ = backend.choose(config, device)
         except ConfigError:
@@ -39,7 +42,7 @@ def rows(name: str, device: torch.device) -> Iterator[Row]:
         yield from _rows(chosen, config, points, device)
 
 
-def _rows(chosen: type[backend.Backend], config: Config, points: int, device: torch.device) -> Iterator[Row]:
+def _rows(chosen: type[Backend], config: Config, points: int, device: torch.device) -> Iterator[Row]:
     network, code = config.network, config.code_length
     draws = torch.Generator().manual_seed(points)
     state = fresh_state(config, torch.Generator().manual_seed(points))
