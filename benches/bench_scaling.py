@@ -82,7 +82,7 @@ def group(axis: str, size: int) -> Group:
             f"epoch, {title}", one, NAMES, epoch, flops=one.epoch_operations, turns=0.3, quick=quick, info=info
         )
     if axis == "side":
-        work = 2.0 * one.config.network.size * size * size
+        work = one.forward_operations(size * size)
         return Group(f"drawing, {title}", one, NAMES, drawing, flops=work, turns=0.3, quick=quick, info=info)
     make: Make = partial(on_threads, threads=size) if axis == "threads" else step
     # JAX compiles each size anew, which takes seconds.

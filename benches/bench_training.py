@@ -40,7 +40,7 @@ GROUPS = [
     Group("epoch with the Kolmogorov term", CODED, ALL, epoch, flops=CODED.epoch_operations),
     # Coordinates are read, an output and a signature written.
     Group(
-        "evaluate a million points", MAIN, ALL, evaluate, flops=2.0 * MAIN.config.network.size * EVALUATED,
+        "evaluate a million points", MAIN, ALL, evaluate, flops=MAIN.forward_operations(EVALUATED),
         bytes=(8.0 + 4.0 + 8.0) * EVALUATED, turns=0.5,
     ),
 ]  # fmt: skip

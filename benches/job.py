@@ -19,6 +19,7 @@ from engine.config import Config
 from engine.image import Picture, Split
 from engine.state import State
 from engine.trainer import Trainer
+from kernels.spec import Network
 
 IMAGE = Path(__file__).parent / "images" / "moon.png"
 
@@ -124,14 +125,24 @@ class Job:
 
     @property
     def step_operations(self) -> float:
-        """Floating-point operations of a step, by its matrix products alone: forward, and twice as many backward."""
+        """Floating-point operations of a step's matrix products."""
         network, code = self.config.network, self.config.code_length
-        count = 6.0 * network.size * self.batch
-        return count + 6.0 * code.predictor.size * network.size if code else count
+        count = _gradient_operations(network, self.batch)
+        return count + _gradient_operations(code.predictor, network.size) if code else count
 
     @property
     def epoch_operations(self) -> float:
         """Those of an epoch: its steps, the last of them short, and the validation's forward pass."""
         network, code, steps = self.config.network, self.config.code_length, -(-self.points // self.batch)
-        count = 6.0 * network.size * self.points + 2.0 * network.size * self.batch
-        return count + 6.0 * code.predictor.size * network.size * steps if code else count
+        count = _gradient_operations(network, self.points) + self.forward_operations(self.batch)
+        return count + steps * _gradient_operations(code.predictor, network.size) if code else count
+
+    def forward_operations(self, points: int) -> float:
+        """Those of so many points evaluated."""
+        return 2.0 * points * sum(out * into for out, into in self.config.network.shapes)
+
+
+def _gradient_operations(network: Network, points: int) -> float:
+    """Forward and backward; nobody wants the gradient of the coordinates."""
+    products = [out * into for out, into in network.shapes]
+    return points * (6.0 * sum(products) - 2.0 * products[0])
