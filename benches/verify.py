@@ -222,8 +222,8 @@ def edges_of(signatures: Tensor) -> Tensor:
 
 def error_of(found: Tensor, truth: Tensor) -> float:
     """The norm of the error over the truth's."""
-    difference = (found.detach().cpu().double() - truth.cpu()).norm()
-    return float(difference / truth.norm().clamp_min(1e-30))
+    difference = (found.detach().cpu().double() - truth.detach().cpu()).norm()
+    return float(difference / truth.detach().norm().clamp_min(1e-30))
 
 
 def name_of(network: Network) -> str:
