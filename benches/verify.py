@@ -190,7 +190,7 @@ def by_autograd(
     code: CodeLength | None, dtype: torch.dtype, device: torch.device,
 ) -> list[Tensor]:  # fmt: skip
     """Losses, then gradients of their weighted sum, by PyTorch's own functions."""
-    leaves = [one.to(device, dtype).requires_grad_() for one in parameters]
+    leaves = [one.to(device, dtype, copy=True).requires_grad_() for one in parameters]
     outputs = plain_forward(leaves[0], network, inputs.to(device, dtype))
     losses = [torch.nn.functional.mse_loss(outputs, targets.to(device, dtype))]
     total = losses[0]
