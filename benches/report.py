@@ -20,6 +20,8 @@ RESULTS = ROOT / "benches" / "results"
 LAST, KEPT = RESULTS / "suite.local.json", RESULTS / "suite.json"
 BEGIN, END = "<!-- figures: python -m benches.report --readme -->", "<!-- end of figures -->"
 
+MEMORY = {"peak_resident_bytes": "peak resident", "peak_device_bytes": "peak on the device"}
+
 
 def main(words: Sequence[str] | None = None) -> int:
     """Prints Markdown; exit status 2 for files that cannot be read or compared."""
@@ -92,16 +94,9 @@ def machine(run: Run) -> str:
 def group_table(records: Sequence[Record]) -> str:
     """Contenders, fastest first."""
     original = next((record for record in records if record.contender == ORIGINAL), None)
-    noted = any("peak_resident_bytes" in record.info for record in records)
-    titles = [
-        "contender",
-        "median",
-        "half of turns within",
-        "against the original's way",
-        "times the limit",
-        "first call",
-    ]
-    titles += ["threads", "peak resident"] if noted else ["threads"]
+    notes = {key: title for key, title in MEMORY.items() if any(key in record.info for record in records)}
+    titles = ["contender", "median", "half of turns within", "against the original's way", "times the limit"]
+    titles += ["first call", "threads", *notes.values()]
     rows = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for record in sorted(records, key=lambda one: one.timing.median):
         low, high = record.spread
@@ -110,8 +105,7 @@ def group_table(records: Sequence[Record]) -> str:
             _times(original, record), f"{record.timing.median / record.limit:.1f}", seconds(record.timing.first),
             str(record.timing.threads),
         ]  # fmt: skip
-        if noted:
-            cells.append(f"{record.info['peak_resident_bytes'] / 2**20:.0f} MiB")
+        cells += [f"{record.info[key] / 2**20:.0f} MiB" if key in record.info else "" for key in notes]
         rows.append(f"| {' | '.join(cells)} |")
     rows.append(f"\nThe machine's limit: {seconds(records[0].limit)}.")
     if "GFLOP/s" in records[0].info:

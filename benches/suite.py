@@ -62,7 +62,7 @@ class Suite:
         self.threads = torch.get_num_threads()
         self._limit = Limit(device)
         self._contenders: dict[tuple[Job, str], Contender | Exception] = {}
-        self._errors: dict[tuple[Job, str], float] = {}  # the largest of a loss that a check met, relative
+        self._checked: dict[tuple[Job, str], dict[str, float]] = {}  # what the checks found out
         self._groups: dict[str, dict[str, Figure | Exception]] = {}
         self.absent: dict[str, str] = {}
         self.resources = ExitStack()  # what groups open, closed at the end
@@ -89,7 +89,13 @@ class Suite:
         try:
             made = entry.build(job, self.threads)
             torch.set_num_threads(made.threads)
-            self._errors[job, name] = contenders.check(made)
+            on_gpu = self.device.type == "cuda"
+            if on_gpu:
+                torch.cuda.reset_peak_memory_stats(self.device)
+            # The largest error of a loss, relative.
+            self._checked[job, name] = {"loss_error": contenders.check(made)}
+            if on_gpu:
+                self._checked[job, name]["peak_device_bytes"] = torch.cuda.max_memory_allocated(self.device)
         finally:
             torch.set_num_threads(self.threads)
         return made
@@ -125,7 +131,6 @@ class Suite:
             limit = rates.least(group.flops, group.bytes)
             info |= {"GFLOP/s": rates.flops / 1e9, "GB/s": rates.bytes / 1e9}
         for name in variants:
-            error = self._errors.get((group.job, name))
-            checked = {} if error is None else {"loss_error": error}
+            checked = self._checked.get((group.job, name), {})
             found[name] = Figure(timings[name], limit, info | checked | variants[name].notes)
         return found
