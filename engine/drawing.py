@@ -1,6 +1,6 @@
 """A network's picture: gray values, and where its polytopes meet; evaluated only where a boundary passes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.backends.base import Backend
 from kernels.picture import grid
+from kernels.spec import BELOW, RIGHT
 
 Pixels = NDArray[np.uint8]
 
@@ -20,9 +21,10 @@ BAND_NODES = 2**21
 class Drawing:
     """What a network draws, all (height, width).
 
-    `edges` are bits: `grid.RIGHT`, `grid.BELOW` where that neighbour lies in another polytope; `colours` are stable
+    `edges` are bits: `spec.RIGHT`, `spec.BELOW` where that neighbour lies in another polytope; `colours` are stable
     numbers of the polytopes from 0 to 255, empty unless asked for. `polytopes` counts those seen, `lowest` and
-    `highest` are the range of outputs, and `evaluations` is how many points it took.
+    `highest` are the range of outputs, and `evaluations` is how many points it took. The planes may be read once
+    `arrive` has returned.
     """
 
     gray: Pixels
@@ -32,11 +34,12 @@ class Drawing:
     lowest: float
     highest: float
     evaluations: int
+    arrive: Callable[[], object] = lambda: None
 
     @property
     def boundaries(self) -> NDArray[np.bool_]:
         """Which pixels have one of their four neighbours in another polytope."""
-        beside, below = (self.edges & bit != 0 for bit in (grid.RIGHT, grid.BELOW))
+        beside, below = (self.edges & bit != 0 for bit in (RIGHT, BELOW))
         found: NDArray[np.bool_] = beside | below
         found[:, 1:] |= beside[:, :-1]
         found[1:] |= below[:-1]

@@ -127,6 +127,7 @@ def _picture_writer(shared: Panels, format: str, jpeg_quality: int) -> Callable[
 
     def write(item: tuple[Drawing, Caption, Path]) -> None:
         drawing, caption, path = item
+        drawing.arrive()
         writer.write(path, composer.compose(drawing, caption))
 
     return write
@@ -136,7 +137,9 @@ def _film_writer(shared: Panels, film: Film) -> Callable[[tuple[Drawing, Caption
     composer = FilmComposer(shared, film.planes)
 
     def append(item: tuple[Drawing, Caption]) -> None:
-        composer.compose(*item)
+        drawing, caption = item
+        drawing.arrive()
+        composer.compose(drawing, caption)
         film.append_planes()
 
     return append

@@ -40,6 +40,8 @@ class Start:
             if not chosen.shares_work:
                 threads = backend.training_threads(config.network, config.code_length, config.batch_size, threads)
             torch.set_num_threads(threads)
+        else:
+            torch.cuda.set_device(device)  # whose stream a graph is captured on
         made = chosen(self.state.to(device), config)
         together = made if group.size == 1 else Parallel(made, group)
         return made, Trainer(together, self.training, self.validation, config.batch_size)

@@ -8,15 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
 from engine.config import Config, ConfigError
 from engine.schedule import Schedule
-
-if TYPE_CHECKING:  # backends, which an epoch comes from, write to the log
-    from engine.trainer import Epoch
+from engine.trainer import Epoch
 
 LOGGER = "polytope_nn"
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -88,7 +86,7 @@ def progress(config: Config, done: int) -> "tqdm[NoReturn]":
     return tqdm(total=config.epochs, initial=done, unit="epoch", disable=hidden, file=sys.stderr, **size)
 
 
-def epoch_line(number: int, last: int, epoch: "Epoch") -> str:
+def epoch_line(number: int, last: int, epoch: Epoch) -> str:
     """The line of one epoch, as people parse it."""
     return (
         f"Epoch {number}/{last} - Combined Loss: {epoch.combined:.6f} (Task: {epoch.task:.6f} + "
@@ -122,7 +120,7 @@ class Metrics:
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._flushed = time.monotonic()
 
-    def add(self, number: int, epoch: "Epoch", polytopes: int | None) -> None:
+    def add(self, number: int, epoch: Epoch, polytopes: int | None) -> None:
         """The row of an epoch; the losses with every digit a float32 has."""
         losses = (f"{value:.9g}" for value in (epoch.task, epoch.kolmogorov, epoch.validation))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:

@@ -15,6 +15,7 @@ from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
 from engine.caption import LossCurves, caption
 from engine.config import Config, ConfigError
+from engine.device_drawing import DeviceDrawer
 from engine.drawing import Drawer
 from engine.encoder import FrameWriter
 from engine.film import Film, continued
@@ -95,7 +96,8 @@ class Run:
         if begun.resumed_from is None:
             pixels = smoothed(self.picture, begun.split, config.smoothing_sigma, size)
             PictureWriter("png").write(self.files.smoothed, pixels)
-        self.drawer = Drawer(self.backend, *size, config.chunk_size, config.colour_regions)
+        kind = DeviceDrawer if self.backend.evaluates_grids else Drawer
+        self.drawer = kind(self.backend, *size, config.chunk_size, config.colour_regions)
         shared = Panels.of(self.picture, begun.split, size)
         self.writer = FrameWriter(shared, config.snapshot_format, config.jpeg_quality, self._film(size))
         self.dropped = 0

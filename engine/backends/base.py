@@ -1,5 +1,6 @@
 """What every backend offers: an epoch on a run's data, and the network evaluated anywhere."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from torch import Tensor
 
 from engine import kolmogorov
 from engine.config import Config
-from engine.journal import log
 from engine.state import State
 from kernels import reference
 
 Scalars = Sequence[reference.Scalar]
+# A child of the run's logger, which a backend need not know.
+log = logging.getLogger("polytope_nn.backend")
 
 
 class Interrupted(Exception):
@@ -49,6 +51,8 @@ class Backend(ABC):
     name: str
     # Side, in pixels, of the tiles that a picture begins with, a power of two; 1: every pixel is evaluated.
     tile = 32
+    # Whether it has `evaluate_grid`.
+    evaluates_grids = False
     # Whether it decides itself where torch's number of threads pays.
     shares_work = False
 
@@ -80,6 +84,15 @@ class Backend(ABC):
     @abstractmethod
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (1, points) and int64 signatures (points,) at coordinates (2, points)."""
+
+    def evaluate_grid(
+        self, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor, edges: Tensor
+    ) -> None:
+        """Rows from `top` on of a picture of `size` (width, height): `outputs` (1, rows, width), others (rows, width).
+
+        `edges` uint8 receives the bits `spec.RIGHT` and `spec.BELOW`, where a pixel's neighbour has another signature.
+        """
+        raise NotImplementedError(f"the backend {self.name} evaluates points, not grids")
 
     def evaluate_in_memory(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """As `evaluate`, from host memory to host memory, in as few parts as the device's memory holds.

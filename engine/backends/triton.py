@@ -1,20 +1,17 @@
 """The Triton kernels: two launches a step, and on a GPU an epoch that is one replay of a captured graph."""
 
-import logging
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Interrupted, Report
+from engine.backends.base import Backend, Data, Interrupted, Report, log
 from engine.config import Config
 from engine.state import State
 from kernels import gpu
 
 # Steps whose launches a graph may hold: past it, launching takes no longer than running.
 MOST_CAPTURED = 4096
-
-log = logging.getLogger("polytope_nn.backend")
 
 
 class Triton(Backend):
@@ -26,7 +23,7 @@ class Triton(Backend):
     """
 
     name = "triton"
-    tile = 1  # a GPU evaluates all pixels sooner than it sorts out which
+    evaluates_grids = True
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
@@ -109,6 +106,13 @@ class Triton(Backend):
         signatures = torch.empty(count, dtype=torch.int64, device=self.device)
         gpu.evaluate(main.network, main.parameters, self.state.coefficients, inputs, outputs, signatures)
         return outputs, signatures
+
+    def evaluate_grid(
+        self, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor, edges: Tensor
+    ) -> None:
+        """See `Backend.evaluate_grid`."""
+        main = self.state.main
+        gpu.evaluate_grid(main.network, main.parameters, self.state.coefficients, size, top, outputs, signatures, edges)
 
 
 class Room:

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernels.cpu.compiled import part
+from kernels.compiled import part
 from kernels.cpu.vector import INTEGER, call, place
 
 TAKEN, DONE, SIZE = 0, 8, 16  # places in a clock's int64 array, on cache lines of their own

@@ -11,8 +11,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kernels.compiled import kernel, part
 from kernels.cpu.clock import done, take, wait
-from kernels.cpu.compiled import kernel, part
 from kernels.cpu.mlp import (
     OUT,
     SOURCE,

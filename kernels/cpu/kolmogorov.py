@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from kernels.cpu.compiled import part
+from kernels.compiled import part
 from kernels.cpu.vector import LANES, exp, fma, larger, load, splat, store, where_positive
 from kernels.reference import TEMPERATURE, WINDOW
 from kernels.spec import CODE_LOSSES

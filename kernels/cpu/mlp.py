@@ -7,7 +7,7 @@ it, where the backward pass replaces them by their gradient. Source of the formu
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cpu.compiled import part
+from kernels.compiled import part
 from kernels.cpu.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradient_tile
 from kernels.cpu.vector import LANES, fma, load, splat, store, total
 from kernels.spec import Network

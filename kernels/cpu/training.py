@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.compiled import inlined, kernel, part
 from kernels.cpu.clock import done, take, wait
-from kernels.cpu.compiled import inlined, kernel, part
 from kernels.cpu.kolmogorov import NOTES, code_loss
 from kernels.cpu.mlp import (
     OUT,

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from kernels.cpu.compiled import part
+from kernels.compiled import part
 from kernels.spec import ADAM_BETAS, EPSILON, OPTIMIZERS, RMSPROP_ALPHA
 
 ADAM, SGD, SGD_MOMENTUM, RMSPROP = (OPTIMIZERS.index(kind) for kind in ("adam", "sgd", "sgd_momentum", "rmsprop"))

@@ -12,15 +12,16 @@ picture.
 
 import numpy as np
 
-from kernels.picture.compiled import compiled
+from kernels.compiled import kernel
+from kernels.spec import BELOW, RIGHT
 
-RIGHT, BELOW = 1, 2  # bits of `edges`: the neighbour there has another signature
 REMEMBERED = 4096
 # Golden ratio times 2^64, odd: Knuth's multiplicative hash spreads neighbouring numbers.
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
+COLOUR_BITS = 44  # of the product, the eight from here on
 
 
-@compiled
+@kernel
 def halve(side, shift, height, width, first, tiles, count, outputs, signatures, children, nodes):  # type: ignore[no-untyped-def]
     """Quarters tiles; returns how many `children` (4 * count,) there are, and how many `nodes` must be evaluated.
 
@@ -57,7 +58,7 @@ def halve(side, shift, height, width, first, tiles, count, outputs, signatures, 
     return made, needed
 
 
-@compiled
+@kernel
 def _follows(node, one, other, outputs, signatures):  # type: ignore[no-untyped-def]
     """Whether a node midway between two others is one of their pattern; writes its values where it is."""
     if signatures[one] != signatures[other]:
@@ -67,7 +68,7 @@ def _follows(node, one, other, outputs, signatures):  # type: ignore[no-untyped-
     return True
 
 
-@compiled
+@kernel
 def coordinates(nodes, shift, x, y, points):  # type: ignore[no-untyped-def]
     """Writes the places of nodes into `points` (2, nodes): from those of columns `x` and rows `y`."""
     mask = (1 << shift) - 1
@@ -76,7 +77,7 @@ def coordinates(nodes, shift, x, y, points):  # type: ignore[no-untyped-def]
         points[1, index] = y[nodes[index] >> shift]
 
 
-@compiled
+@kernel
 def store(nodes, values, patterns, outputs, signatures):  # type: ignore[no-untyped-def]
     """Writes what was evaluated to its nodes."""
     for index in range(len(nodes)):
@@ -84,7 +85,7 @@ def store(nodes, values, patterns, outputs, signatures):  # type: ignore[no-unty
         signatures[nodes[index]] = patterns[index]
 
 
-@compiled
+@kernel
 def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, colours, seen, limits):  # type: ignore[no-untyped-def]
     """Draws the tiles that are done; returns how many are not, moved to the front, and how many signatures were `seen`.
 
@@ -138,7 +139,7 @@ def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, col
     return left, found
 
 
-@compiled
+@kernel
 def draw_rows(top, values, patterns, above, gray, edges, colours, seen, limits):  # type: ignore[no-untyped-def]
     """Draws rows of pixels from `top` on, from outputs and signatures (rows, width); returns how many were `seen`.
 
@@ -168,7 +169,7 @@ def draw_rows(top, values, patterns, above, gray, edges, colours, seen, limits):
     return found
 
 
-@compiled
+@kernel
 def _remember(signature, remembered, seen, found):  # type: ignore[no-untyped-def]
     """Adds a signature to those seen, unless the last one of its place was the same; returns how many there are."""
     if found == 0:
@@ -181,18 +182,18 @@ def _remember(signature, remembered, seen, found):  # type: ignore[no-untyped-de
     return found + 1
 
 
-@compiled
+@kernel
 def _colour(signature):  # type: ignore[no-untyped-def]
-    return np.uint8((np.uint64(signature) * SPREAD) >> np.uint64(44))
+    return np.uint8((np.uint64(signature) * SPREAD) >> np.uint64(COLOUR_BITS))
 
 
-@compiled
+@kernel
 def _level(value):  # type: ignore[no-untyped-def]
     """A gray level: cut off towards zero, NaN to black."""
     return np.uint8(min(value, np.float32(255.0))) if value > np.float32(0.0) else np.uint8(0)
 
 
-@compiled
+@kernel
 def _keep_limits(value, limits):  # type: ignore[no-untyped-def]
     if not value >= limits[0]:
         limits[0] = value if limits[0] == limits[0] else limits[0]

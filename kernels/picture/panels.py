@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kernels.picture.compiled import compiled
-from kernels.picture.grid import BELOW, RIGHT
+from kernels.compiled import kernel
+from kernels.spec import BELOW, RIGHT
 
 # How much of a pixel a line covers, in 256ths: by how many of the edges on its right and lower sides are boundaries, or
 # where none is, by how many on its left and upper sides are.
@@ -14,7 +14,7 @@ TINT = 144
 NO_COLOUR = 128
 
 
-@compiled
+@kernel
 def cover(edges, covered):  # type: ignore[no-untyped-def]
     """How much of each pixel a boundary covers, in 256ths (height, width), from `edges` of `kernels.picture.grid`.
 
@@ -33,7 +33,7 @@ def cover(edges, covered):  # type: ignore[no-untyped-def]
             target[column] = strong if own else weak
 
 
-@compiled
+@kernel
 def paint(gray, covered, colours, line, tints, frame):  # type: ignore[no-untyped-def]
     """Draws the first two panels of a frame (height, 3 * width, 3): gray with regions' colours and lines, and gray.
 
@@ -61,7 +61,7 @@ def paint(gray, covered, colours, line, tints, frame):  # type: ignore[no-untype
                 second[3 * column + channel] = levels[column]
 
 
-@compiled
+@kernel
 def paint_brightness(gray, covered, colours, line, shades, tints, first, second):  # type: ignore[no-untyped-def]
     """The same in a film's plane of brightness: `first` and `second` are the panels, `line` is the line's value.
 
@@ -82,7 +82,7 @@ def paint_brightness(gray, covered, colours, line, shades, tints, first, second)
             target[column], plain[column] = target[width - 1], plain[width - 1]
 
 
-@compiled
+@kernel
 def paint_difference(covered, colours, line, tints, first):  # type: ignore[no-untyped-def]
     """The same in a plane of colour differences, a value for four pixels: of the first panel, since gray has none."""
     height, width = covered.shape
@@ -107,7 +107,7 @@ def paint_difference(covered, colours, line, tints, first):  # type: ignore[no-u
                 target[column] = (total + 2) >> 2
 
 
-@compiled
+@kernel
 def to_video(pixels, luma, blue, red):  # type: ignore[no-untyped-def]
     """Red, green and blue (height, width, 3) to brightness (2 n, 2 m) and two colour differences (n, m).
 
@@ -127,7 +127,7 @@ def to_video(pixels, luma, blue, red):  # type: ignore[no-untyped-def]
             red[row, column] = ((112 * total_red - 94 * total_green - 18 * total_blue + 512) >> 10) + 128
 
 
-@compiled
+@kernel
 def draw_strokes(low, high, colour, panel):  # type: ignore[no-untyped-def]
     """Draws vertical strokes on a panel (height, width, 3), one a column, from `low` to `high` in fractional rows.
 

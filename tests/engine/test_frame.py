@@ -8,8 +8,8 @@ from engine.config import Config
 from engine.drawing import Drawing
 from engine.frame import BLUE, RED, FilmComposer, Panels, PictureComposer, film_canvas, frame_size, video_values
 from engine.image import Picture, Split
-from kernels.picture.grid import RIGHT
 from kernels.picture.panels import BESIDE, OWN
+from kernels.spec import RIGHT
 
 CONFIG = Config("x.png", "[10]*4", 100, seed=1)
 NOTHING = np.empty((0, 0), np.uint8)

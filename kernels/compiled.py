@@ -1,4 +1,4 @@
-"""How the kernels are compiled: once for every shape of network, kept on disk, without Python's lock."""
+"""How Numba compiles kernels: when first called, kept on disk, without Python's lock."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +17,8 @@ def kernel(function: Callable[..., Any]) -> Any:
         compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither beside this file nor in the user's own cache
         return numba.njit(**options)(function)
-    # A kernel holds the code of those that it calls, in other files: it is as new as the newest of them.
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    # A kernel holds the code of those that it calls, in files beside it: it is as new as the newest of them.
+    sources = sorted(Path(function.__code__.co_filename).parent.glob("*.py"))
     compiled._cache._cache_file._source_stamp = [(path.name, path.stat().st_mtime_ns) for path in sources]
     return compiled
 
