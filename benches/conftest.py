@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="benches-")
     if config.option.benchmark_json is None and not config.option.collectonly:
         name = "quick.local.json" if config.option.quick else "suite.local.json"
+        RESULTS.mkdir(exist_ok=True)
         config.option.benchmark_json = str(RESULTS / name)
 
 
