@@ -51,8 +51,10 @@ def main(words: Sequence[str] | None = None) -> int:
         if source.resolve() != KEPT.resolve():
             keep(source, KEPT)
         plots.bars(run, RESULTS / "contenders.png")
-        plots.lines(run, RESULTS / "growth.png")
-        pictures = "![contenders](contenders.png)\n\n![growth](growth.png)\n"
+        pictures = "![contenders](contenders.png)\n"
+        if run.axes():
+            plots.lines(run, RESULTS / "growth.png")
+            pictures += "\n![growth](growth.png)\n"
         (RESULTS / "report.md").write_text(f"{whole(run)}\n\n{pictures}")
         readme = ROOT / "README.md"
         readme.write_text(inserted(readme.read_text(), summary(run)))
