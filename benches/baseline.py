@@ -90,30 +90,31 @@ class Baseline:
             self.optimizers.append(torch.optim.Adam(predictor.parameters(), lr=0.001))
 
     def epoch(self) -> tuple[float, float]:
-        """One epoch; returns training and validation loss."""
-        combined = task = code = 0.0
+        """One epoch; returns the mean task loss and the validation error."""
         loader = DataLoader(self.data, batch_size=self.batch_size, shuffle=True)
-        for inputs, targets in loader:
-            for optimizer in self.optimizers:
-                optimizer.zero_grad()
-            outputs, _ = self.module(inputs)
-            task_loss = nn.functional.mse_loss(outputs, targets)
-            loss = task_loss
-            if self.predictor:
-                flat = torch.cat([parameter.reshape(-1) for parameter in self.module.parameters()])
-                code_loss = self.weight * self.predictor.loss(flat)
-                loss = task_loss + code_loss
-                code += code_loss.item()
-            loss.backward()
-            for optimizer in self.optimizers:
-                optimizer.step()
-            combined += loss.item()
-            task += task_loss.item()
+        task = sum(self.step(inputs, targets) for inputs, targets in loader)
         for _ in range(2):
             with torch.no_grad():
                 outputs, _ = self.module(self.validation[0])
                 error = nn.functional.mse_loss(outputs, self.validation[1]).item()
-        return combined / len(loader), error
+        return task / len(loader), error
+
+    def step(self, inputs: Tensor, targets: Tensor) -> float:
+        """One step on a batch (points, 2), (points, 1), every loss brought to the host; returns the task's."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        outputs, _ = self.module(inputs)
+        task = loss = nn.functional.mse_loss(outputs, targets)
+        if self.predictor:
+            flat = torch.cat([parameter.reshape(-1) for parameter in self.module.parameters()])
+            code = self.weight * self.predictor.loss(flat)
+            loss = task + code
+            code.item()
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        loss.item()
+        return task.item()
 
     def frame(self, target: np.ndarray, path: Path, chunk: int = 131072) -> None:
         """One frame: every pixel evaluated in chunks, boundaries, three panels, a PNG file."""

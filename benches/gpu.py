@@ -10,20 +10,16 @@ device's own events: the median over replays, variants taking turns. Compilation
 
 import argparse
 import json
-import platform
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import triton
 
 from benches import gpu_epoch, verify
+from benches.method import Limit, Variant, Work, clocks, measure, provenance
 from benches.plain import plain_forward, random_parameters
 from engine import kolmogorov
 from kernels import gpu
@@ -31,65 +27,23 @@ from kernels.gpu.partials import Partials, share
 from kernels.gpu.plan import batch_tile, plan
 from kernels.spec import CodeLength, Network, Optimizer
 
-Work = Callable[[], object]
 # What the project aims at on an H200, in microseconds.
 AIMS = {"step [10]*8, 1024": 12.0, "step [10]*8, 1024, cross_entropy 256": 20.0, "evaluate [10]*8, 16777216": 2000.0}
 CODE = CodeLength(Network((3, 8, 8, 256)), "cross_entropy", 0.05)
 
 
-class Clock:
-    """Times calls on a device: by graphs and events on a GPU, by the host's clock elsewhere."""
-
-    def __init__(self, device: torch.device, turns: int) -> None:
-        self.device, self.turns = device, turns
-
-    def medians(self, variants: dict[str, tuple[Work, int]]) -> dict[str, dict[str, float]]:
-        """Microseconds a call of each variant, its work and how many calls a graph holds; turns are interleaved."""
-        replays = {}
-        for name, (work, calls) in variants.items():
-            started = time.perf_counter()
-            replays[name] = self._replay(work, calls)
-            print(f"  {name}: ready in {time.perf_counter() - started:.1f} s", flush=True)
-        times: dict[str, list[float]] = {name: [] for name in variants}
-        for _ in range(self.turns):
-            for name, replay in replays.items():
-                times[name].append(replay() / variants[name][1])
-        return {
-            name: {"median": statistics.median(values), "least": min(values), "most": max(values)}
-            for name, values in times.items()
+def microseconds(variants: dict[str, tuple[Work, int]], turns: int) -> dict[str, dict[str, float]]:
+    """Microseconds a call of each variant, its work and how many calls a graph holds, and of its first call."""
+    timings = measure({name: Variant(work, calls=calls, graph=True) for name, (work, calls) in variants.items()}, turns)
+    return {
+        name: {
+            "median": 1e6 * one.median,
+            "least": 1e6 * min(one.rounds),
+            "most": 1e6 * max(one.rounds),
+            "first": 1e6 * one.first,
         }
-
-    def _replay(self, work: Work, calls: int) -> Callable[[], float]:
-        """Runs the work that many times at a call, and tells the microseconds."""
-        if self.device.type != "cuda":
-
-            def by_host() -> float:
-                started = time.perf_counter()
-                for _ in range(calls):
-                    work()
-                return 1e6 * (time.perf_counter() - started)
-
-            return by_host
-        stream = torch.cuda.Stream()
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                work()
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for _ in range(calls):
-                work()
-        graph.replay()
-
-        def by_events() -> float:
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            graph.replay()
-            end.record()
-            end.synchronize()
-            return 1e3 * float(start.elapsed_time(end))
-
-        return by_events
+        for name, one in timings.items()
+    }
 
 
 class Step:
@@ -190,49 +144,9 @@ def limits(device: torch.device) -> dict[str, float]:
     """The device's own: copied bytes and float32 multiply-adds a second, by PyTorch."""
     if device.type != "cuda":
         return {}
-    source = torch.rand(2**28, device=device)
-    target, square = torch.empty_like(source), torch.rand((8192, 8192), device=device)
-    clock = Clock(device, 5)
-    times = clock.medians(
-        {"copy": (lambda: target.copy_(source), 1), "product": (lambda: square @ square, 1)},
-    )
-    return {
-        "copy, bytes a second": 8 * source.numel() / times["copy"]["median"] * 1e6,
-        "float32 product, flop a second": 2 * 8192**3 / times["product"]["median"] * 1e6,
-    }
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What was measured: device, driver, versions, commit."""
-    found: dict[str, Any] = {
-        "torch": torch.__version__,
-        "triton": triton.__version__,
-        "python": platform.python_version(),
-    }
-    place = Path(__file__).parents[1]
-    said = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=place, capture_output=True, text=True, check=False
-    )
-    found["commit"] = said.stdout.strip() or "unknown"
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        found |= {"device": properties.name, "multiprocessors": properties.multi_processor_count}
-        found |= {"capability": list(torch.cuda.get_device_capability(device)), "clocks": clocks()}
-    else:
-        found |= {"device": "none: interpreted on the CPU"}
-    return found
-
-
-def clocks() -> str:
-    """The GPU's clocks, temperature and power as its own tool tells them at this moment."""
-    asked = "--query-gpu=clocks.sm,clocks.mem,temperature.gpu,power.draw,driver_version"
-    try:
-        said = subprocess.run(
-            ["nvidia-smi", asked, "--format=csv,noheader"], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        return "unknown"
-    return said.stdout.strip()
+    limit = Limit(device)
+    rates = limit.rates(measure(limit.variants(), 5))
+    return {"copy, bytes a second": rates.bytes, "float32 product, flop a second": rates.flops}
 
 
 def check(device: torch.device, small: bool) -> tuple[int, list[dict[str, Any]]]:
@@ -261,17 +175,17 @@ def main(words: Sequence[str] | None = None) -> int:
         print("no GPU that torch can use: give --small with TRITON_INTERPRET=1 for a rehearsal", file=sys.stderr)
         return 2
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    result: dict[str, Any] = {"machine": machine(device)}
+    result: dict[str, Any] = {"machine": provenance(device)}
     print(json.dumps(result["machine"]), flush=True)
     wrong, result["checks"] = check(device, chosen.small)
     status = int(wrong > 0)
     if not wrong:
-        clock = Clock(device, 1 if chosen.small else chosen.turns)
+        turns = 1 if chosen.small else chosen.turns
         result["limits"] = limits(device)
         variants = {**steps(device, chosen.small), **evaluations(device, chosen.small)}
-        result["microseconds"] = clock.medians(variants)
+        result["microseconds"] = microseconds(variants, turns)
         if chosen.tune and not chosen.small:
-            result["tuning"] = clock.medians(tunings(device))
+            result["tuning"] = microseconds(tunings(device), turns)
         result["epoch"] = gpu_epoch.epochs(device, chosen.small, 1 if chosen.small else 10)
         result["clocks after"] = clocks() if device.type == "cuda" else "unknown"
         table(result)

@@ -1,6 +1,6 @@
-"""Every fused kernel against float64, on this machine's device: a report that a kernel engineer can read.
+"""Kernels and backends against float64, on this machine's device: a report that a kernel engineer can read.
 
-    python -m benches.verify                        # every package of kernels that runs here
+    python -m benches.verify                        # whatever runs here; torch.compile takes a minute of it
     TRITON_INTERPRET=1 python -m benches.verify     # Triton's too, interpreted
 
 For each output of each shape: the error's norm over the truth's norm, the same of PyTorch's own functions in float32,
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from benches.plain import plain_code_loss, plain_forward, random_parameters
 from engine import kolmogorov
 from kernels import reference
 from kernels.spec import BELOW, CODE_LOSSES, OPTIMIZERS, RIGHT, CodeLength, Network, Optimizer
-from kernels.support import unsupported_on_gpu
+from kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 NAN = float("nan")
 # As good as PyTorch's own float32, or within two roundings of it where that was lucky; tf32 keeps ten bits.
@@ -80,8 +81,8 @@ def gradient_rows(
     inputs = torch.rand((network.dims[0], points), generator=draws)
     targets = torch.rand((network.dims[-1], points), generator=draws)
     positions = kolmogorov.positions(network) if code else None
-    exact = _by_autograd(parameters, network, inputs, targets, positions, code, torch.float64, torch.device("cpu"))
-    plain = _by_autograd(parameters, network, inputs, targets, positions, code, torch.float32, device)
+    exact = by_autograd(parameters, network, inputs, targets, positions, code, torch.float64, torch.device("cpu"))
+    plain = by_autograd(parameters, network, inputs, targets, positions, code, torch.float32, device)
 
     on_device = [one.to(device) for one in parameters]
     placed = positions.to(device) if positions is not None else None
@@ -92,22 +93,24 @@ def gradient_rows(
         poison(partials)
         package.gradient(partials, on_device, placed, inputs.to(device), targets.to(device))
         found.append(stepped(package, partials, on_device))
-    case = f"{_name(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
+    case = f"{name_of(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
     kernel = f"gradient {precision}"
     names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
     factor, least = SLACK[precision]
     for name, ours, again, truth, theirs in zip(names, *found, exact, plain, strict=True):
-        mine, other = _error(ours, truth), _error(theirs, truth)
+        mine, other = error_of(ours, truth), error_of(theirs, truth)
         yield Row(kernel, case, name, mine, other, max(factor * other, least))
         yield Row(kernel, case, f"{name}, again", 0.0 if torch.equal(ours, again) else NAN, 0.0, 0.0)
 
 
 def poison(partials: object) -> None:
-    """Fills every float tensor that a kernel is to write with NaN, however deep in its scratch."""
+    """Fills every tensor or array of floats that a kernel is to write with NaN, however deep in its scratch."""
     for value in vars(partials).values():
-        for tensor in value if isinstance(value, tuple) else (value,):
-            if isinstance(tensor, Tensor) and tensor.is_floating_point():
-                tensor.fill_(NAN)
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(one, Tensor) and one.is_floating_point():
+                one.fill_(NAN)
+            elif isinstance(one, np.ndarray) and one.dtype.kind == "f":
+                one.fill(NAN)
 
 
 def stepped(package: ModuleType, partials: object, parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -143,11 +146,11 @@ def evaluate_rows(package: ModuleType, network: Network, points: int, device: to
             reference.layers(flat.double(), network), coefficients, inputs.double(), network.slope
         )
         plain = plain_forward(flat.to(device), network, inputs.to(device))
-        other = _error(plain, exact)
-        case = f"{_name(network)}, {count} points"
-        yield Row(f"evaluate {name}", case, "outputs", _error(outputs, exact), other, max(4 * other, 1e-6))
+        other = error_of(plain, exact)
+        case = f"{name_of(network)}, {count} points"
+        yield Row(f"evaluate {name}", case, "outputs", error_of(outputs, exact), other, max(4 * other, 1e-6))
         # A neuron within rounding of zero may fall to either side.
-        near = _nearest(flat.double(), network, inputs.double()) < 1e-5
+        near = nearest(flat.double(), network, inputs.double()) < 1e-5
         wrong = ((signatures.cpu() != patterns) & ~near).sum().item()
         yield Row(f"evaluate {name}", case, "signatures", float(wrong), 0.0, 0.0)
         if name == "grid" and "gpu" in package.__name__:
@@ -178,16 +181,16 @@ def update_row(package: ModuleType, kind: str, device: torch.device) -> Row:
                 reference.layers(flat, network), inputs.to(flat), targets.to(flat), 0.01, reference.layers(out, network)
             )
             reference.update(optimizer, flat, out, stored, optimizer.scalars(step))
-    other = _error(plain, exact)
-    return Row(f"update {kind}", "five steps", "θ", _error(ours, exact), other, max(4 * other, 1e-6))
+    other = error_of(plain, exact)
+    return Row(f"update {kind}", "five steps", "θ", error_of(ours, exact), other, max(4 * other, 1e-6))
 
 
-def _by_autograd(
+def by_autograd(
     parameters: Sequence[Tensor], network: Network, inputs: Tensor, targets: Tensor, positions: Tensor | None,
     code: CodeLength | None, dtype: torch.dtype, device: torch.device,
 ) -> list[Tensor]:  # fmt: skip
     """Losses, then gradients of their weighted sum, by PyTorch's own functions."""
-    leaves = [one.to(device, dtype).requires_grad_() for one in parameters]
+    leaves = [one.to(device, dtype, copy=True).requires_grad_() for one in parameters]
     outputs = plain_forward(leaves[0], network, inputs.to(device, dtype))
     losses = [torch.nn.functional.mse_loss(outputs, targets.to(device, dtype))]
     total = losses[0]
@@ -199,7 +202,7 @@ def _by_autograd(
     return [*(loss.detach() for loss in losses), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
 
 
-def _nearest(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
+def nearest(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
     """How near to zero a point's nearest pre-activation is (points,)."""
     hidden, nearest = inputs, torch.full((inputs.shape[1],), torch.inf, dtype=inputs.dtype)
     for weight, bias in reference.layers(flat, network)[:-1]:
@@ -217,12 +220,14 @@ def edges_of(signatures: Tensor) -> Tensor:
     return edges
 
 
-def _error(found: Tensor, truth: Tensor) -> float:
-    difference = (found.detach().cpu().double() - truth.cpu()).norm()
-    return float(difference / truth.norm().clamp_min(1e-30))
+def error_of(found: Tensor, truth: Tensor) -> float:
+    """The norm of the error over the truth's."""
+    difference = (found.detach().cpu().double() - truth.detach().cpu()).norm()
+    return float(difference / truth.detach().norm().clamp_min(1e-30))
 
 
-def _name(network: Network) -> str:
+def name_of(network: Network) -> str:
+    """A network's shape, shortly."""
     widths = network.dims[1:-1]
     if len(widths) > 1 and len(set(widths)) == 1:
         return f"[{widths[0]}]*{len(widths)}"
@@ -231,7 +236,21 @@ def _name(network: Network) -> str:
 
 def packages(device: torch.device) -> list[str]:
     """The packages of kernels that run on this device."""
-    return [] if unsupported_on_gpu(Network((2, 10, 1)), None, device) else ["gpu"]
+    small = Network((2, 10, 1))
+    limits = {"cpu": unsupported_on_cpu(small, None, device), "gpu": unsupported_on_gpu(small, None, device)}
+    return [name for name, limit in limits.items() if limit is None]
+
+
+def everything(device: torch.device) -> Iterator[tuple[str, Row]]:
+    """Every package of kernels and every backend that runs on this device, with its rows."""
+    from benches import verify_backends  # which needs what is above
+
+    for name in packages(device):
+        package = importlib.import_module(f"kernels.{name}")
+        small = name == "gpu" and device.type == "cpu"  # interpreted
+        yield from ((f"kernels.{name}", row) for row in rows(package, device, small=small))
+    for name in verify_backends.NAMES:
+        yield from ((name, row) for row in verify_backends.rows(name, device))
 
 
 def main() -> int:
@@ -240,16 +259,14 @@ def main() -> int:
     reader.add_argument("--failures", action="store_true", help="print only what is wrong")
     chosen = reader.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    small = device.type == "cpu"
-    print(f"| kernels | kernel | case | output | error | PyTorch's in float32 | allowed | |\n{'|---' * 8}|")
+    print(f"| of | kernel | case | output | error | PyTorch's in float32 | allowed | |\n{'|---' * 8}|")
     wrong = 0
-    for name in packages(device):
-        for row in rows(importlib.import_module(f"kernels.{name}"), device, small=small and name == "gpu"):
-            wrong += not row.passed
-            if not (row.passed and chosen.failures):
-                verdict = "" if row.passed else "WRONG"
-                figures = f"{row.error:.1e} | {row.plain:.1e} | {row.allowed:.1e}"
-                print(f"| {name} | {row.kernel} | {row.case} | {row.output} | {figures} | {verdict} |", flush=True)
+    for name, row in everything(device):
+        wrong += not row.passed
+        if not (row.passed and chosen.failures):
+            verdict = "" if row.passed else "WRONG"
+            figures = f"{row.error:.1e} | {row.plain:.1e} | {row.allowed:.1e}"
+            print(f"| {name} | {row.kernel} | {row.case} | {row.output} | {figures} | {verdict} |", flush=True)
     print(f"\n{wrong} wrong" if wrong else "\nall within what they may be")
     return int(wrong > 0)
 

@@ -1,16 +1,19 @@
-"""What the benchmarks compare is the same work: the baseline's gradients are the reference's."""
+"""What the benchmarks compare is the same work, and what they say of it is so; times are never asserted."""
 
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from benches import verify
-from benches.epoch import Job
+from benches import compare, method, report, verify, verify_backends
+from benches.contenders import ENTRIES, ORIGINAL, Ours, WrongAnswer, check
+from benches.figures import Record, Run, keep, read
+from benches.job import Job
 from kernels import reference
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +26,7 @@ def test_the_baseline_computes_our_losses_and_gradients() -> None:
     assert code
     assert baseline.predictor
     inputs, targets = (tensor[:, :333] for tensor in job.training)
-    made, _ = job.ours("eager")
+    made = Ours(job, 1, "eager").backend
     assert made.positions is not None
     gradient, to_predictor = torch.empty_like(state.main.parameters), torch.empty_like(state.predictor.parameters)
     stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
@@ -63,3 +66,159 @@ def test_a_wrong_or_unwritten_output_is_found_wrong() -> None:
     assert verify.Row("kernel", "case", "output", 2e-6, 1e-7, 1e-6).passed is False
     assert verify.Row("kernel", "case", "output", float("nan"), 1e-7, 1e-6).passed is False
     assert verify.Row("kernel", "case", "output", 9e-7, 1e-7, 1e-6).passed is True
+
+
+def test_the_plain_backends_agree_with_float64() -> None:
+    found = list(verify_backends.rows("eager", torch.device("cpu")))
+    assert len(found) > 30
+    assert [row for row in found if not row.passed] == []
+
+
+def test_variants_take_turns_and_each_turn_begins_with_another() -> None:
+    calls: list[str] = []
+    variants = {name: method.Variant(lambda name=name: calls.append(name), calls=1) for name in "abc"}  # type: ignore[misc]
+    timings = method.measure(variants, 4)
+    assert "".join(calls) == "abc" + "abc" + "bca" + "cab" + "abc"  # once to warm up, then the turns
+    assert {name: len(one.rounds) for name, one in timings.items()} == {"a": 4, "b": 4, "c": 4}
+
+
+def test_a_turn_is_as_long_as_it_was_asked_to_be_and_told_by_the_unit() -> None:
+    timing = method.measure({"sleep": method.Variant(lambda: time.sleep(0.002), share=2)}, 3, shortest=0.02)["sleep"]
+    assert 1 <= timing.calls <= 10
+    assert timing.median >= 0.001
+
+
+def test_threads_are_a_variants_own_and_put_back() -> None:
+    seen: list[int] = []
+    method.measure({"two": method.Variant(lambda: seen.append(torch.get_num_threads()), threads=2, calls=1)}, 2)
+    assert seen == [2, 2, 2]
+    assert torch.get_num_threads() == 1
+
+
+def test_growth_is_the_exponent() -> None:
+    assert method.growth([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2)
+
+
+JOB = Job("[7, 5]", points=500, batch=128, bins=20)
+
+
+@pytest.mark.parametrize("name", [ORIGINAL, "eager", "cpu", "JAX"])
+def test_contenders_agree_with_float64(name: str) -> None:
+    if ENTRIES[name].absent(JOB):
+        pytest.skip("not installed here")
+    assert check(ENTRIES[name].build(JOB, 1)) < 1e-4
+
+
+class Forgetful(Ours):
+    """Validates before it has trained."""
+
+    def epoch(self) -> tuple[float, float]:
+        before = self._error
+        loss, self._error = super().epoch()
+        return loss, before
+
+    _error = 0.1
+
+
+class Shifted(Ours):
+    """Takes a pixel's neighbour for the pixel."""
+
+    def evaluate(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return super().evaluate(inputs + 1 / 1024)
+
+
+@pytest.mark.parametrize(("kind", "said"), [(Forgetful, "validation error"), (Shifted, "outputs")])
+def test_there_is_no_figure_for_a_wrong_answer(kind: type[Ours], said: str) -> None:
+    with pytest.raises(WrongAnswer, match=said):
+        check(kind(JOB, 1, "eager"))
+
+
+def turns(middle: float, spread: float, seed: int, count: int = 15) -> list[float]:
+    draws = torch.Generator().manual_seed(seed)
+    return [middle * (1 + spread * value) for value in torch.randn(count, generator=draws).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("after", "spread", "word"),
+    [
+        (1.0, 0.01, compare.EQUAL),
+        (1.04, 0.001, compare.EQUAL),  # runs an hour apart differ by as much
+        (1.10, 0.01, compare.SLOWER),
+        (0.90, 0.01, compare.FASTER),
+        (1.10, 0.20, compare.EQUAL),  # lost in such noise
+        (2.00, 0.20, compare.SLOWER),
+    ],
+)
+def test_a_verdict_knows_the_noise(after: float, spread: float, word: str) -> None:
+    words = {compare.verdict(turns(1.0, spread, seed), turns(after, spread, seed + 100)).word for seed in range(5)}
+    assert words == {word}
+
+
+def test_too_few_turns_are_no_verdict() -> None:
+    assert compare.verdict([1.0, 1.0], [9.0, 9.0]).word == compare.UNSURE
+
+
+def run_of(scale: float, processor: str = "one") -> Run:
+    """A run of two contenders and an axis, all `scale` times as slow."""
+    records = []
+    for group, info in (("step", {}), ("step, width 4", {"axis": "width", "size": 4})):
+        for name, seconds in ((ORIGINAL, 0.004), ("eager", 0.0002)):
+            timing = method.Timing(turns(scale * seconds, 0.001, 1), 0.1, 10, 2)
+            records.append(Record(group, name, timing, 1e-5, {**info, "GFLOP/s": 100.0, "GB/s": 10.0}))
+    facts = {"processor": processor, "cores": 2, "threads": 2, "device": "cpu", "system": "Linux", "python": "3.11"}
+    facts |= {
+        "versions": {"torch": "2"},
+        "commit": "abc",
+        "time": "now",
+        "mode": "full",
+        "absent": {"JAX": "install it"},
+    }
+    return Run(records, facts)
+
+
+def test_a_comparison_counts_what_became_slower_and_refuses_other_machines() -> None:
+    assert compare.comparison(run_of(1), run_of(1.5))[1] == 4
+    assert compare.comparison(run_of(1), run_of(1))[1] == 0
+    assert compare.comparison(run_of(1.5), run_of(1))[1] == 0
+    assert "processor, one and two" in str(compare.differing_machines(run_of(1), run_of(1, "two")))
+
+
+def test_the_readme_takes_the_table_between_its_markers() -> None:
+    table = report.summary(run_of(1))
+    assert "| step | 4 ms | **200 µs** (20 x) | 10 µs |" in table
+    text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter"
+    assert report.inserted(text, table) == f"before\n{report.BEGIN}\n{table}\n{report.END}\nafter"
+    with pytest.raises(ValueError, match="README"):
+        report.inserted("no markers", table)
+    assert (ROOT / "README.md").read_text().count(report.BEGIN) == 1
+
+
+def test_a_report_says_who_was_not_there_and_how_times_grow() -> None:
+    text = report.whole(run_of(1))
+    assert "- JAX: install it" in text
+    assert "Growth with width" in text
+
+
+@pytest.mark.slow
+def test_the_suite_checks_times_and_tells_where_its_figures_come_from(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    command = [sys.executable, "-m", "pytest", "benches", "--quick", "-q", "-k", "checkpoint or (scaling and width)"]
+    done = subprocess.run([*command, "--benchmark-json", path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    keep(path, tmp_path / "kept.json")
+    run = read(tmp_path / "kept.json")
+    found = {(record.group, record.contender): record for record in run.records}
+    assert {("checkpoint", ORIGINAL), ("checkpoint", "eager"), ("step, width 4", "cpu")} <= set(found)
+    for record in run.records:
+        assert len(record.timing.rounds) == 2
+        assert record.timing.median > 0
+        assert record.limit > 0
+        assert record.info["loss_error"] < 1e-4
+    assert {"processor", "threads", "versions", "commit", "time", "absent"} <= set(run.provenance)
+    assert run.provenance["mode"] == "quick"
+
+
+def test_a_file_of_another_kind_is_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    assert report.main([str(tmp_path / "other.json")]) == 2
+    assert "no file of `pytest benches`" in capsys.readouterr().err

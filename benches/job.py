@@ -1,0 +1,148 @@
+"""The work that contenders share: image, points, network and predictor, drawn alike for all."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benches.baseline import Baseline, Module, Predictor
+from engine import image, kolmogorov, network
+from engine.backend import training_threads
+from engine.backends.plain import Eager
+from engine.begin import fresh_state
+from engine.config import Config
+from engine.image import Picture, Split
+from engine.state import State
+from engine.trainer import Trainer
+from kernels.spec import Network
+
+IMAGE = Path(__file__).parent / "images" / "moon.png"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained: the README's main job, or one that differs in a size.
+
+    `bins` is None without a Kolmogorov term; `side` scales the image of 1024 x 1024 pixels; `trained` epochs have
+    passed before it begins.
+    """
+
+    shape: str = "[10]*8"
+    points: int = 5000
+    batch: int = 1024
+    bins: int | None = None
+    side: int = 1024
+    trained: int = 0
+    device: str = "cpu"
+
+    @cached_property
+    def config(self) -> Config:
+        """As the command line would give it."""
+        words: dict[str, Any] = {}
+        if self.bins:
+            words = {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": self.bins}
+        return Config(
+            str(IMAGE),
+            self.shape,
+            1_000_000,
+            seed=1,
+            points=self.points,
+            batch_size=self.batch,
+            device=self.device,
+            **words,
+        )
+
+    @cached_property
+    def picture(self) -> Picture:
+        """The image."""
+        picture = image.load(str(IMAGE))
+        if self.side == picture.width:
+            return picture
+        return Picture(np.asarray(Image.fromarray(picture.pixels).resize((self.side, self.side))))
+
+    @cached_property
+    def split(self) -> Split:
+        """The pixels that train and validate."""
+        return image.split(self.picture, self.points, self.batch, np.random.RandomState(1))
+
+    @cached_property
+    def training(self) -> tuple[Tensor, Tensor]:
+        """Coordinates (2, points) and values (1, points), on the CPU."""
+        return image.samples(self.picture, self.split.training)
+
+    @cached_property
+    def validation(self) -> tuple[Tensor, Tensor]:
+        """Coordinates (2, batch) and values (1, batch), on the CPU."""
+        return image.samples(self.picture, self.split.validation)
+
+    def state(self) -> State:
+        """Where every contender begins: one of its own, on the CPU."""
+        state = fresh_state(self.config, torch.Generator().manual_seed(1))
+        for learner, parameters in zip(state.learners, self._learnt, strict=False):
+            learner.parameters.copy_(parameters)
+        return state
+
+    @cached_property
+    def _learnt(self) -> list[Tensor]:
+        """Parameters after the epochs that have passed; empty if none have."""
+        if not self.trained:
+            return []
+        state = fresh_state(self.config, torch.Generator().manual_seed(1))
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads(before))
+        made = Eager(state, self.config)
+        trainer = Trainer(made, self.training, self.validation, self.batch)
+        with torch.inference_mode():
+            for _ in range(self.trained):
+                trainer.epoch()
+        torch.set_num_threads(before)
+        return [learner.parameters.clone() for learner in state.learners]
+
+    def baseline(self) -> Baseline:
+        """The original's way of working on a fresh state."""
+        state, code, device = self.state().to(torch.device(self.device)), self.config.code_length, self.device
+        main = state.main
+        named = network.named_views(main.parameters, main.network, network.network_names(main.network))
+        module = Module(main.network, named, list(state.coefficients.split(main.network.dims[1:-1]))).to(device)
+        predictor = None
+        if code and state.predictor:
+            named = network.named_views(
+                state.predictor.parameters, code.predictor, network.predictor_names(code.predictor)
+            )
+            positions = kolmogorov.positions(main.network).t().contiguous().to(device)
+            predictor = Predictor(code, positions, named).to(device)
+        weight = code.weight if code else 0.0
+        return Baseline(module, predictor, weight, self.training, self.validation, self.batch)
+
+    def threads(self, available: int) -> int:
+        """How many threads the engine gives a step of this size."""
+        return training_threads(self.config.network, self.config.code_length, self.batch, available)
+
+    @property
+    def step_operations(self) -> float:
+        """Floating-point operations of a step's matrix products."""
+        network, code = self.config.network, self.config.code_length
+        count = _gradient_operations(network, self.batch)
+        return count + _gradient_operations(code.predictor, network.size) if code else count
+
+    @property
+    def epoch_operations(self) -> float:
+        """Those of an epoch: its steps, the last of them short, and the validation's forward pass."""
+        network, code, steps = self.config.network, self.config.code_length, -(-self.points // self.batch)
+        count = _gradient_operations(network, self.points) + self.forward_operations(self.batch)
+        return count + steps * _gradient_operations(code.predictor, network.size) if code else count
+
+    def forward_operations(self, points: int) -> float:
+        """Those of so many points evaluated."""
+        return 2.0 * points * sum(out * into for out, into in self.config.network.shapes)
+
+
+def _gradient_operations(network: Network, points: int) -> float:
+    """Forward and backward; nobody wants the gradient of the coordinates."""
+    products = [out * into for out, into in network.shapes]
+    return points * (6.0 * sum(products) - 2.0 * products[0])

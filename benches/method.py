@@ -1,0 +1,242 @@
+"""How everything here is measured: contenders in turns, medians and spread, the machine's own limit beside them.
+
+A drift of the machine's speed meets all contenders of a group alike, since they take turns, each turn beginning with
+another one; a ratio of two is the median of the ratios of turns. The first call is compilation and warm-up, and
+told apart. A turn lasts long enough for the clock's jitter to vanish. Work on a GPU is timed by its own events while a
+graph of many calls is replayed, or by the host around whole epochs, synchronised. Needs torch and nothing else.
+"""
+
+import gc
+import importlib.metadata
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Work = Callable[[], object]
+
+ROOT = Path(__file__).parents[1]
+# Seconds of a turn: a thousand times what the clock and a wakened thread are off by.
+SHORTEST_TURN = 0.02
+PACKAGES = ("torch", "numpy", "numba", "triton", "jax", "jaxlib", "av", "pytest-benchmark")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Work to time: one call does `share` units; `threads` is torch's number of them, None leaves it as it is.
+
+    `calls` a turn are chosen by how long one takes, unless given. With `graph`, a GPU's are captured and replayed.
+    What else the work finds out it writes into `notes`.
+    """
+
+    work: Work
+    threads: int | None = None
+    share: int = 1
+    calls: int | None = None
+    graph: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a unit in each turn, and of the first call."""
+
+    rounds: list[float]
+    first: float
+    calls: int
+    threads: int
+
+    @property
+    def median(self) -> float:
+        """Of the rounds."""
+        return statistics.median(self.rounds)
+
+
+def measure(variants: Mapping[str, Variant], turns: int, shortest: float = SHORTEST_TURN) -> dict[str, Timing]:
+    """Times variants in turns; leaves torch's number of threads as it was."""
+    threads = torch.get_num_threads()
+    try:
+        ready = {name: _prepare(variant, threads, shortest) for name, variant in variants.items()}
+        rounds: dict[str, list[float]] = {name: [] for name in ready}
+        names = list(ready)
+        gc.collect()
+        gc.disable()
+        for turn in range(turns):
+            start = turn % max(len(names), 1)
+            for name in names[start:] + names[:start]:
+                clock, _, calls, own = ready[name]
+                torch.set_num_threads(own)
+                rounds[name].append(clock() / (calls * variants[name].share))
+    finally:
+        gc.enable()
+        torch.set_num_threads(threads)
+    return {name: Timing(rounds[name], first, calls, own) for name, (_, first, calls, own) in ready.items()}
+
+
+def _prepare(variant: Variant, threads: int, shortest: float) -> tuple[Callable[[], float], float, int, int]:
+    """What tells the seconds of a turn; those of the first call, the calls of a turn, and the threads."""
+    own = variant.threads or threads
+    torch.set_num_threads(own)
+    first = _by_host(variant.work, 1)
+    calls = variant.calls
+    if calls is None:
+        again = _by_host(variant.work, 1)
+        calls = max(1, math.ceil(shortest / max(again, 1e-9)))
+        # A call that is far shorter than a turn is told apart from the clock by many.
+        if calls > 10:
+            calls = max(1, math.ceil(shortest / max(_by_host(variant.work, 10) / 10, 1e-9)))
+    if variant.graph and torch.cuda.is_available():
+        return by_graph(variant.work, calls), first, calls, own
+    return lambda: _by_host(variant.work, calls), first, calls, own
+
+
+def _by_host(work: Work, calls: int) -> float:
+    """Seconds of so many calls by the host's clock."""
+    started = time.perf_counter()
+    for _ in range(calls):
+        work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def by_graph(work: Work, calls: int) -> Callable[[], float]:
+    """Captures calls in a CUDA graph; what is returned replays it and tells the seconds by the device's events."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(calls):
+            work()
+    graph.replay()
+
+    def replayed() -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        graph.replay()
+        end.record()
+        end.synchronize()
+        return 1e-3 * float(start.elapsed_time(end))
+
+    return replayed
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the machine can do: multiply-adds of a large float32 product, counted as two, and bytes copied, a second."""
+
+    flops: float
+    bytes: float
+
+    def least(self, flops: float, moved: float) -> float:
+        """The least seconds that so many operations and bytes moved can take here."""
+        return max(flops / self.flops, moved / self.bytes)
+
+
+class Limit:
+    """The machine's own limit as two variants, to take turns with what is measured against it."""
+
+    PRODUCT, COPY = "float32 product", "copy"
+
+    def __init__(self, device: torch.device) -> None:
+        self._side, self._count = (8192, 2**28) if device.type == "cuda" else (1024, 2**24)
+        self._square = torch.rand((self._side, self._side), device=device)
+        self._result = torch.empty_like(self._square)
+        self._source = torch.rand(self._count, device=device)
+        self._target = torch.empty_like(self._source)
+
+    def variants(self) -> dict[str, Variant]:
+        """To be measured on all of torch's threads."""
+        return {
+            self.PRODUCT: Variant(lambda: torch.mm(self._square, self._square, out=self._result), graph=True),
+            self.COPY: Variant(lambda: self._target.copy_(self._source), graph=True),
+        }
+
+    def rates(self, timings: Mapping[str, Timing]) -> Rates:
+        """From the timings of the variants."""
+        return Rates(2 * self._side**3 / timings[self.PRODUCT].median, 8 * self._count / timings[self.COPY].median)
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """The first and the third: between them lies half of the values."""
+    if len(values) < 2:
+        return values[0], values[0]
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return first, third
+
+
+def ratio(slower: Sequence[float], faster: Sequence[float]) -> float:
+    """How many times faster one contender was, by the median over turns that both took."""
+    return statistics.median(a / b for a, b in zip(slower, faster, strict=True))
+
+
+def growth(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """The exponent with which values grow with sizes: the slope of a line through their logarithms."""
+    return statistics.linear_regression([math.log(size) for size in sizes], [math.log(value) for value in values]).slope
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What was measured, and on what: machine, threads, versions, commit, time."""
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    found: dict[str, Any] = {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "commit": (_git("rev-parse", "--short=12", "HEAD") or "unknown") + (", changed" if status else ""),
+        "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "device": "cpu",
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        found |= {"device": properties.name, "multiprocessors": properties.multi_processor_count}
+        found |= {"capability": list(torch.cuda.get_device_capability(device)), "clocks": clocks()}
+    return found
+
+
+def processor() -> str:
+    """The processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def clocks() -> str:
+    """The GPU's clocks, temperature, power and driver as its own tool tells them at this moment."""
+    asked = "--query-gpu=clocks.sm,clocks.mem,temperature.gpu,power.draw,driver_version"
+    try:
+        said = subprocess.run(
+            ["nvidia-smi", asked, "--format=csv,noheader"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return "unknown"
+    return said.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*words: str) -> str:
+    try:
+        said = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return said.stdout.strip()
