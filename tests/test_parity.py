@@ -30,9 +30,15 @@ def words_of(words: list[str], checkpoint: Path | None) -> list[str]:
 
 
 def assert_parity(
-    program: Program, tmp_path: Path, case: dict[str, Any], original: bool, backend: str, epochs: int | None = None
+    program: Program,
+    tmp_path: Path,
+    case: dict[str, Any],
+    original: bool,
+    backend: str,
+    epochs: int | None = None,
+    device: str = "cpu",
 ) -> None:
-    rest: list[object] = ["--save-interval", 100000, "--backend", backend]
+    rest: list[object] = ["--save-interval", 100000, "--backend", backend, "--device", device]
     got: dict[int, tuple[float, ...]] = {}
     expected = {row["epoch"]: [row[name] for name in NAMES] for row in case["epochs"]}
     checkpoint = None

@@ -1,0 +1,74 @@
+"""What only a GPU can show: kernels compiled and captured, frames that cross while training goes on."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from benches import verify
+from engine.backends.base import Data
+from engine.begin import fresh_state
+from engine.config import Config
+from tests.conftest import Program
+from tests.test_parity import CASES, assert_parity
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use"),
+]
+CODED = {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": 64}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_every_kernel_is_right_on_the_device(precision: str) -> None:
+    from kernels import gpu
+
+    wrong = [row for row in verify.rows(gpu, torch.device("cuda"), precision) if not row.passed]
+    assert not wrong
+
+
+@pytest.mark.parametrize("words", [{}, CODED])
+def test_replayed_epochs_are_launched_ones_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch, words: dict[str, object]
+) -> None:
+    from engine.backends import triton
+
+    config = Config("x", "[10]*8", 1, points=500, batch_size=128, **words)  # type: ignore[arg-type]
+    draws = torch.Generator().manual_seed(4)
+    data = Data(torch.rand((3, 500), generator=draws).cuda(), torch.rand((3, 90), generator=draws).cuda(), 128)
+    orders = [torch.randperm(500, generator=draws) for _ in range(6)]
+    runs = []
+    for captured in (True, False):
+        monkeypatch.setattr(triton, "MOST_CAPTURED", 4096 if captured else 0)
+        state = fresh_state(config, torch.Generator().manual_seed(3)).to(torch.device("cuda"))
+        made = triton.Triton(state, config)
+        with torch.inference_mode():
+            reports = [made.epoch(data, order, lambda: False).tolist() for order in orders]
+        assert (made._replay is not None) == captured
+        runs.append((reports, [one.parameters.cpu() for one in state.learners]))
+    assert runs[0][0] == runs[1][0]
+    assert all(torch.equal(a, b) for a, b in zip(runs[0][1], runs[1][1], strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize("backend", ["triton", "compile"])
+def test_a_run_prints_the_originals_losses(program: Program, tmp_path: Path, name: str, backend: str) -> None:
+    assert_parity(program, tmp_path, CASES[name], False, backend, device="cuda")
+
+
+def test_the_kernels_are_chosen_and_a_frame_is_the_cpus(program: Program, tmp_path: Path) -> None:
+    logs = []
+    for device in ("cuda", "cpu"):
+        outcome = program("--seed", 1, "-e", 3, "--device", device, "--colour-regions", folder=device)
+        assert outcome.status == 0, outcome.log
+        logs.append(outcome.log)
+    assert "Backend: triton on cuda" in logs[0]
+    polytopes = [re.findall(r"(\d+) polytopes", log) for log in logs]
+    assert polytopes[0] == polytopes[1]
+
+
+def test_a_device_that_is_not_there_is_refused(program: Program) -> None:
+    outcome = program("--device", "cuda:99")
+    assert outcome.status == 2
+    assert "'cuda:99', but this machine has" in outcome.log
