@@ -7,6 +7,10 @@ from typing import Any
 
 from benches.method import Timing, quartiles
 
+# A product at less than this share of the run's best rate has shared the machine: another process on one of two cores
+# halves it, while a quiet virtual machine's own varies by a quarter.
+STEADY = 0.5
+
 
 @dataclass(frozen=True)
 class Record:
@@ -38,6 +42,12 @@ class Run:
             if "axis" not in record.info:
                 found.setdefault(record.group, []).append(record)
         return dict(sorted(found.items(), key=lambda item: min(record.timing.median for record in item[1])))
+
+    def disturbed(self) -> dict[str, float]:
+        """Groups in whose turns the machine was busy otherwise, and the share of its rate that was left."""
+        rates = {record.group: record.info["GFLOP/s"] for record in self.records if "GFLOP/s" in record.info}
+        best = max(rates.values(), default=0.0)
+        return {group: rate / best for group, rate in rates.items() if rate < STEADY * best}
 
     def axes(self) -> dict[str, dict[str, list[tuple[int, Record]]]]:
         """For each axis and contender, the sizes, ascending, with their records."""

@@ -46,6 +46,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     print(whole(run))
     if chosen.readme:
+        if disturbed := {group: share for group, share in run.disturbed().items() if group in run.groups()}:
+            print(f"report: nothing was kept: {busy(disturbed)}", file=sys.stderr)
+            return 2
         from benches import plots
 
         if source.resolve() != KEPT.resolve():
@@ -77,9 +80,17 @@ def whole(run: Run) -> str:
         parts += [f"## {title[0].upper()}{title[1:]}", group_table(records)]
     for axis, lines in run.axes().items():
         parts += [f"## Growth with {axis}", axis_table(lines)]
+    if disturbed := run.disturbed():
+        parts += ["## Disturbed", busy(disturbed)]
     if absent := run.provenance["absent"]:
         parts += ["## Not here", "\n".join(f"- {name}: {reason}" for name, reason in absent.items())]
     return "\n\n".join(parts)
+
+
+def busy(disturbed: dict[str, float]) -> str:
+    """Which groups are not to be trusted, and what to do."""
+    found = ", ".join(f"{group} ({share:.0%})" for group, share in disturbed.items())
+    return f"the machine was busy otherwise, its own product at a share of its rate, in: {found}; measure again"
 
 
 def machine(run: Run) -> str:

@@ -199,6 +199,22 @@ def test_a_report_says_who_was_not_there_and_how_times_grow() -> None:
     assert "Growth with width" in text
 
 
+def test_what_a_busy_machine_measured_is_not_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(1)
+    run.records[0].info["GFLOP/s"] = run.records[1].info["GFLOP/s"] = 40.0
+    assert run.disturbed() == {"step": 0.4}
+    monkeypatch.setattr(report, "read", lambda path: run)
+    before = (ROOT / "README.md").read_bytes()
+    assert report.main([str(tmp_path / "any.json"), "--readme"]) == 2
+    said = capsys.readouterr()
+    assert "nothing was kept" in said.err
+    assert "## Disturbed" in said.out
+    assert (ROOT / "README.md").read_bytes() == before
+    assert run_of(1).disturbed() == {}
+
+
 @pytest.mark.slow
 def test_the_suite_checks_times_and_tells_where_its_figures_come_from(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
