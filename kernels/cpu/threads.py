@@ -34,11 +34,10 @@ class Pace:
         self._seconds: dict[int, deque[float]] = {}  # an operation, of the last calls, by threads
 
     def choose(self, threads: int) -> int:
-        """So many threads or one, whichever was faster of late; now and then the other, to see."""
+        """So many threads or one, in turns until both are known, then whichever was faster; now and then the other."""
         self._calls += 1
-        for number in (threads, 1):
-            if number not in self._seconds:
-                return number
+        if self._calls <= 2 * MEMORY:  # a first call says little: it starts threads, and finds caches cold
+            return threads if self._calls % 2 else 1
         faster, slower = sorted((threads, 1), key=lambda number: min(self._seconds[number]))
         return slower if self._calls % PROBE == 0 else faster
 
