@@ -6,6 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullFormatter
 
 from benches.compare import seconds
 from benches.contenders import OURS
@@ -66,6 +67,7 @@ def lines(run: Run, path: Path) -> None:
         )
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(title)
         axis.set_ylabel("seconds")
         axis.legend(fontsize=8)
