@@ -24,9 +24,10 @@ def outputs_and_signature(p_parameters, p_table, p_coefficients, inputs, PLAN: t
 @triton.jit
 def by_neuron(p_parameters, p_coefficients, inputs, PLAN: tl.constexpr):
     """Narrow networks: a thread takes its points alone through every neuron, so that nothing is padded or shared."""
+    T: tl.constexpr = PLAN.tile
     LAST: tl.constexpr = len(PLAN.dims) - 2
     # A coefficient's upper and lower 16 bits are added apart, each within 32: half the instructions of a sum in 64.
-    upper, lower = tl.zeros([PLAN.tile], tl.int32), tl.zeros([PLAN.tile], tl.int32)
+    upper, lower = tl.zeros([T], tl.int32), tl.zeros([T], tl.int32)
     hidden, upper, lower = neurons(
         p_parameters, p_coefficients, inputs, upper, lower, PLAN.dims[0], PLAN.dims[1], True, PLAN
     )
@@ -75,12 +76,16 @@ def neurons(
 @triton.jit
 def by_layer(p_parameters, p_table, p_coefficients, inputs, PLAN: tl.constexpr):
     """Any width and depth: a layer at a time, as `layers.forward`."""
+    W: tl.constexpr = PLAN.width
+    T: tl.constexpr = PLAN.tile
+    INPUTS: tl.constexpr = PLAN.dims[0]
     LAST: tl.constexpr = len(PLAN.dims) - 2
+    OUTPUTS: tl.constexpr = PLAN.dims[LAST + 1]
     o_w = tl.arange(0, PLAN.width)
-    hidden = tl.zeros([PLAN.width, PLAN.tile], tl.float32)
-    for k in tl.static_range(PLAN.dims[0]):
+    hidden = tl.zeros([W, T], tl.float32)
+    for k in tl.static_range(INPUTS):
         hidden = tl.where(o_w[:, None] == k, inputs[k][None, :], hidden)
-    signature = tl.zeros([PLAN.tile], tl.int64)
+    signature = tl.zeros([T], tl.int64)
     for layer in range(LAST):
         offset, into, out = place(p_table, layer)
         z = dense(p_parameters, offset, into, out, hidden, PLAN)
@@ -90,7 +95,7 @@ def by_layer(p_parameters, p_table, p_coefficients, inputs, PLAN: tl.constexpr):
         hidden = leaky(z, PLAN)
     z = dense(p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, PLAN)
     outputs = ()
-    for k in tl.static_range(PLAN.dims[LAST + 1]):
+    for k in tl.static_range(OUTPUTS):
         outputs += (tl.sum(tl.where(o_w[:, None] == k, z, 0.0), 0),)  # type: ignore[assignment]
     return outputs, signature
 
@@ -100,13 +105,15 @@ def evaluate_kernel(
     p_parameters, p_table, p_coefficients, p_inputs, p_outputs, p_signatures, points, stride, PLAN: tl.constexpr
 ):  # fmt: skip
     """A tile of points, coordinates read."""
+    INPUTS: tl.constexpr = PLAN.dims[0]
     LAST: tl.constexpr = len(PLAN.dims) - 1
+    OUTPUTS: tl.constexpr = PLAN.dims[LAST]
     o_t = tl.program_id(0).to(tl.int64) * PLAN.tile + tl.arange(0, PLAN.tile)
     inputs = ()
-    for k in tl.static_range(PLAN.dims[0]):
+    for k in tl.static_range(INPUTS):
         inputs += (tl.load(p_inputs + k * stride + o_t, mask=o_t < points, other=0.0),)  # type: ignore[assignment]
     outputs, signature = outputs_and_signature(p_parameters, p_table, p_coefficients, inputs, PLAN)
-    for k in tl.static_range(PLAN.dims[LAST]):
+    for k in tl.static_range(OUTPUTS):
         tl.store(p_outputs + k * points + o_t, outputs[k], mask=o_t < points)
     tl.store(p_signatures + o_t, signature, mask=o_t < points)
 
@@ -118,6 +125,7 @@ def grid_kernel(
 ):  # fmt: skip
     """A tile of pixels, DOWN x ACROSS; with edges, its last row and column are there for their neighbours' sake."""
     LAST: tl.constexpr = len(PLAN.dims) - 1
+    OUTPUTS: tl.constexpr = PLAN.dims[LAST]
     RIM: tl.constexpr = 1 if EDGES else 0
     o_t = tl.arange(0, PLAN.tile)
     tile_row, tile_column = o_t // ACROSS, o_t % ACROSS
@@ -135,7 +143,7 @@ def grid_kernel(
         edges = tl.where((beside != signature) & (column < width - 1), RIGHT_BIT, 0)
         edges += tl.where((under != signature) & (row + top < height - 1), BELOW_BIT, 0)
         tl.store(p_edges + place_of, edges.to(tl.uint8), mask=own)
-    for k in tl.static_range(PLAN.dims[LAST]):
+    for k in tl.static_range(OUTPUTS):
         tl.store(p_outputs + k * rows.to(tl.int64) * width + place_of, outputs[k], mask=own)
     tl.store(p_signatures + place_of, signature, mask=own)
 

@@ -21,11 +21,12 @@ def code_gradient(
 
     `count` parameters of the network, `size` of the predictor; every gradient is multiplied by `share`.
     """
+    T: tl.constexpr = PLAN.tile
     LAST: tl.constexpr = len(PLAN.dims) - 2
     p_row = p_rows + program.to(tl.int64) * size
     p_scratch += program.to(tl.int64) * SCRATCH
     o_w = tl.arange(0, PLAN.width)
-    total = tl.zeros([PLAN.tile], tl.float32)
+    total = tl.zeros([T], tl.float32)
     for tile in range(program, tl.cdiv(count, PLAN.tile), programs):
         o_p = tile * PLAN.tile + tl.arange(0, PLAN.tile)
         live = o_p < count
@@ -87,6 +88,8 @@ def cross_entropy(
     layer's. Two passes make the logits twice rather than keep them: one for their sums, one for gradients.
     Source: `kernels/README.md`, "Binned cross-entropy".
     """
+    W: tl.constexpr = PLAN.width
+    T: tl.constexpr = PLAN.tile
     span = high - low
     clipped = tl.where(values < low, low, tl.where(values > high, high, values))  # a NaN stays one
     center = (clipped - low) / span * (BINS - 1)
@@ -94,7 +97,7 @@ def cross_entropy(
     # The nearest bin's distance, taken off every exponent, keeps their sum above one.
     near = tl.minimum(center - whole, whole + 1 - center)
 
-    highest = tl.full([PLAN.tile], -float("inf"), tl.float32)
+    highest = tl.full([T], -float("inf"), tl.float32)
     total, targets, expected = tl.zeros_like(center), tl.zeros_like(center), tl.zeros_like(center)
     for start in range(0, BINS, BLOCK):
         logits, inside, weight = bins_of(p_phi, hidden, start, BINS, BLOCK, PLAN)  # [BLOCK, T]
@@ -111,7 +114,7 @@ def cross_entropy(
     LAST: tl.constexpr = len(PLAN.dims) - 2
     o_w = tl.arange(0, PLAN.width)
     pull = tl.zeros_like(center)
-    grad = tl.zeros([PLAN.width, PLAN.tile], tl.float32)
+    grad = tl.zeros([W, T], tl.float32)
     for start in range(0, BINS, BLOCK):
         logits, inside, weight = bins_of(p_phi, hidden, start, BINS, BLOCK, PLAN)
         target, side = soft_target(center, near, start, inside, BLOCK)

@@ -23,11 +23,12 @@ def task_gradient(
 
     With GIVEN, `p_targets` holds the gradient of the outputs instead, and the gradient of the inputs is stored.
     """
+    T: tl.constexpr = PLAN.tile
     LAST: tl.constexpr = len(PLAN.dims) - 2
     p_row = p_rows + program.to(tl.int64) * size
     p_scratch += program.to(tl.int64) * SCRATCH
     o_w = tl.arange(0, PLAN.width)[:, None]
-    loss = tl.zeros([PLAN.tile], tl.float32)
+    loss = tl.zeros([T], tl.float32)
     for tile in range(program, tl.cdiv(points, PLAN.tile), programs):
         o_t = (tile * PLAN.tile + tl.arange(0, PLAN.tile))[None, :]
         inputs_live = (o_w < PLAN.dims[0]) & (o_t < points)
