@@ -2,8 +2,10 @@
 
 A drift of the machine's speed meets all contenders of a group alike, since they take turns, each turn beginning with
 another one; a ratio of two is the median of the ratios of turns. The first call is compilation and warm-up, and
-told apart. A turn lasts long enough for the clock's jitter to vanish. Work on a GPU is timed by its own events while a
-graph of many calls is replayed, or by the host around whole epochs, synchronised. Needs torch and nothing else.
+told apart. A turn lasts long enough for the clock's jitter to vanish, and begins after a rest: OpenMP's threads keep
+their cores busy for some milliseconds after their work, which would be charged to whoever comes next. Work on a GPU is
+timed by its own events while a graph of many calls is replayed, or by the host around whole epochs, synchronised.
+Needs torch and nothing else.
 """
 
 import gc
@@ -27,6 +29,8 @@ Work = Callable[[], object]
 ROOT = Path(__file__).parents[1]
 # Seconds of a turn: a thousand times what the clock and a wakened thread are off by.
 SHORTEST_TURN = 0.02
+# Seconds before a turn: libgomp's threads spin for about 0.004 after their last work.
+REST = 0.01
 PACKAGES = ("torch", "numpy", "numba", "triton", "jax", "jaxlib", "av", "pytest-benchmark")
 
 
@@ -75,6 +79,9 @@ def measure(variants: Mapping[str, Variant], turns: int, shortest: float = SHORT
             for name in names[start:] + names[:start]:
                 clock, _, calls, own = ready[name]
                 torch.set_num_threads(own)
+                time.sleep(REST)
+                if calls > 1:  # wakes this one's own threads
+                    variants[name].work()
                 rounds[name].append(clock() / (calls * variants[name].share))
     finally:
         gc.enable()

@@ -26,32 +26,42 @@ class Cpu(Backend):
             log.info("Compiling the kernels, once on this machine: some ten seconds")
         self._evaluator = cpu.Evaluator(state.main.network, state.coefficients)
         self._partials: cpu.Partials | None = None
+        self._data: Data | None = None
 
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
         """See `Backend.epoch`."""
         size, learners = data.batch_size, self.state.learners
-        partials = self._partials
-        if partials is None or partials.points != size:
-            partials = self._partials = cpu.Partials(self.state.main.network, self.code, size, self.device)
+        if data is not self._data:
+            self._prepare(data)
         scalars = torch.tensor(self._step_numbers(data.steps), dtype=torch.float32)
-        losses = torch.empty((data.steps, len(learners)))
-        optimizers = [learner.optimizer for learner in learners]
-        parameters = [learner.parameters for learner in learners]
-        moments = [learner.moments for learner in learners]
-        points, validation = ((part[:2], part[2:]) for part in (data.training, data.validation))
-        stride = max(1, int(SLICE / partials.operations(size)))
-        for begin in range(0, data.steps, stride):
+        numbers = torch.empty(data.steps * len(learners) + 3)
+        losses = numbers[:-3].view(data.steps, len(learners))
+        for begin in range(0, data.steps, self._stride):
             if interrupted():
                 raise Interrupted
-            steps = slice(begin, min(begin + stride, data.steps))
-            batches = order[steps.start * size : steps.stop * size]
-            found = cpu.train(
-                partials, optimizers, parameters, moments, self.positions, points, batches, scalars[steps],
-                losses[steps], validation if steps.stop == data.steps else None,
-            )  # fmt: skip
+            end = min(begin + self._stride, data.steps)
+            self._training.run(
+                order[begin * size : end * size], scalars[begin:end], losses[begin:end], validates=end == data.steps
+            )
             for learner in learners:
-                learner.steps += steps.stop - steps.start
-        return torch.cat((losses.view(-1), torch.tensor(found)))
+                learner.steps += end - begin
+        numbers.numpy()[-3:] = self._training.found()
+        return numbers
+
+    def _prepare(self, data: Data) -> None:
+        learners, size = self.state.learners, data.batch_size
+        self._data = data
+        partials = self._partials = cpu.Partials(self.state.main.network, self.code, size, self.device)
+        self._stride = max(1, int(SLICE / partials.operations(size)))  # steps between two looks at a signal
+        self._training = cpu.Training(
+            partials,
+            [learner.optimizer for learner in learners],
+            [learner.parameters for learner in learners],
+            [learner.moments for learner in learners],
+            self.positions,
+            (data.training[:2], data.training[2:]),
+            (data.validation[:2], data.validation[2:]),
+        )
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""

@@ -2,7 +2,7 @@
 
 from kernels.compiled import is_kept
 from kernels.cpu.evaluate import Evaluator, evaluate, evaluate_grid
-from kernels.cpu.partials import Partials, gradient, total, train, update
+from kernels.cpu.partials import Partials, Training, gradient, total, update
 from kernels.cpu.training import work
 
 
@@ -14,11 +14,11 @@ def compiles_first() -> bool:
 __all__ = [
     "Evaluator",
     "Partials",
+    "Training",
     "compiles_first",
     "evaluate",
     "evaluate_grid",
     "gradient",
     "total",
-    "train",
     "update",
 ]

@@ -22,7 +22,7 @@ from kernels.cpu.mlp import (
     block_panels,
     block_size,
     forward,
-    gather,
+    gather_neighbours,
     table,
 )  # fmt: skip
 from kernels.cpu.threads import Team, threads_for
@@ -87,7 +87,7 @@ def pixels(columns, rows, first, count, block, start, stride):  # type: ignore[n
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    clock, scratch, parameters, layers, panels, slope, halves, inputs, order, columns, rows, outputs, signatures
+    clock, scratch, parameters, layers, panels, slope, halves, inputs, columns, rows, outputs, signatures
 ):
     """What one thread does of an evaluation; of `inputs` (2, n), or where there are none of a picture's pixels."""
     points = len(signatures)
@@ -107,7 +107,7 @@ def work(  # type: ignore[no-untyped-def]
             if len(columns):
                 pixels(columns, rows, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             else:
-                gather(inputs, order, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
+                gather_neighbours(inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             forward(parameters, layers, full, scratch, slope)
             sums[:] = 0
             neuron = 0
@@ -137,8 +137,9 @@ class Evaluator:
 
     def points(self, parameters: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor) -> None:
         """Writes outputs (k, n) and signatures (n,) at inputs (2, n)."""
-        order = np.arange(inputs.shape[1])
-        self._run(parameters, inputs.contiguous().numpy(), order, _NOTHING, _NOTHING, outputs, signatures)
+        # Not torch's copy: for some milliseconds after it, OpenMP's threads keep the cores that helpers need.
+        places = np.ascontiguousarray(inputs.numpy())
+        self._run(parameters, places, _NOTHING, _NOTHING, outputs, signatures)
 
     def grid(self, parameters: Tensor, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor) -> None:
         """Writes outputs (k, rows, width) and signatures (rows, width) of a picture's rows from `top` on."""
@@ -146,13 +147,12 @@ class Evaluator:
         columns = (np.arange(width) / width).astype(np.float32)
         rows = (np.arange(top, top + outputs.shape[1]) / height).astype(np.float32)
         flat = outputs.view(len(outputs), -1), signatures.view(-1)
-        self._run(parameters, _NOTHING.reshape(2, 0), np.empty(0, np.int64), columns, rows, *flat)
+        self._run(parameters, _NOTHING.reshape(2, 0), columns, rows, *flat)
 
     def _run(
         self,
         parameters: Tensor,
         inputs: NDArray[np.float32],
-        order: NDArray[np.int64],
         columns: NDArray[np.float32],
         rows: NDArray[np.float32],
         outputs: Tensor,
@@ -161,7 +161,7 @@ class Evaluator:
         operations = self._operations * outputs.shape[1]
         self._team.run(
             threads_for(operations), operations, work, parameters.numpy(), *self._settings, self._halves,
-            inputs, order, columns, rows, outputs.numpy(), signatures.numpy(),
+            inputs, columns, rows, outputs.numpy(), signatures.numpy(),
         )  # fmt: skip
 
 

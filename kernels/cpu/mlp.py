@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kernels.compiled import part
 from kernels.cpu.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradient_tile
-from kernels.cpu.vector import LANES, fma, load, splat, store, total
+from kernels.cpu.vector import LANES, fma, load, pick, splat, store, total
 from kernels.spec import Network
 
 # Panels of a block, and of one that would otherwise be of more than so many numbers: measured, see kernels/README.md.
@@ -96,12 +96,14 @@ def gather(data, order, first, count, block, start, stride):  # type: ignore[no-
 
     The last panel is filled up with the last point, so that nothing new arises there.
     """
+    whole = count // LANES
     for feature in range(data.shape[0]):
         at = start + feature * LANES
-        for panel in range(0, count, LANES):
+        for panel in range(whole):
+            store(block, at + panel * stride, pick(data[feature], order, first + panel * LANES))
+        if whole * LANES < count:
             for lane in range(LANES):
-                block[at + lane] = data[feature, order[first + min(panel + lane, count - 1)]]
-            at += stride
+                block[at + whole * stride + lane] = data[feature, order[first + min(whole * LANES + lane, count - 1)]]
 
 
 @part

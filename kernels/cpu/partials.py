@@ -8,9 +8,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kernels.cpu.threads import Team, threads_for
-from kernels.cpu.training import Batches, Learner, Term, checks_of, scratch_size, share_out, work
+from kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 from kernels.support import unsupported_on_cpu
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    """A tensor's numbers, rows one after the other."""
+    return tensor.contiguous().numpy()
+
+
+def _learner(
+    parameters: NDArray[np.float32],
+    room: NDArray[np.float32],
+    scale: np.float32,
+    moments: NDArray[np.float32],
+    optimizer: Optimizer | None = None,
+) -> Learner:
+    one = optimizer or Optimizer("sgd", 0.0)
+    kind = OPTIMIZERS.index(one.kind)
+    return Learner(parameters, moments, room, kind, np.float32(one.learning_rate), np.float32(one.momentum), scale)
+
+
+_NOTHING = np.empty(0, np.float32)
+_NO_POINTS = _NOTHING.reshape(2, 0)
+_NO_NUMBERS = np.empty((1, 0), np.float32)
+_NO_CHECKS = Checks(_NO_POINTS, _NO_POINTS, np.empty((0, 3)))
+_NOBODY = _learner(_NOTHING, _NOTHING, np.float32(0.0), _NOTHING.reshape(0, 0))
 
 
 class Partials:
@@ -33,46 +57,21 @@ class Partials:
         work = 6.0 * self.network.size * points
         return work + 6.0 * self.code.predictor.size * self.network.size if self.code else work
 
-    def run(
-        self,
-        batches: Batches,
-        parameters: Sequence[Tensor],
-        positions: Tensor | None = None,
-        moments: Sequence[Tensor] = (),
-        optimizers: Sequence[Optimizer] = (),
-        scalars: Tensor | None = None,
-        losses: Tensor | None = None,
-        gradients: bool = True,
-        validation: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[float, float, float] | None:
-        """Steps, one after the other, one for each row of `scalars` and `losses`; without them, gradients alone.
-
-        Then validates on inputs (2, n) and targets (outputs, n), if there are any: returns the mean squared error, the
-        lowest and the highest output.
-        """
-        updates = scalars is not None and losses is not None
-        numbers = np.empty((1, 0), np.float32) if scalars is None else _array(scalars)
-        results = np.empty((1, 0), np.float32) if losses is None else losses.numpy()
-        term = self._term(positions)
-        learners = [_NOBODY, _NOBODY]
+    def learners(
+        self, parameters: Sequence[Tensor], moments: Sequence[Tensor] = (), optimizers: Sequence[Optimizer] = ()
+    ) -> tuple[Learner, Learner]:
+        """The network and the predictor, or nobody, as the kernels know them; they train the tensors that are given."""
+        found = [_NOBODY, _NOBODY]
+        share = self.code.weight / self.network.size if self.code else 0.0
         for index, flat in enumerate(parameters):
-            learners[index] = _learner(
-                flat.numpy(), self._room[index], term.share if index else np.float32(1.0),
-                moments[index].numpy() if updates else _NOBODY.moments, optimizers[index] if updates else None,
+            found[index] = _learner(
+                flat.numpy(), self._room[index], np.float32(share if index else 1.0),
+                moments[index].numpy() if moments else _NOBODY.moments, optimizers[index] if optimizers else None,
             )  # fmt: skip
-        inputs, targets = (_array(part) for part in validation) if validation else (_NO_POINTS, _NO_POINTS)
-        checks = checks_of(self._rows[0], inputs, targets)
-        work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows[0].losses)
-        self._team.run(
-            threads_for(work_size), len(results) * work_size, work, len(results), gradients, updates, self._rows,
-            tuple(learners), term, batches, checks, numbers, results,
-        )  # fmt: skip
-        if not validation:
-            return None
-        errors, lowest, highest = checks.found.T
-        return float(errors.sum()) / targets.size, float(lowest.min()), float(highest.max())
+        return found[0], found[1]
 
-    def _term(self, positions: Tensor | None) -> Term:
+    def term(self, positions: Tensor | None) -> Term:
+        """The Kolmogorov term as the kernels know it, of parameters at these positions (3, P)."""
         code, nothing = self.code, np.float32(0.0)
         places = np.empty((3, 0), np.float32) if positions is None else _array(positions)
         if code is None:
@@ -82,27 +81,32 @@ class Partials:
             np.float32(code.weight / self.network.size), places, self._addition,
         )  # fmt: skip
 
+    def checks(self, inputs: Tensor, targets: Tensor) -> Checks:
+        """Validation on inputs (2, n) and targets (outputs, n)."""
+        return checks_of(self._rows[0], _array(inputs), _array(targets))
 
-def _array(tensor: Tensor) -> NDArray[np.float32]:
-    """A tensor's numbers, rows one after the other."""
-    return tensor.contiguous().numpy()
+    def launch(
+        self,
+        learners: tuple[Learner, Learner],
+        term: Term,
+        batches: Batches,
+        scalars: Tensor | None = None,
+        losses: Tensor | None = None,
+        gradients: bool = True,
+        checks: Checks = _NO_CHECKS,
+    ) -> None:
+        """Steps, one after the other, one for each row of `scalars` and `losses`; without them, gradients alone.
 
-
-def _learner(
-    parameters: NDArray[np.float32],
-    room: NDArray[np.float32],
-    scale: np.float32,
-    moments: NDArray[np.float32],
-    optimizer: Optimizer | None = None,
-) -> Learner:
-    one = optimizer or Optimizer("sgd", 0.0)
-    kind = OPTIMIZERS.index(one.kind)
-    return Learner(parameters, moments, room, kind, np.float32(one.learning_rate), np.float32(one.momentum), scale)
-
-
-_NOTHING = np.empty(0, np.float32)
-_NO_POINTS = _NOTHING.reshape(2, 0)
-_NOBODY = _learner(_NOTHING, _NOTHING, np.float32(0.0), _NOTHING.reshape(0, 0))
+        The checks come last.
+        """
+        updates = scalars is not None and losses is not None
+        numbers = _NO_NUMBERS if scalars is None else _array(scalars)
+        results = _NO_NUMBERS if losses is None else losses.numpy()
+        work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows[0].losses)
+        self._team.run(
+            threads_for(work_size), len(results) * work_size, work, len(results), gradients, updates, self._rows,
+            learners, term, batches, checks, numbers, results,
+        )  # fmt: skip
 
 
 def gradient(
@@ -117,7 +121,8 @@ def gradient(
     if not 0 < count <= partials.points:
         raise ValueError(f"a batch of {count} points where 1 to {partials.points} were provided for")
     partials.used = count
-    partials.run(Batches(_array(inputs), _array(targets), partials.order[:count], count), parameters, positions)
+    batches = Batches(_array(inputs), _array(targets), partials.order[:count], count)
+    partials.launch(partials.learners(parameters), partials.term(positions), batches)
 
 
 def update(
@@ -134,9 +139,8 @@ def update(
     of the task, and the mean of the Kolmogorov term.
     """
     batches = Batches(_NO_POINTS, _NO_POINTS, partials.order[: partials.used], partials.used)
-    partials.run(
-        batches, parameters, None, moments, optimizers, scalars.view(1, -1), losses.view(1, -1), gradients=False
-    )  # fmt: skip
+    learners = partials.learners(parameters, moments, optimizers)
+    partials.launch(learners, partials.term(None), batches, scalars.view(1, -1), losses.view(1, -1), gradients=False)
 
 
 def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
@@ -149,24 +153,38 @@ def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> No
     update(partials, ascent, gradients, nothing, losses.new_zeros(2 * len(gradients)), losses)
 
 
-def train(
-    partials: Partials,
-    optimizers: Sequence[Optimizer],
-    parameters: Sequence[Tensor],
-    moments: Sequence[Tensor],
-    positions: Tensor | None,
-    points: tuple[Tensor, Tensor],
-    order: Tensor,
-    scalars: Tensor,
-    losses: Tensor,
-    validation: tuple[Tensor, Tensor] | None = None,
-) -> tuple[float, float, float] | None:
-    """What `gradient` and `update` do, batch after batch of the points in this order (n,).
+class Training:
+    """What `gradient` and `update` do, batch after batch of some points: prepared once, since that takes a while.
 
-    `points` are inputs (2, all) and targets (outputs, all); a batch is `partials.points` of them, the last one fewer;
-    `scalars` and `losses` have a row a step. Validates afterwards, if asked to: see `Partials.run`.
+    `points` are inputs (2, all) and targets (outputs, all); a batch is `partials.points` of them, the last one fewer.
+    `validation` are others. Parameters and moments are trained in place, wherever `run` is called.
     """
-    batches = Batches(_array(points[0]), _array(points[1]), order.numpy(), partials.points)
-    return partials.run(
-        batches, parameters, positions, moments, optimizers, scalars, losses, validation=validation
-    )  # fmt: skip
+
+    def __init__(
+        self,
+        partials: Partials,
+        optimizers: Sequence[Optimizer],
+        parameters: Sequence[Tensor],
+        moments: Sequence[Tensor],
+        positions: Tensor | None,
+        points: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+    ) -> None:
+        self._partials = partials
+        self._learners, self._term = partials.learners(parameters, moments, optimizers), partials.term(positions)
+        self._inputs, self._targets = map(_array, points)
+        self._checks = partials.checks(*validation)
+
+    def run(self, order: Tensor, scalars: Tensor, losses: Tensor, validates: bool = False) -> None:
+        """A step for each row of `scalars` (steps, 2 per learner) on the points in this order (n,).
+
+        Writes `losses` (steps, 1 per learner); then validates, if asked to.
+        """
+        batches = Batches(self._inputs, self._targets, order.numpy(), self._partials.points)
+        checks = self._checks if validates else _NO_CHECKS
+        self._partials.launch(self._learners, self._term, batches, scalars, losses, checks=checks)
+
+    def found(self) -> tuple[float, float, float]:
+        """The mean squared error, the lowest and the highest output of the last validation."""
+        errors, lowest, highest = self._checks.found.T
+        return float(errors.sum()) / self._checks.targets.size, float(lowest.min()), float(highest.max())

@@ -1,9 +1,14 @@
 """Threads that share tasks: as many as torch would use, started when they are first needed."""
 
+import ctypes
+import os
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,6 +21,7 @@ from kernels.cpu import clock
 # the other core has work of its own, such as encoding frames, each step may wait for it.
 SHARED_WORK = 4e6
 PROBE, MEMORY = 32, 5  # calls from one look at the slower way to the next, and calls that are remembered
+TRIALS, TRIAL = 8, 4  # first calls, too cold to say much, and which of them are made without helpers
 
 
 def threads_for(operations: float) -> int:
@@ -34,10 +40,10 @@ class Pace:
         self._seconds: dict[int, deque[float]] = {}  # an operation, of the last calls, by threads
 
     def choose(self, threads: int) -> int:
-        """So many threads or one, in turns until both are known, then whichever was faster; now and then the other."""
+        """So many threads, on trial one, until both are known; then whichever was faster, now and then the other."""
         self._calls += 1
-        if self._calls <= 2 * MEMORY:  # a first call says little: it starts threads, and finds caches cold
-            return threads if self._calls % 2 else 1
+        if self._calls <= TRIALS:
+            return threads if self._calls % TRIAL else 1
         faster, slower = sorted((threads, 1), key=lambda number: min(self._seconds[number]))
         return slower if self._calls % PROBE == 0 else faster
 
@@ -46,14 +52,56 @@ class Pace:
         self._seconds.setdefault(threads, deque(maxlen=MEMORY)).append(seconds)
 
 
+class Helpers:
+    """Threads that keep off their caller's core.
+
+    Linux may wake a thread on the core of who wakes it, and leave it there, waiting for milliseconds, while another
+    core is idle.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool = ThreadPoolExecutor(count, "kernels", self._join)
+        self._members: list[int] = []
+        self._cores = os.sched_getaffinity(0) if sys.platform == "linux" else set()
+        self._elsewhere: set[int] = set()  # the cores that members are bound to; nothing until then
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Calls it in a helper, some time."""
+        self._pool.submit(function, *arguments)
+
+    def keep_off(self) -> None:
+        """Leaves the core that this is called on to the caller, if there are others."""
+        if sys.platform == "linux" and (elsewhere := self._cores - {_current_core()}) != self._elsewhere:
+            self._elsewhere = elsewhere
+            for member in tuple(self._members):
+                self._bind(member)
+
+    def _join(self) -> None:
+        member = threading.get_native_id()
+        self._members.append(member)
+        self._bind(member)
+
+    def _bind(self, member: int) -> None:
+        if sys.platform == "linux" and self._elsewhere:
+            with suppress(OSError):  # cores were taken from the process meanwhile: the system's choice will do
+                os.sched_setaffinity(member, self._elsewhere)
+
+
+def _current_core() -> int:
+    return int(_sched_getcpu())
+
+
+_sched_getcpu: Any = ctypes.CDLL(None).sched_getcpu if sys.platform == "linux" else None
+
+
 class Team:
     """The caller and its helpers, each with a scratch of its own of `size` numbers."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._scratch: list[NDArray[np.float32]] = []
-        self._helpers: ThreadPoolExecutor | None = None
-        self._most = 1
+        self._helpers: Helpers | None = None
         self._pace = Pace()
 
     def run(self, threads: int, operations: float, function: Callable[..., Any], *arguments: Any) -> None:
@@ -68,8 +116,9 @@ class Team:
             self._scratch.append(torch.empty(self._size).numpy())  # torch's memory begins on a cache line
         now = np.zeros(clock.SIZE, np.int64)
         if threads > 1:
-            if self._helpers is None or self._most < threads:
-                self._helpers, self._most = ThreadPoolExecutor(threads - 1, "kernels"), threads
+            if self._helpers is None or self._helpers.count < threads - 1:
+                self._helpers = Helpers(threads - 1)
+            self._helpers.keep_off()
             for number in range(1, threads):
                 self._helpers.submit(function, now, self._scratch[number], *arguments)
         function(now, self._scratch[0], *arguments)

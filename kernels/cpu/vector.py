@@ -108,6 +108,23 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
 
 
 @intrinsic
+def pick(typing: Any, array: Any, places: Any, index: Any) -> Any:
+    """The numbers at the 16 places that stand from `index` on."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        array, places, index = values
+        first = place(context, builder, signature.args[0], array, LONG(0))
+        at = place(context, builder, signature.args[1], places, index)
+        vector = ir.Constant(VECTOR_IR, ir.Undefined)
+        for lane in range(LANES):
+            number = builder.load(builder.gep(first, [builder.load(builder.gep(at, [LONG(lane)]))]))
+            vector = builder.insert_element(vector, number, INTEGER(lane))
+        return vector
+
+    return VECTOR(array, places, types.intp), generate
+
+
+@intrinsic
 def splat(typing: Any, value: Any) -> Any:
     """One number in all lanes."""
 

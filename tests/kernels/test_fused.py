@@ -353,24 +353,23 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def trained(cpu: ModuleType, case: Case, kind: str, points: int, count: int) -> list[Tensor]:
-    """All that three epochs of `train` leave, with so many threads."""
+def trained(cpu: ModuleType, case: Case, kind: str, batch: int, count: int) -> list[Tensor]:
+    """All that three epochs of training leave, with so many threads."""
     torch.set_num_threads(count)
     optimizers = [Optimizer(kind, 0.01), Optimizer(kind, 0.003)][: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
-    partials = cpu.Partials(case.network, case.code, points, DEVICE)
-    steps = -(-case.inputs.shape[1] // points)
+    partials = cpu.Partials(case.network, case.code, batch, DEVICE)
+    steps = -(-case.inputs.shape[1] // batch)
+    points = case.inputs, case.targets
+    training = cpu.Training(partials, optimizers, parameters, moments, case.positions, points, points)
     rows = []
     for epoch in range(3):
         order = torch.randperm(case.inputs.shape[1], generator=torch.Generator().manual_seed(epoch))
         numbers = range(epoch * steps + 1, (epoch + 1) * steps + 1)
         scalars = torch.tensor([[number for one in optimizers for number in one.scalars(step)] for step in numbers])
         losses = torch.full((steps, len(parameters)), NAN)
-        cpu.train(
-            partials, optimizers, parameters, moments, case.positions, (case.inputs, case.targets), order, scalars,
-            losses,
-        )  # fmt: skip
+        training.run(order, scalars, losses)
         rows.append(losses)
     return [*parameters, *moments, *rows]
 

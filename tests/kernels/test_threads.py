@@ -1,4 +1,10 @@
-from kernels.cpu.threads import MEMORY, PROBE, Pace
+import os
+import sys
+import threading
+
+import pytest
+
+from kernels.cpu.threads import PROBE, TRIALS, Helpers, Pace
 
 
 def test_threads_are_taken_while_they_pay_and_tried_again_later() -> None:
@@ -12,7 +18,7 @@ def test_threads_are_taken_while_they_pay_and_tried_again_later() -> None:
             pace.note(chosen[-1], seconds[chosen[-1]])
         return chosen
 
-    assert calls(2 * MEMORY) == [4, 1] * MEMORY
+    assert calls(TRIALS) == [4, 4, 4, 1] * 2
     assert calls(2 * PROBE).count(1) == 2
     seconds[4] = 3.0  # the other cores are busy now
     calls(10)
@@ -20,3 +26,25 @@ def test_threads_are_taken_while_they_pay_and_tried_again_later() -> None:
     seconds[4] = 0.4
     calls(2 * PROBE)
     assert calls(2 * PROBE).count(1) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep no thread to a set of cores")
+def test_helpers_keep_off_the_core_of_their_caller() -> None:
+    before = os.sched_getaffinity(0)
+    if len(before) < 2:
+        pytest.skip("one core only")
+    helpers, found = Helpers(1), []
+
+    def seen() -> set[int]:
+        known = threading.Event()
+        helpers.submit(lambda: (found.append(os.sched_getaffinity(0)), known.set()))
+        assert known.wait(10)
+        return found[-1]
+
+    try:
+        for core in sorted(before)[:2] * 2:
+            os.sched_setaffinity(0, {core})
+            helpers.keep_off()
+            assert seen() == before - {core}
+    finally:
+        os.sched_setaffinity(0, before)
