@@ -14,6 +14,7 @@ from torch import Tensor
 from kernels.compiled import kernel, part
 from kernels.cpu.clock import done, take, wait
 from kernels.cpu.mlp import (
+    MANY_POINTS,
     OUT,
     SOURCE,
     SOURCE_STRIDE,
@@ -128,7 +129,7 @@ class Evaluator:
     """What evaluating a network with these coefficients (neurons,) takes, made once."""
 
     def __init__(self, network: Network, coefficients: Tensor) -> None:
-        panels = block_panels(network)
+        panels = block_panels(network, MANY_POINTS)
         self._layers = table(network, panels)
         self._settings = self._layers, panels, np.float32(network.slope)
         self._halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()

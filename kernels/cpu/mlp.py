@@ -12,8 +12,10 @@ from kernels.cpu.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradie
 from kernels.cpu.vector import LANES, fma, load, pick, splat, store, total
 from kernels.spec import Network
 
-# Panels of a block, and of one that would otherwise be of more than so many numbers: measured, see kernels/README.md.
-PANELS, FEWER_PANELS, LARGEST_BLOCK = 16, 8, 2**18
+# Panels of a block: of many points, of fewer, which are to be several tasks, and where the block would otherwise be of
+# more than so many numbers. Measured, see kernels/README.md.
+PANELS, FEWER_PANELS, FEWEST_PANELS = 32, 16, 8
+MANY_POINTS, LARGEST_BLOCK = 4096, 2**18
 # Columns of a table of layers, a row each.
 OUT, INTO, WEIGHT, BIAS, SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE = range(8)
 
@@ -33,10 +35,11 @@ def table(network: Network, panels: int) -> NDArray[np.int64]:
     return np.array(rows, np.int64)
 
 
-def block_panels(network: Network) -> int:
-    """Of how many panels its blocks are."""
+def block_panels(network: Network, points: int) -> int:
+    """Of how many panels its blocks are where there are so many points."""
+    panels = PANELS if points >= MANY_POINTS else FEWER_PANELS
     width = sum(size | 1 for size in network.dims)
-    return PANELS if PANELS * LANES * width <= LARGEST_BLOCK else FEWER_PANELS
+    return panels if panels * LANES * width <= LARGEST_BLOCK else FEWEST_PANELS
 
 
 def block_size(layers: NDArray[np.int64], panels: int) -> int:

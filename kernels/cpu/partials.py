@@ -51,11 +51,13 @@ class Partials:
         self.order = np.arange(points)
         self._team = Team(max(map(scratch_size, self._rows)))
         self.used = points  # of the last batch
+        self._point_work = 6.0 * network.size
+        self._term_work = 6.0 * predictor.size * network.size if code else 0.0
+        self._update_work = 8.0 * network.size * len(self._rows[0].losses)
 
     def operations(self, points: int) -> float:
         """Floating-point operations of a step on so many points."""
-        work = 6.0 * self.network.size * points
-        return work + 6.0 * self.code.predictor.size * self.network.size if self.code else work
+        return self._point_work * points + self._term_work
 
     def learners(
         self, parameters: Sequence[Tensor], moments: Sequence[Tensor] = (), optimizers: Sequence[Optimizer] = ()
@@ -102,7 +104,7 @@ class Partials:
         updates = scalars is not None and losses is not None
         numbers = _NO_NUMBERS if scalars is None else _array(scalars)
         results = _NO_NUMBERS if losses is None else losses.numpy()
-        work_size = self.operations(batches.size) if gradients else 8.0 * self.network.size * len(self._rows[0].losses)
+        work_size = self.operations(batches.size) if gradients else self._update_work
         self._team.run(
             threads_for(work_size), len(results) * work_size, work, len(results), gradients, updates, self._rows,
             learners, term, batches, checks, numbers, results,
@@ -187,4 +189,5 @@ class Training:
     def found(self) -> tuple[float, float, float]:
         """The mean squared error, the lowest and the highest output of the last validation."""
         errors, lowest, highest = self._checks.found.T
-        return float(errors.sum()) / self._checks.targets.size, float(lowest.min()), float(highest.max())
+        add_up, least, most = np.add.reduce, np.minimum.reduce, np.maximum.reduce
+        return float(add_up(errors)) / self._checks.targets.size, float(least(lowest)), float(most(highest))

@@ -33,8 +33,9 @@ from kernels.cpu.update import SEGMENT, add_up_rows, step
 from kernels.cpu.vector import LANES
 from kernels.spec import Network
 
-# Numbers of all rows of partial gradients, and the rows that there are however large the network is.
-ROWS_SIZE, FEWEST_ROWS = 2**24, 4
+# Numbers of all rows of partial gradients; the rows that there may be at least, however large the network is, and at
+# most: as many as keep sixty-four threads busy, and few enough to add up.
+ROWS_SIZE, FEWEST_ROWS, MOST_ROWS = 2**24, 4, 64
 
 
 class Rows(NamedTuple):
@@ -94,10 +95,10 @@ class Learner(NamedTuple):
 
 def share_out(network: Network, points: int) -> Rows:
     """The rows of a network for so many points; none for none."""
-    panels = block_panels(network)
+    panels = block_panels(network, points)
     block = panels * LANES
     blocks = -(-points // block)
-    most = max(FEWEST_ROWS, ROWS_SIZE // network.size)
+    most = max(FEWEST_ROWS, min(MOST_ROWS, ROWS_SIZE // network.size))
     span = block * max(1, -(-blocks // most))
     rows = -(-points // span)
     gradients = np.empty((rows, network.size), np.float32)

@@ -21,41 +21,51 @@ TINY = np.float32(EPSILON)
 
 @part
 def add_up_rows(rows, used, scale, addition, share, total, begin, end):  # type: ignore[no-untyped-def]
-    """Writes `scale` times the sum of the first `used` rows, and `share` of the addition if any, from begin to end."""
-    for index in range(begin, end):
-        total[index] = rows[0, index]
+    """Writes `scale` times the sum of the first `used` rows, and `share` of the addition if any, from begin to end.
+
+    On slices, whose indices are seen not to be negative: else each one is looked at, and nothing is vectorised.
+    """
+    total = total[begin:end]
+    total[:] = rows[0, begin:end]
     for row in range(1, used):
-        for index in range(begin, end):
-            total[index] += rows[row, index]
-    for index in range(begin, end):
+        partial = rows[row, begin:end]
+        for index in range(len(total)):
+            total[index] += partial[index]
+    for index in range(len(total)):
         total[index] *= scale
     if len(addition):
-        for index in range(begin, end):
+        addition = addition[begin:end]
+        for index in range(len(total)):
             total[index] += share * addition[index]
 
 
 @part
 def step(kind, rate, momentum, step_size, divisor, parameters, gradient, moments, begin, end):  # type: ignore[no-untyped-def]
     """One optimiser step in place, from begin to end; moments are (count, P)."""
+    parameters, gradient = parameters[begin:end], gradient[begin:end]
+    count = len(parameters)
     if kind == ADAM:
-        for index in range(begin, end):
+        firsts, seconds = moments[0, begin:end], moments[1, begin:end]
+        for index in range(count):
             slope = gradient[index]
-            first = moments[0, index]
+            first = firsts[index]
             first += REST_OF_FIRST * (slope - first)
-            second = moments[1, index] * SECOND + REST_OF_SECOND * slope * slope
-            moments[0, index], moments[1, index] = first, second
+            second = seconds[index] * SECOND + REST_OF_SECOND * slope * slope
+            firsts[index], seconds[index] = first, second
             parameters[index] -= first * step_size / (math.sqrt(second) / divisor + TINY)
     elif kind == RMSPROP:
-        for index in range(begin, end):
+        seconds = moments[0, begin:end]
+        for index in range(count):
             slope = gradient[index]
-            second = moments[0, index] * ALPHA + REST_OF_ALPHA * slope * slope
-            moments[0, index] = second
+            second = seconds[index] * ALPHA + REST_OF_ALPHA * slope * slope
+            seconds[index] = second
             parameters[index] -= rate * (slope / (math.sqrt(second) + TINY))
     elif kind == SGD_MOMENTUM:
-        for index in range(begin, end):
-            moment = moments[0, index] * momentum + gradient[index]
-            moments[0, index] = moment
-            parameters[index] -= rate * moment
+        velocities = moments[0, begin:end]
+        for index in range(count):
+            velocity = velocities[index] * momentum + gradient[index]
+            velocities[index] = velocity
+            parameters[index] -= rate * velocity
     elif kind == SGD:
-        for index in range(begin, end):
+        for index in range(count):
             parameters[index] -= rate * gradient[index]

@@ -178,6 +178,11 @@ def test_gradient_of_large_work_and_of_no_hidden_layer(cpu: ModuleType, dims: tu
     assert_true(case, *case.gradients(cpu))
 
 
+def test_a_large_batch_in_larger_blocks(cpu: ModuleType) -> None:
+    case = Case.of((2, 10, 7, 1), 5003)
+    assert_true(case, *case.gradients(cpu))
+
+
 def test_rows_of_several_blocks(cpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kernels.cpu.training.ROWS_SIZE", 1)
     case = Case.of((2, 10, 10, 1), 1300)

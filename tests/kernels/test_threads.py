@@ -1,6 +1,6 @@
 import os
+import queue
 import sys
-import threading
 
 import pytest
 
@@ -33,13 +33,11 @@ def test_helpers_keep_off_the_core_of_their_caller() -> None:
     before = os.sched_getaffinity(0)
     if len(before) < 2:
         pytest.skip("one core only")
-    helpers, found = Helpers(1), []
+    helpers, found = Helpers(1), queue.Queue[set[int]]()
 
     def seen() -> set[int]:
-        known = threading.Event()
-        helpers.submit(lambda: (found.append(os.sched_getaffinity(0)), known.set()))
-        assert known.wait(10)
-        return found[-1]
+        helpers.submit(lambda: found.put(os.sched_getaffinity(0)))
+        return found.get(timeout=10)
 
     try:
         for core in sorted(before)[:2] * 2:
