@@ -67,6 +67,7 @@ class Drawer:
         self._signatures = np.empty(nodes, np.int64)
         self._tiles, self._children, self._nodes = (np.empty(nodes, np.int32) for _ in range(3))
         self._seen = np.empty(nodes, np.int64)
+        self._remembered = np.empty(grid.REMEMBERED, np.int64)
         self._x = _places(0, 1 << self._shift, width)
         self._evaluations = 0
 
@@ -77,6 +78,7 @@ class Drawer:
         colours = np.empty(size if self._colours else (0, 0), np.uint8)
         limits = np.array((np.inf, -np.inf), np.float32)
         self._evaluations = 0
+        self._remembered[:] = grid.NO_SIGNATURE
         bands = self._bands if self._side > 1 else self._every_pixel
         seen = np.concatenate(list(bands((gray, edges, colours), limits)))
         polytopes = int(np.unique(seen).size)
@@ -97,7 +99,7 @@ class Drawer:
                 outputs.reshape(-1)[part], signatures.reshape(-1)[part] = self._evaluate(
                     np.ascontiguousarray(flat[:, part])
                 )
-            found = grid.draw_rows(top, outputs, signatures, above, *planes, self._seen, limits)
+            found = grid.draw_rows(top, outputs, signatures, above, *planes, self._remembered, self._seen, limits)
             above = signatures[-1]
             yield self._seen[:found].copy()
 
@@ -124,8 +126,9 @@ class Drawer:
         tiles[:count] = (lines[:-1] + columns[:-1]).reshape(-1)
         while True:
             count, found = grid.settle(
-                side, shift, top, tiles, count, self._outputs, self._signatures, *planes, self._seen, limits
-            )
+                side, shift, top, tiles, count, self._outputs, self._signatures, *planes, self._remembered,
+                self._seen, 0, limits,
+            )  # fmt: skip
             yield self._seen[:found].copy()
             if not count:
                 return

@@ -7,6 +7,9 @@ from typing import Any
 import numba
 
 
+NOT_NUMBA = ("gpu",)  # folders beside this file
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compiles a function when it is first called, and keeps the code on disk where a folder for it can be written.
 
@@ -17,9 +20,10 @@ def kernel(function: Callable[..., Any]) -> Any:
         compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither beside this file nor in the user's own cache
         return numba.njit(**options)(function)
-    # A kernel holds the code of those that it calls, in files beside it: it is as new as the newest of them.
-    sources = sorted(Path(function.__code__.co_filename).parent.glob("*.py"))
-    compiled._cache._cache_file._source_stamp = [(path.name, path.stat().st_mtime_ns) for path in sources]
+    # A kernel holds the code of those that it calls: it is as new as the newest of them.
+    sources = [Path(function.__code__.co_filename), *sorted(Path(__file__).parent.glob("*/*.py"))]
+    stamps = [(path.name, path.stat().st_mtime_ns) for path in sources if path.parent.name not in NOT_NUMBA]
+    compiled._cache._cache_file._source_stamp = stamps
     return compiled
 
 

@@ -2,6 +2,7 @@
 
 from kernels.compiled import is_kept
 from kernels.cpu.evaluate import Evaluator, evaluate, evaluate_grid
+from kernels.cpu.painting import Painter
 from kernels.cpu.partials import Partials, Training, gradient, total, update
 from kernels.cpu.training import work
 
@@ -13,6 +14,7 @@ def compiles_first() -> bool:
 
 __all__ = [
     "Evaluator",
+    "Painter",
     "Partials",
     "Training",
     "compiles_first",

@@ -86,6 +86,18 @@ def pixels(columns, rows, first, count, block, start, stride):  # type: ignore[n
                     column, row = 0, row + 1
 
 
+@part
+def evaluate_block(parameters, layers, panels, slope, halves, block, sums):  # type: ignore[no-untyped-def]
+    """Runs the network on the inputs that stand in a block; writes the points' signatures into `sums`."""
+    forward(parameters, layers, panels, block, slope)
+    sums[:] = 0
+    neuron = 0
+    for layer in range(len(layers) - 1):
+        results, distance = layers[layer, TARGET], layers[layer, TARGET_STRIDE]
+        add_coefficients(block, results, distance, panels, halves, neuron, layers[layer, OUT], sums)
+        neuron += layers[layer, OUT]
+
+
 @kernel
 def work(  # type: ignore[no-untyped-def]
     clock, scratch, parameters, layers, panels, slope, halves, inputs, columns, rows, outputs, signatures
@@ -109,13 +121,7 @@ def work(  # type: ignore[no-untyped-def]
                 pixels(columns, rows, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             else:
                 gather_neighbours(inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-            forward(parameters, layers, full, scratch, slope)
-            sums[:] = 0
-            neuron = 0
-            for layer in range(len(layers) - 1):
-                results, distance = layers[layer, TARGET], layers[layer, TARGET_STRIDE]
-                add_coefficients(scratch, results, distance, full, halves, neuron, layers[layer, OUT], sums)
-                neuron += layers[layer, OUT]
+            evaluate_block(parameters, layers, full, slope, halves, scratch, sums)
             signatures[first : first + count] = sums[:count]
             for output in range(len(outputs)):
                 for panel in range(full):
@@ -125,6 +131,12 @@ def work(  # type: ignore[no-untyped-def]
         done(clock)
 
 
+def halves_of(coefficients: Tensor) -> NDArray[np.int32]:
+    """Coefficients (neurons,) as their upper and lower 16 bits (neurons, 2)."""
+    halves: NDArray[np.int32] = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
+    return halves
+
+
 class Evaluator:
     """What evaluating a network with these coefficients (neurons,) takes, made once."""
 
@@ -132,7 +144,7 @@ class Evaluator:
         panels = block_panels(network, MANY_POINTS)
         self._layers = table(network, panels)
         self._settings = self._layers, panels, np.float32(network.slope)
-        self._halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
+        self._halves = halves_of(coefficients)
         self._operations = 2.0 * network.size
         self._team = Team(block_size(self._layers, panels))
 

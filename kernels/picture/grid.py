@@ -15,7 +15,7 @@ import numpy as np
 from kernels.compiled import kernel
 from kernels.spec import BELOW, RIGHT
 
-REMEMBERED = 4096
+REMEMBERED, NO_SIGNATURE = 4096, -1  # places of a memory of signatures, and what they hold at first
 # Golden ratio times 2^64, odd: Knuth's multiplicative hash spreads neighbouring numbers.
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
 COLOUR_BITS = 44  # of the product, the eight from here on
@@ -86,17 +86,19 @@ def store(nodes, values, patterns, outputs, signatures):  # type: ignore[no-unty
 
 
 @kernel
-def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, colours, seen, limits):  # type: ignore[no-untyped-def]
+def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, colours, remembered, seen, found, limits):  # type: ignore[no-untyped-def]
     """Draws the tiles that are done; returns how many are not, moved to the front, and how many signatures were `seen`.
 
     Row 0 of nodes is row `top` of the picture: `gray` and `edges` (height, width), `colours` the same or empty.
-    `limits` (2,) are the lowest and the highest output so far, NaN from the first NaN on. `seen` holds each signature
-    that was drawn at least once.
+    `limits` (2,) are the lowest and the highest output so far, NaN from the first NaN on. Each signature that is drawn
+    and not in `remembered` (REMEMBERED,) is added to the first `found` in `seen`.
     """
     height, width = gray.shape
-    left, found = 0, 0
+    left = 0
     down, mask = side << shift, (1 << shift) - 1
-    remembered = np.empty(REMEMBERED, np.int64)
+    step = np.float32(1.0) / np.float32(side)
+    # Listed: to make 32-bit floats of loop counters, vectors have no instruction.
+    fractions = np.arange(side).astype(np.float32) * step
     for index in range(count):
         a = np.int64(tiles[index])
         b, c = a + side, a + down
@@ -121,10 +123,10 @@ def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, col
             if len(colours):
                 colours[row, column] = _colour(signature)
             continue
-        columns, step = min(side, width - column), np.float32(1.0) / np.float32(side)
-        last = step * np.float32(columns - 1)
+        columns = min(side, width - column)
+        last = fractions[columns - 1]
         for line in range(min(side, height - row)):
-            part = np.float32(line) * step
+            part = fractions[line]
             start = outputs[a] * (np.float32(1.0) - part) + outputs[c] * part
             end = outputs[b] * (np.float32(1.0) - part) + outputs[c + side] * part
             _keep_limits(start, limits)
@@ -132,7 +134,7 @@ def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, col
             start, end = start * np.float32(255.0), end * np.float32(255.0)
             target = gray[row + line, column : column + columns]
             for across in range(columns):
-                part = np.float32(across) * step
+                part = fractions[across]
                 target[across] = _level(start * (np.float32(1.0) - part) + end * part)
             if len(colours):
                 colours[row + line, column : column + columns] = _colour(signature)
@@ -140,14 +142,13 @@ def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, col
 
 
 @kernel
-def draw_rows(top, values, patterns, above, gray, edges, colours, seen, limits):  # type: ignore[no-untyped-def]
+def draw_rows(top, values, patterns, above, gray, edges, colours, remembered, seen, limits):  # type: ignore[no-untyped-def]
     """Draws rows of pixels from `top` on, from outputs and signatures (rows, width); returns how many were `seen`.
 
     `above` (width,) are the signatures of the row over them, empty where there is none. The rest is as in `settle`.
     """
     rows, width = values.shape
     found = 0
-    remembered = np.empty(REMEMBERED, np.int64)
     for line in range(rows):
         row = top + line
         for column in range(width):
@@ -172,10 +173,8 @@ def draw_rows(top, values, patterns, above, gray, edges, colours, seen, limits):
 @kernel
 def _remember(signature, remembered, seen, found):  # type: ignore[no-untyped-def]
     """Adds a signature to those seen, unless the last one of its place was the same; returns how many there are."""
-    if found == 0:
-        remembered[:] = signature  # no place must hold what was not seen
     place = np.int64((np.uint64(signature) * SPREAD) >> np.uint64(52))
-    if found and remembered[place] == signature:
+    if remembered[place] == signature:
         return found
     remembered[place] = signature
     seen[found] = signature
