@@ -32,7 +32,7 @@ def test_every_kernel_is_right_on_the_device(precision: str) -> None:
 def test_replayed_epochs_are_launched_ones_to_the_bit(
     monkeypatch: pytest.MonkeyPatch, words: dict[str, object]
 ) -> None:
-    from engine.backends import triton
+    from engine.backends.triton import Triton
 
     config = Config("x", "[10]*8", 1, points=500, batch_size=128, **words)  # type: ignore[arg-type]
     draws = torch.Generator().manual_seed(4)
@@ -40,9 +40,9 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(
     orders = [torch.randperm(500, generator=draws) for _ in range(6)]
     runs = []
     for captured in (True, False):
-        monkeypatch.setattr(triton, "MOST_CAPTURED", 4096 if captured else 0)
+        monkeypatch.setattr(Triton, "most_captured", 4096 if captured else 0)
         state = fresh_state(config, torch.Generator().manual_seed(3)).to(torch.device("cuda"))
-        made = triton.Triton(state, config)
+        made = Triton(state, config)
         with torch.inference_mode():
             reports = [made.epoch(data, order, lambda: False).tolist() for order in orders]
         assert (made._replay is not None) == captured

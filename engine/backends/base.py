@@ -117,9 +117,13 @@ class Backend(ABC):
 
     def _validate(self, data: Data) -> Tensor:
         """Validation error, lowest and highest output (3,)."""
-        outputs = reference.forward(self._stacks[0], data.validation[:2], self.state.main.network.slope)[1]
+        outputs = self._outputs(data.validation[:2])
         error = (outputs - data.validation[2:]).square().mean()
         return torch.stack((error, *torch.aminmax(outputs)))
+
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        """Outputs (1, points) alone at coordinates (2, points)."""
+        return reference.forward(self._stacks[0], inputs, self.state.main.network.slope)[1]
 
     def _step_numbers(self, steps: int) -> list[list[float]]:
         """What the optimisers need to know of each of the next steps, learner after learner."""

@@ -46,11 +46,11 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Kernels launched outside a graph, on a machine that seems to have graphs."""
     from triton.runtime.interpreter import GridExecutor
 
-    from engine.backends import triton
+    from engine.backends import graphed
     from tests.engine import graphs
 
     launched: list[str] = []
-    monkeypatch.setattr(triton, "captures", lambda device: True)
+    monkeypatch.setattr(graphed, "captures", lambda device: True)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", graphs.FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph", graphs.fake_capture)
     monkeypatch.setattr(torch.cuda, "Event", graphs.FakeEvent)
@@ -65,7 +65,7 @@ CODED = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins":
 
 @pytest.mark.parametrize("words", [{}, CODED, {"optimizer": "rmsprop"}])
 def test_replayed_epochs_are_launched_ones_to_the_bit(words: dict[str, object], launches: list[str]) -> None:
-    from engine.backends import triton
+    from engine.backends import graphed
     from tests.engine.graphs import FakeGraph
 
     captured = Run(**words)
@@ -75,7 +75,7 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(words: dict[str, object], 
     assert (FakeGraph.captured, FakeGraph.replayed) == (1, 3)
     assert captured.state.main.steps == 12
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(triton, "captures", lambda device: False)
+        patch.setattr(graphed, "captures", lambda device: False)
         plain = Run(**words)
         assert plain.epochs(4) == reports
     assert launches == per_epoch * 5
@@ -127,10 +127,10 @@ def test_what_cannot_be_captured_is_launched_and_said(
 def test_an_epoch_of_more_steps_than_a_graph_holds_is_launched(
     launches: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.backends import triton
+    from engine.backends.triton import Triton
     from tests.engine.graphs import FakeGraph
 
-    monkeypatch.setattr(triton, "MOST_CAPTURED", 2)
+    monkeypatch.setattr(Triton, "most_captured", 2)
     Run().epochs(3)
     assert FakeGraph.captured == 0
     assert launches.count("gradient_kernel") == 9
