@@ -1,4 +1,6 @@
-"""An epoch on a GPU, host and all: the engine's against the original's way and against torch.compile at its best.
+"""An epoch on a GPU, host and all: the engine's, by Triton and by its compiled steps, against two others.
+
+These are the original's way and torch.compile at its best.
 
 Called by `benches.gpu`. The reference is the same module on the same device in the same run, `[10]*8`, 5000 points,
 batch 1024. An epoch's time is the host's, with the device's work waited for; the device's own share of it comes from
@@ -16,6 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benches.baseline import Module
 from engine import network
+from engine.backends.compile import CompileOnGpu
+from engine.backends.graphed import Graphed
 from engine.backends.triton import Triton
 from engine.config import Config
 from engine.state import Learner, State
@@ -59,9 +63,9 @@ class Job:
 class Ours:
     """The engine's epoch: trainer, backend, watch."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, kind: type[Graphed] = Triton) -> None:
         self.state = job.state()
-        self.backend = Triton(self.state, job.config)
+        self.backend = kind(self.state, job.config)
         self.trainer = Trainer(self.backend, job.training, job.validation, job.config.batch_size)
         self.watch = Watch()
 
@@ -159,6 +163,7 @@ def epochs(device: torch.device, small: bool, turns: int) -> dict[str, Any]:
     makers: dict[str, Callable[[], Ours | Original | Compiled]] = {
         "original's way": lambda: Original(job),
         "ours": lambda: Ours(job),
+        "ours, compile": lambda: Ours(job, CompileOnGpu),
         "torch.compile": lambda: Compiled(job, False),
         "torch.compile, whole step a graph": lambda: Compiled(job, True),
     }

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from benches import verify
+from engine import backend
 from engine.backends.base import Data
+from engine.backends.graphed import Graphed
 from engine.begin import fresh_state
 from engine.config import Config
 from tests.conftest import Program
@@ -20,6 +22,11 @@ pytestmark = [
 CODED = {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": 64}
 
 
+@pytest.fixture(autouse=True)
+def _nothing_compiled() -> None:
+    torch._dynamo.reset()  # a function is compiled for so many runs and no more
+
+
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
 def test_every_kernel_is_right_on_the_device(precision: str) -> None:
     from kernels import gpu
@@ -28,21 +35,23 @@ def test_every_kernel_is_right_on_the_device(precision: str) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("words", [{}, CODED])
+@pytest.mark.parametrize("words", [{}, CODED, {"optimizer": "sgd_momentum"}])
+@pytest.mark.parametrize("name", ["triton", "compile"])
 def test_replayed_epochs_are_launched_ones_to_the_bit(
-    monkeypatch: pytest.MonkeyPatch, words: dict[str, object]
+    monkeypatch: pytest.MonkeyPatch, name: str, words: dict[str, object]
 ) -> None:
-    from engine.backends.triton import Triton
-
-    config = Config("x", "[10]*8", 1, points=500, batch_size=128, **words)  # type: ignore[arg-type]
+    config = Config("x", "[10]*8", 1, points=500, batch_size=128, backend=name, **words)  # type: ignore[arg-type]
+    kind, _ = backend.choose(config, torch.device("cuda"))
+    assert issubclass(kind, Graphed)
+    most = kind.most_captured
     draws = torch.Generator().manual_seed(4)
     data = Data(torch.rand((3, 500), generator=draws).cuda(), torch.rand((3, 90), generator=draws).cuda(), 128)
     orders = [torch.randperm(500, generator=draws) for _ in range(6)]
     runs = []
     for captured in (True, False):
-        monkeypatch.setattr(Triton, "most_captured", 4096 if captured else 0)
+        monkeypatch.setattr(kind, "most_captured", most if captured else 0)
         state = fresh_state(config, torch.Generator().manual_seed(3)).to(torch.device("cuda"))
-        made = Triton(state, config)
+        made = kind(state, config)
         with torch.inference_mode():
             reports = [made.epoch(data, order, lambda: False).tolist() for order in orders]
         assert (made._replay is not None) == captured
