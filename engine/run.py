@@ -18,6 +18,7 @@ from engine.config import Config, ConfigError
 from engine.device_drawing import DeviceDrawer
 from engine.drawing import Drawer
 from engine.encoder import FrameWriter
+from engine.failure import explain
 from engine.film import Film, continued
 from engine.follow import EPOCH, Start, follow, led
 from engine.frame import Panels, film_canvas, frame_size
@@ -279,16 +280,3 @@ class Run:
             },
         }
         write_whole(self.files.settings, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def explain(error: Exception) -> str:
-    """A failure as one sentence."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'} cannot be written ({error.strerror})"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return "out of memory: a smaller --chunk-size or --batch-size needs less"
-    if isinstance(error, processes.Lost):
-        return str(error)
-    if isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA" in str(error)):
-        return f"the device is lost ({str(error).splitlines()[0]})"
-    return f"{type(error).__name__}: {error}"
