@@ -22,8 +22,8 @@ from engine.backends.compile import CompileOnGpu
 from engine.backends.graphed import Graphed
 from engine.backends.triton import Triton
 from engine.config import Config
-from engine.state import Learner, State
-from engine.trainer import Trainer
+from engine.state import Learner, Snapshot, State
+from engine.trainer import Launched, Trainer
 from engine.watch import Watch
 
 Work = Callable[[], object]
@@ -61,19 +61,25 @@ class Job:
 
 
 class Ours:
-    """The engine's epoch: trainer, backend, watch."""
+    """The engine's epoch: trainer, backend, snapshot, watch."""
 
     def __init__(self, job: Job, kind: type[Graphed] = Triton) -> None:
         self.state = job.state()
         self.backend = kind(self.state, job.config)
         self.trainer = Trainer(self.backend, job.training, job.validation, job.config.batch_size)
         self.watch = Watch()
+        self.snapshot = Snapshot(self.state)
+        self.ahead: Launched | None = None
 
     def epoch(self) -> float:
-        """One, with what a run does between two; returns the validation error."""
+        """One, with what a run does between two, while the next is on its way; returns the validation error."""
         with torch.inference_mode():
-            epoch = self.trainer.epoch()
-            self.watch.epoch(epoch.combined, epoch.constant, [self.state.main.parameters])
+            launched = self.ahead or self.trainer.launch(lambda: False)
+            self.snapshot.take()
+            self.ahead = self.trainer.launch(lambda: False) if self.trainer.runs_ahead else None
+            epoch = launched.read()
+            self.snapshot.keep()
+            self.watch.epoch(epoch.combined, epoch.constant, [self.snapshot.state().main.parameters])
         return epoch.validation
 
 

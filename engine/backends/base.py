@@ -55,6 +55,8 @@ class Backend(ABC):
     evaluates_grids = False
     # Whether it decides itself where torch's number of threads pays.
     shares_work = False
+    # Whether `epoch` returns before the device is done, so that another may be begun before its report is read.
+    runs_ahead = False
 
     def __init__(self, state: State, config: Config) -> None:
         self.state = state
@@ -71,7 +73,8 @@ class Backend(ABC):
 
         Returns one vector: each step's losses in turn (task, and Kolmogorov if the term is on), the mean squared error
         of validation, the lowest and the highest output there. Raises Interrupted between two steps once
-        `interrupted()` is true, or before the first where an epoch is one piece.
+        `interrupted()` is true, or before the first where an epoch is one piece. The report is to be read before the
+        epoch after the next begins.
         """
 
     @abstractmethod

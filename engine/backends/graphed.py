@@ -29,6 +29,7 @@ class Graphed(Backend):
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
+        self.runs_ahead = captures(self.device)
         self._room: Room | None = None
         self._epochs = 0  # with this room
         self._replay: Callable[[], None] | None = None
@@ -38,14 +39,14 @@ class Graphed(Backend):
         """What takes the steps of an epoch on this data, from buffers of its own where it needs any."""
 
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
-        """See `Backend.epoch`; the numbers are on their way to the host when it returns."""
+        """See `Backend.epoch`; its report waits for the numbers."""
         room = self._room
         if room is None or room.data is not data:
             room = self._room = Room(data, self.stepper(data), len(self.state.learners), self.device)
             self._epochs, self._replay = 0, None
         if interrupted():
             raise Interrupted
-        room.fill(order, self._step_numbers(data.steps))
+        mail = room.send(order, self._step_numbers(data.steps))
         if self._epochs == 1:
             self._replay = self._captured(room)
         if self._replay is not None:
@@ -55,7 +56,8 @@ class Graphed(Backend):
         self._epochs += 1
         for learner in self.state.learners:
             learner.steps += data.steps
-        return room.report()
+        mail.ask(room.numbers)
+        return mail
 
     def _captured(self, room: "Room") -> Callable[[], None] | None:
         """The epoch as a graph's replay, or None where there can be none."""
@@ -72,6 +74,7 @@ class Graphed(Backend):
         except RuntimeError as error:
             log.warning("The epoch cannot be captured and is launched step by step: %s", str(error).partition("\n")[0])
             return None
+        log.info("The epoch is captured, and its %d steps are one replay of a CUDA graph from here on", steps)
         return graph.replay
 
     def _launch(self, room: "Room", interrupted: Callable[[], bool]) -> None:
@@ -83,7 +86,6 @@ class Graphed(Backend):
                 raise Interrupted
             room.step(batch, room.scalars[step], room.losses[step])
         room.validation.copy_(self._validate(data))
-        room.host.copy_(room.numbers, non_blocking=True)
 
 
 class Room:
@@ -98,38 +100,41 @@ class Room:
         self.scalars = self._rows[:, : 2 * learners]
         self.numbers = torch.empty(data.steps * learners + 3, device=device)
         self.losses, self.validation = self.numbers[:-3].view(data.steps, learners), self.numbers[-3:]
-        # On the host: what goes to the device and what comes back, pinned where copies can then run beside the host.
+        # Two: one epoch's may be under way still while the next one's are written.
+        self._mail = Mail(data, learners, device), Mail(data, learners, device)
+
+    def send(self, order: Tensor, scalars: list[list[float]]) -> "Mail":
+        """Sends an epoch's order and scalars on their way; the report of the last epoch but one must have been read."""
+        mail, other = self._mail
+        self._mail = other, mail
+        mail.order.copy_(order)
+        mail.rows[:, : len(scalars[0])].copy_(torch.tensor(scalars, dtype=torch.float32))
+        self.order.copy_(mail.order, non_blocking=True)
+        self._rows.copy_(mail.rows, non_blocking=True)
+        return mail
+
+
+class Mail:
+    """What goes to the device for an epoch and what comes back, pinned where copies run beside the host: a report."""
+
+    def __init__(self, data: Data, learners: int, device: torch.device) -> None:
         pinned = device.type == "cuda"
-        self.host_order = torch.empty(count, dtype=torch.int64, pin_memory=pinned)
-        self.host_rows = torch.empty((data.steps, ROW), pin_memory=pinned)
-        self.host = torch.empty(data.steps * learners + 3, pin_memory=pinned)
-        self._done = torch.cuda.Event() if captures(device) else None
+        self.order = torch.empty(data.training.shape[1], dtype=torch.int64, pin_memory=pinned)
+        self.rows = torch.empty((data.steps, ROW), pin_memory=pinned)
+        self._numbers = torch.empty(data.steps * learners + 3, pin_memory=pinned)
+        self._arrived = torch.cuda.Event() if captures(device) else None
 
-    def fill(self, order: Tensor, scalars: list[list[float]]) -> None:
-        """Sends an epoch's order and scalars on their way; the last epoch's must have arrived."""
-        self.host_order.copy_(order)
-        self.host_rows[:, : len(scalars[0])].copy_(torch.tensor(scalars, dtype=torch.float32))
-        self.order.copy_(self.host_order, non_blocking=True)
-        self._rows.copy_(self.host_rows, non_blocking=True)
-
-    def report(self) -> Report:
-        """The epoch's numbers, once the device is done with it."""
-        if self._done is None:
-            return self.host
-        self._done.record()
-        return Arriving(self.host, self._done)
-
-
-class Arriving:
-    """Numbers that a device is still writing to the host."""
-
-    def __init__(self, host: Tensor, done: torch.cuda.Event) -> None:
-        self._host, self._done = host, done
+    def ask(self, numbers: Tensor) -> None:
+        """Has an epoch's numbers sent, when the device has them."""
+        self._numbers.copy_(numbers, non_blocking=True)
+        if self._arrived:
+            self._arrived.record()
 
     def tolist(self) -> list[float]:
-        """Waits for them."""
-        self._done.synchronize()
-        numbers: list[float] = self._host.tolist()
+        """Waits for the numbers."""
+        if self._arrived:
+            self._arrived.synchronize()
+        numbers: list[float] = self._numbers.tolist()
         return numbers
 
 

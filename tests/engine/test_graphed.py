@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.backends import graphed
-from engine.backends.base import Data, Interrupted, log
+from engine.backends.base import Data, Interrupted, Report, log
 from engine.backends.compile import CompileOnGpu
 from engine.backends.graphed import Graphed
 from engine.begin import fresh_state
@@ -97,17 +97,21 @@ class Run:
 
 
 @pytest.fixture
-def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the backend warns of."""
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the backend logs."""
     lines: list[str] = []
-    monkeypatch.setattr(log, "warning", lambda line, *words: lines.append(line % words))
+    for level in ("info", "warning"):
+        monkeypatch.setattr(log, level, lambda line, *words: lines.append(line % words))
     return lines
 
 
 @pytest.mark.parametrize("words", [{}, CODED, {"optimizer": "rmsprop"}])
-def test_replayed_epochs_are_launched_ones_to_the_bit(machine: Machine, words: dict[str, object]) -> None:
+def test_replayed_epochs_are_launched_ones_to_the_bit(
+    machine: Machine, said: list[str], words: dict[str, object]
+) -> None:
     captured = Run(machine, **words)
     reports = captured.epochs(4)
+    assert said == ["The epoch is captured, and its 3 steps are one replay of a CUDA graph from here on"]
     assert machine.launched == machine.an_epoch  # the first epoch's; a capture runs nothing
     assert (FakeGraph.captured, FakeGraph.replayed) == (1, 3)
     assert captured.state.main.steps == 12
@@ -134,6 +138,20 @@ def test_a_run_resumed_at_another_rate_replays_at_that(machine: Machine, optimiz
     assert (FakeGraph.captured, FakeGraph.replayed) == (4, 8)
 
 
+def test_an_epoch_is_read_after_the_next_was_launched(machine: Machine) -> None:
+    one_by_one = Run(machine).epochs(5)
+    run = Run(machine)
+    assert run.backend.runs_ahead
+    reports: list[Report] = []
+    with torch.inference_mode():
+        for number in range(5):
+            order = torch.randperm(POINTS, generator=run.orders)
+            reports.append(run.backend.epoch(run.data, order, lambda: False))
+            if number:
+                assert reports[number - 1].tolist() == one_by_one[number - 1]
+    assert reports[-1].tolist() == one_by_one[-1]
+
+
 def test_other_data_is_captured_anew(machine: Machine) -> None:
     run = Run(machine)
     run.epochs(3)
@@ -157,7 +175,7 @@ def test_state_that_is_put_back_is_where_a_replay_begins(machine: Machine) -> No
 
 
 def test_what_cannot_be_captured_is_launched_and_said(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, warned: list[str]
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     def refuse(graph: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
@@ -167,27 +185,28 @@ def test_what_cannot_be_captured_is_launched_and_said(
     reports = run.epochs(3)
     assert machine.launched == machine.an_epoch * 3
     line = "The epoch cannot be captured and is launched step by step: operation not permitted when stream is capturing"
-    assert warned == [line]
+    assert said == [line]
     assert all(torch.tensor(report).isfinite().all() for report in reports)
 
 
 @pytest.mark.parametrize("machine", ["traced"], indirect=True)
-def test_the_compiler_does_not_work_in_a_capture(machine: Machine, warned: list[str]) -> None:
+def test_the_compiler_does_not_work_in_a_capture(machine: Machine, said: list[str]) -> None:
     run, other = Run(machine), Run(machine)
     run.epochs(1)
     torch._dynamo.reset()  # the compiler has forgotten the step
     reports = run.epochs(2)
-    assert len(warned) == 1
-    assert warned[0].startswith("The epoch cannot be captured and is launched step by step: Detected recompile")
+    assert len(said) == 1
+    assert said[0].startswith("The epoch cannot be captured and is launched step by step: Detected recompile")
     assert machine.launched == machine.an_epoch * 3
     assert other.epochs(3)[1:] == reports
 
 
 def test_an_epoch_of_more_steps_than_a_graph_holds_is_launched(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     monkeypatch.setattr(machine.backend, "most_captured", 2)
     Run(machine).epochs(3)
+    assert said == ["An epoch of 3 steps is launched step by step: a graph holds 2"]
     assert FakeGraph.captured == 0
     assert machine.launched == machine.an_epoch * 3
 
