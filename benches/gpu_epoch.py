@@ -1,4 +1,6 @@
-"""An epoch on a GPU, host and all: the engine's against the original's way and against torch.compile at its best.
+"""An epoch on a GPU, host and all: the engine's, by Triton and by its compiled steps, against two others.
+
+These are the original's way and torch.compile at its best.
 
 Called by `benches.gpu`. The reference is the same module on the same device in the same run, `[10]*8`, 5000 points,
 batch 1024. An epoch's time is the host's, with the device's work waited for; the device's own share of it comes from
@@ -16,10 +18,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benches.baseline import Module
 from engine import network
+from engine.backends.compile import CompileOnGpu
+from engine.backends.graphed import Graphed
 from engine.backends.triton import Triton
 from engine.config import Config
-from engine.state import Learner, State
-from engine.trainer import Trainer
+from engine.state import Learner, Snapshot, State
+from engine.trainer import Launched, Trainer
 from engine.watch import Watch
 
 Work = Callable[[], object]
@@ -57,19 +61,25 @@ class Job:
 
 
 class Ours:
-    """The engine's epoch: trainer, backend, watch."""
+    """The engine's epoch: trainer, backend, snapshot, watch."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, kind: type[Graphed] = Triton) -> None:
         self.state = job.state()
-        self.backend = Triton(self.state, job.config)
+        self.backend = kind(self.state, job.config)
         self.trainer = Trainer(self.backend, job.training, job.validation, job.config.batch_size)
         self.watch = Watch()
+        self.snapshot = Snapshot(self.state)
+        self.ahead: Launched | None = None
 
     def epoch(self) -> float:
-        """One, with what a run does between two; returns the validation error."""
+        """One, with what a run does between two, while the next is on its way; returns the validation error."""
         with torch.inference_mode():
-            epoch = self.trainer.epoch()
-            self.watch.epoch(epoch.combined, epoch.constant, [self.state.main.parameters])
+            launched = self.ahead or self.trainer.launch(lambda: False)
+            self.snapshot.take()
+            self.ahead = self.trainer.launch(lambda: False) if self.trainer.runs_ahead else None
+            epoch = launched.read()
+            self.snapshot.keep()
+            self.watch.epoch(epoch.combined, epoch.constant, [self.snapshot.state().main.parameters])
         return epoch.validation
 
 
@@ -159,6 +169,7 @@ def epochs(device: torch.device, small: bool, turns: int) -> dict[str, Any]:
     makers: dict[str, Callable[[], Ours | Original | Compiled]] = {
         "original's way": lambda: Original(job),
         "ours": lambda: Ours(job),
+        "ours, compile": lambda: Ours(job, CompileOnGpu),
         "torch.compile": lambda: Compiled(job, False),
         "torch.compile, whole step a graph": lambda: Compiled(job, True),
     }

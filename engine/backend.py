@@ -6,7 +6,8 @@ import shutil
 import torch
 
 from engine.backends.base import Backend
-from engine.backends.plain import Compile, Eager
+from engine.backends.compile import Compile, CompileOnGpu
+from engine.backends.plain import Eager
 from engine.config import Config, ConfigError
 from engine.processes import ALONE, Group
 from kernels.spec import CodeLength, Network
@@ -89,13 +90,15 @@ def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
     missing = _missing_compiler(device)
     if name == "compile" and missing:
         raise ConfigError(f"--backend compile cannot run here: {missing}; give --backend eager")
-    if name in ("compile", "eager"):
-        return Compile if name == "compile" else Eager, why
+    if name == "eager":
+        return Eager, why
+    if name == "compile":
+        return Compile if device.type == "cpu" else CompileOnGpu, why
     if device.type == "cpu":
         return Eager, f"{limit}; --backend compile is faster in a long run"
     if missing:
         return Eager, f"{limit}, and {missing}"
-    return Compile, f"{limit}: using torch.compile"
+    return CompileOnGpu, f"{limit}: using torch.compile"
 
 
 def _missing_compiler(device: torch.device) -> str | None:

@@ -5,6 +5,7 @@ import platform
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from engine.config import Config, ConfigError
 from engine.device_drawing import DeviceDrawer
 from engine.drawing import Drawer
 from engine.encoder import FrameWriter
+from engine.failure import explain
 from engine.film import Film, continued
 from engine.follow import EPOCH, Start, follow, led
 from engine.frame import Panels, film_canvas, frame_size
@@ -28,7 +30,7 @@ from engine.processes import Group
 from engine.signals import Signals
 from engine.smoothed import smoothed
 from engine.state import Snapshot
-from engine.trainer import Epoch, NonFinite
+from engine.trainer import Epoch, Launched, NonFinite
 
 DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number
 
@@ -134,41 +136,65 @@ class Run:
         try:
             if self.state.epoch == 0:
                 self._draw(None)
-            while self.state.epoch < self.config.epochs:
-                self._epoch(snapshot)
+            ahead: Launched | None = None
+            while ahead or self.state.epoch < self.config.epochs:
+                launched, ahead = ahead or self._launch(), None
+                snapshot.take()
+                if self._may_run_ahead():
+                    with suppress(Interrupted):  # which the next launch raises again, when this epoch is recorded
+                        ahead = self._launch()
+                self._epoch(launched, snapshot)
                 if self._unsmoothed:  # not on the way to the first epoch: SciPy takes a third of a second to import
                     self._smooth()
         finally:
             self.state = snapshot.state()
 
-    def _epoch(self, snapshot: Snapshot) -> None:
-        """One epoch: train, log, draw, record, watch, save."""
-        config, state = self.config, self.state
+    def _launch(self) -> Launched:
+        """The next epoch begun, in every process."""
         self.group.say(EPOCH)
+        return self.trainer.launch(lambda: self.signals.received != 0)
+
+    def _may_run_ahead(self) -> bool:
+        """Whether the device may begin another epoch before this one is read: if nothing is made of its state here.
+
+        Should this one turn out to be the last, its snapshot was taken before the device went on.
+        """
+        number = self.state.epoch
+        looked_at = number == self.config.epochs or number in self.config.schedule or self._is_saved(number)
+        return self.trainer.runs_ahead and not looked_at
+
+    def _is_saved(self, number: int) -> bool:
+        """Whether an epoch has a checkpoint, the last one's apart."""
+        interval = self.config.checkpoint_interval
+        return interval is not None and number % interval == 0 and number != self.config.epochs
+
+    def _epoch(self, launched: Launched, snapshot: Snapshot) -> None:
+        """What becomes of one epoch: read, log, draw, record, watch, save."""
+        config, number = self.config, launched.number
         try:
-            epoch = self.trainer.epoch(lambda: self.signals.received != 0)
+            epoch = launched.read()
         except NonFinite as where:
-            raise EarlyStop(f"the loss was not finite in epoch {state.epoch + 1}, {where}") from None
-        snapshot.take()
-        log.info(epoch_line(state.epoch, config.epochs, epoch))
+            raise EarlyStop(f"the loss was not finite in epoch {number}, {where}") from None
+        snapshot.keep()
+        log.info(epoch_line(number, config.epochs, epoch))
         parameters = [learner.parameters for learner in snapshot.state().learners]
         reason = self.watch.epoch(epoch.combined, epoch.constant, parameters)
-        self.curves.add(state.epoch, epoch.combined, epoch.validation)
-        scheduled, last = state.epoch in config.schedule, state.epoch == config.epochs
+        self.curves.add(number, epoch.combined, epoch.validation)
+        scheduled, last = number in config.schedule, number == config.epochs
         dropped = scheduled and not last and config.drop_frames and self.writer.behind
         self.dropped += dropped
         if last or (scheduled and not dropped):
             reason = self._draw(epoch, scheduled) or reason
         else:
-            self.metrics.add(state.epoch, epoch, None)
+            self.metrics.add(number, epoch, None)
         self.bar.update()
         if reason:
             raise EarlyStop(reason)
-        if config.checkpoint_interval and state.epoch % config.checkpoint_interval == 0 and not last:
+        if self._is_saved(number):
             self.writer.drain()
             self.metrics.flush()
             self._save("Checkpoint saved: %s")
-        if last and state.predictor:
+        if last and self.state.predictor:
             length = kolmogorov.bits(epoch.kolmogorov, config.network)
             log.info("Code length: %.1f bits for %d parameters", length, config.network.size)
 
@@ -279,16 +305,3 @@ class Run:
             },
         }
         write_whole(self.files.settings, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def explain(error: Exception) -> str:
-    """A failure as one sentence."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'} cannot be written ({error.strerror})"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return "out of memory: a smaller --chunk-size or --batch-size needs less"
-    if isinstance(error, processes.Lost):
-        return str(error)
-    if isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA" in str(error)):
-        return f"the device is lost ({str(error).splitlines()[0]})"
-    return f"{type(error).__name__}: {error}"

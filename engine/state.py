@@ -57,23 +57,30 @@ class Snapshot:
         self._source = state
         # Two, since the device may be lost while one is written.
         self._last, self._next = (_host_memory_for(state) for _ in range(2))
+        self._copied = torch.cuda.Event() if state.coefficients.is_cuda else None
         self.take()
+        self.keep()
 
     def take(self) -> None:
-        """Copies the state as it is now."""
+        """Has the state copied as it is now, or will be once the device has done what it was asked to by now."""
         source, copy = self._source, self._next
         for ours, theirs in zip(copy.learners, source.learners, strict=True):
             ours.parameters.copy_(theirs.parameters, non_blocking=True)
             ours.moments.copy_(theirs.moments, non_blocking=True)
             ours.steps = theirs.steps
-        if source.coefficients.is_cuda:
-            torch.cuda.current_stream(source.coefficients.device).synchronize()
+        if self._copied:
+            self._copied.record()
         copy.draws.set_state(source.draws.get_state())
         copy.epoch = source.epoch
-        self._last, self._next = copy, self._last
+
+    def keep(self) -> None:
+        """Waits for the copy that was taken, which is `state` from now on."""
+        if self._copied:
+            self._copied.synchronize()
+        self._last, self._next = self._next, self._last
 
     def state(self) -> State:
-        """The state as it was copied last; the second `take` from now writes over it."""
+        """The state as it was kept last; the `take` after the next `keep` writes over it."""
         return self._last
 
 

@@ -4,11 +4,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data
+from engine.backends.base import Backend, Data, Report
 
 # Outputs whose spread is below this are one constant.
 CONSTANT_SPREAD = 1e-6
@@ -24,7 +25,10 @@ class NonFinite(Exception):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to: means over its batches, validation after it, seconds it took."""
+    """What one epoch came to: means over its batches, validation after it.
+
+    `seconds` go from its launch, or from when the one before was read if that was later, to when it was read.
+    """
 
     task: float
     kolmogorov: float
@@ -37,6 +41,17 @@ class Epoch:
     def combined(self) -> float:
         """The loss that was trained: task plus weighted Kolmogorov term."""
         return self.task + self.weighted
+
+
+@dataclass(frozen=True)
+class Launched:
+    """An epoch that is trained or on its way, its number from 1.
+
+    `read` waits for what it comes to, and raises NonFinite where a loss is not finite.
+    """
+
+    number: int
+    read: Callable[[], Epoch]
 
 
 class Trainer:
@@ -55,6 +70,7 @@ class Trainer:
         self._weight = backend.code.weight if backend.code else 0.0
         count = training[0].shape[1]
         self._ahead: Order | None = None
+        self._last_read = 0.0
         self._data = Data(torch.cat(training).to(device), torch.cat(validation).to(device), min(batch_size, count))
 
     def epoch(self, interrupted: Callable[[], bool] = lambda: False) -> Epoch:
@@ -63,9 +79,22 @@ class Trainer:
         Raises Interrupted between two steps once `interrupted()` is true, NonFinite after an epoch with a loss that
         is not finite. Both leave the state as it is by then.
         """
+        return self.launch(interrupted).read()
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether an epoch may be launched before the one before it is read."""
+        return self._backend.runs_ahead
+
+    def launch(self, interrupted: Callable[[], bool]) -> Launched:
+        """Begins an epoch; whatever is asked of the device from now on comes after it. Raises Interrupted."""
         started = time.perf_counter()
         report = self._backend.epoch(self._data, self._order(), interrupted)
+        self._state.epoch += 1
         self._ahead = self._draw(self._state.draws.get_state())  # while the device works
+        return Launched(self._state.epoch, partial(self._read, report, started))
+
+    def _read(self, report: Report, started: float) -> Epoch:
         *numbers, validation, lowest, highest = report.tolist()
         kinds = len(self._state.learners)
         tasks, codes = numbers[::kinds], numbers[1::kinds] if kinds > 1 else [0.0] * self._data.steps
@@ -74,16 +103,10 @@ class Trainer:
                 raise NonFinite(step, len(tasks))
         if not math.isfinite(validation):
             raise NonFinite(len(tasks), len(tasks))
-        self._state.epoch += 1
+        now = time.perf_counter()
+        seconds, self._last_read = now - max(started, self._last_read), now
         task, code = sum(tasks) / len(tasks), sum(codes) / len(codes)
-        return Epoch(
-            task,
-            code,
-            self._weight * code,
-            validation,
-            highest - lowest < CONSTANT_SPREAD,
-            time.perf_counter() - started,
-        )
+        return Epoch(task, code, self._weight * code, validation, highest - lowest < CONSTANT_SPREAD, seconds)
 
     def _order(self) -> Tensor:
         """The epoch's order of points (n,): the one drawn ahead, if the generator still stands where it stood then."""

@@ -23,7 +23,7 @@ from engine import follow
 from engine.backends.plain import Eager
 from engine.encoder import FrameWriter
 from engine.film import count_frames
-from engine.trainer import Epoch, Trainer
+from engine.trainer import Launched, Trainer
 from tests.conftest import Program
 
 ROOT = Path(__file__).parents[1]
@@ -228,8 +228,8 @@ def test_an_unforeseen_failure_saves_the_last_finished_epoch(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing(Trainer):
-        def epoch(self, interrupted: Callable[[], bool] = lambda: False) -> Epoch:
-            result = super().epoch(interrupted)
+        def launch(self, interrupted: Callable[[], bool]) -> Launched:
+            result = super().launch(interrupted)
             if self._state.epoch == 3:
                 raise RuntimeError("the device is gone")
             return result
@@ -479,13 +479,13 @@ def test_the_log_says_what_a_frame_took(program: Program) -> None:
 
 
 def test_threads_are_those_asked_for_and_given_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, epoch = set(), Trainer.epoch
+    seen, launch = set(), Trainer.launch
 
-    def watched(self: Trainer, *words: object) -> Epoch:
+    def watched(self: Trainer, interrupted: Callable[[], bool]) -> Launched:
         seen.add(torch.get_num_threads())
-        return epoch(self, *words)  # type: ignore[arg-type]
+        return launch(self, interrupted)
 
-    monkeypatch.setattr(Trainer, "epoch", watched)
+    monkeypatch.setattr(Trainer, "launch", watched)
     assert program("--threads", 3, "--backend", "cpu").status == 0
     assert seen == {3}
     assert torch.get_num_threads() == 1

@@ -7,17 +7,26 @@ import pytest
 import torch
 
 from benches import verify
+from engine import backend
 from engine.backends.base import Data
+from engine.backends.graphed import Graphed
 from engine.begin import fresh_state
 from engine.config import Config
+from engine.trainer import Trainer
 from tests.conftest import Program
 from tests.test_parity import CASES, assert_parity
+from tests.test_run_ahead import left
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use"),
 ]
 CODED = {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": 64}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled() -> None:
+    torch._dynamo.reset()  # a function is compiled for so many runs and no more
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
@@ -28,23 +37,29 @@ def test_every_kernel_is_right_on_the_device(precision: str) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("words", [{}, CODED])
+@pytest.mark.parametrize("words", [{}, CODED, {"optimizer": "sgd_momentum"}])
+@pytest.mark.parametrize("name", ["triton", "compile"])
 def test_replayed_epochs_are_launched_ones_to_the_bit(
-    monkeypatch: pytest.MonkeyPatch, words: dict[str, object]
+    monkeypatch: pytest.MonkeyPatch, name: str, words: dict[str, object]
 ) -> None:
-    from engine.backends import triton
-
-    config = Config("x", "[10]*8", 1, points=500, batch_size=128, **words)  # type: ignore[arg-type]
+    config = Config("x", "[10]*8", 1, points=500, batch_size=128, backend=name, **words)  # type: ignore[arg-type]
+    kind, _ = backend.choose(config, torch.device("cuda"))
+    assert issubclass(kind, Graphed)
+    most = kind.most_captured
     draws = torch.Generator().manual_seed(4)
     data = Data(torch.rand((3, 500), generator=draws).cuda(), torch.rand((3, 90), generator=draws).cuda(), 128)
     orders = [torch.randperm(500, generator=draws) for _ in range(6)]
     runs = []
     for captured in (True, False):
-        monkeypatch.setattr(triton, "MOST_CAPTURED", 4096 if captured else 0)
+        monkeypatch.setattr(kind, "most_captured", most if captured else 0)
         state = fresh_state(config, torch.Generator().manual_seed(3)).to(torch.device("cuda"))
-        made = triton.Triton(state, config)
+        made = kind(state, config)
         with torch.inference_mode():
-            reports = [made.epoch(data, order, lambda: False).tolist() for order in orders]
+            reports, ahead = [], made.epoch(data, orders[0], lambda: False)
+            for order in orders[1:]:  # each is read when the next is on its way
+                before, ahead = ahead, made.epoch(data, order, lambda: False)
+                reports.append(before.tolist())
+            reports.append(ahead.tolist())
         assert (made._replay is not None) == captured
         runs.append((reports, [one.parameters.cpu() for one in state.learners]))
     assert runs[0][0] == runs[1][0]
@@ -55,6 +70,21 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(
 @pytest.mark.parametrize("backend", ["triton", "compile"])
 def test_a_run_prints_the_originals_losses(program: Program, tmp_path: Path, name: str, backend: str) -> None:
     assert_parity(program, tmp_path, CASES[name], False, backend, device="cuda")
+
+
+@pytest.mark.parametrize("backend", ["triton", "compile"])
+def test_a_device_that_runs_ahead_leaves_what_one_leaves_that_waits(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    words = ["--seed", 1, "-e", 60, "--save-interval", 25, "--checkpoint-interval", 10, "--device", "cuda"]
+    found = []
+    for runs_ahead in (True, False):
+        monkeypatch.setattr(Trainer, "runs_ahead", runs_ahead)
+        outcome = program(*words, "--backend", backend, folder=str(runs_ahead))
+        assert outcome.status == 0, outcome.log
+        assert "one replay of a CUDA graph from here on" in outcome.log
+        found.append(left(outcome, tmp_path / str(runs_ahead)))
+    assert found[0] == found[1]
 
 
 def test_the_kernels_are_chosen_and_a_frame_is_the_cpus(program: Program, tmp_path: Path) -> None:

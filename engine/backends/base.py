@@ -55,6 +55,8 @@ class Backend(ABC):
     evaluates_grids = False
     # Whether it decides itself where torch's number of threads pays.
     shares_work = False
+    # Whether `epoch` returns before the device is done, so that another may be begun before its report is read.
+    runs_ahead = False
 
     def __init__(self, state: State, config: Config) -> None:
         self.state = state
@@ -71,7 +73,8 @@ class Backend(ABC):
 
         Returns one vector: each step's losses in turn (task, and Kolmogorov if the term is on), the mean squared error
         of validation, the lowest and the highest output there. Raises Interrupted between two steps once
-        `interrupted()` is true, or before the first where an epoch is one piece.
+        `interrupted()` is true, or before the first where an epoch is one piece. The report is to be read before the
+        epoch after the next begins.
         """
 
     @abstractmethod
@@ -117,9 +120,13 @@ class Backend(ABC):
 
     def _validate(self, data: Data) -> Tensor:
         """Validation error, lowest and highest output (3,)."""
-        outputs = reference.forward(self._stacks[0], data.validation[:2], self.state.main.network.slope)[1]
+        outputs = self._outputs(data.validation[:2])
         error = (outputs - data.validation[2:]).square().mean()
         return torch.stack((error, *torch.aminmax(outputs)))
+
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        """Outputs (1, points) alone at coordinates (2, points)."""
+        return reference.forward(self._stacks[0], inputs, self.state.main.network.slope)[1]
 
     def _step_numbers(self, steps: int) -> list[list[float]]:
         """What the optimisers need to know of each of the next steps, learner after learner."""

@@ -1,8 +1,7 @@
-"""The reference as it stands, and under `torch.compile`."""
+"""The reference as it stands, a step at a call."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,7 +60,7 @@ class Eager(Stepwise):
     def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Stepwise.step`."""
         losses = self._differentiate(inputs, targets)
-        _update(self.state, self._gradients, scalars)
+        update(self.state, self._gradients, scalars)
         return losses
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
@@ -76,10 +75,10 @@ class Eager(Stepwise):
         memory = self._memory.get(points)
         if memory is None:
             memory = self._memory[points] = reference.Memory.like(self._stacks[0], points)
-        losses, addition = _differentiate(
+        losses, addition = differentiate(
             self.state, self.code, self.positions, self._stacks, self._gradient_stacks, inputs, targets, memory
         )
-        _weigh(self.state, self.code, self._gradients, addition)
+        weigh(self.state, self.code, self._gradients, addition)
         return losses
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,62 +86,7 @@ class Eager(Stepwise):
         return reference.evaluate(self._stacks[0], self.state.coefficients, inputs, self.state.main.network.slope)
 
 
-class Compile(Stepwise):
-    """torch.compile of the reference."""
-
-    name = "compile"
-
-    def __init__(self, state: State, config: Config) -> None:
-        super().__init__(state, config)
-        # The C++ wrapper takes the host's share out of a step of a hundred small operations.
-        options: dict[str, Any] = {"cpp_wrapper": True} if self.device.type == "cpu" else {}
-        code, positions, network = self.code, self.positions, state.main.network
-
-        def differentiate(state: State, inputs: Tensor, targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-            stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
-            out = [[(torch.empty_like(weight), torch.empty_like(bias)) for weight, bias in stack] for stack in stacks]
-            losses, addition = _differentiate(state, code, positions, stacks, out, inputs, targets)
-            # Joined rather than written as views of one vector, which the compiler would copy a layer at a time.
-            gradients = [torch.cat([part.view(-1) for layer in one for part in layer]) for one in out]
-            _weigh(state, code, gradients, addition)
-            return losses, gradients
-
-        def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
-            losses, gradients = differentiate(state, inputs, targets)
-            _update(state, gradients, scalars)
-            return losses
-
-        def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-            return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
-
-        self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=options)
-        self._compiled_gradient = torch.compile(differentiate, fullgraph=True, dynamic=False, options=options)
-        self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, dynamic=True, options=options)
-        if self.device.type != "cpu":
-            self.tile = 1  # a GPU evaluates all pixels sooner than it sorts out which
-
-    def scalars(self, steps: int) -> Sequence[Scalars]:
-        """Tensors of no dimension: a number would be compiled into the step as a constant."""
-        table = torch.tensor(self._step_numbers(steps), dtype=torch.float32).to(self.device)
-        return [row.unbind(0) for row in table.unbind(0)]
-
-    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
-        """See `Stepwise.step`."""
-        return self._compiled_step(self.state, inputs, targets, scalars)
-
-    def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
-        """See `Backend.gradient`."""
-        found, ours = self._compiled_gradient(self.state, inputs, targets)
-        torch.stack(found, out=losses)
-        for wanted, flat in zip(gradients, ours, strict=True):
-            wanted.copy_(flat)
-
-    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Backend.evaluate`."""
-        return self._compiled_evaluate(self.state.main.parameters, self.state.coefficients, inputs)
-
-
-def _differentiate(
+def differentiate(
     state: State,
     code: CodeLength | None,
     positions: Tensor | None,
@@ -161,7 +105,7 @@ def _differentiate(
     return [*losses, total * (1.0 / main.network.size)], addition
 
 
-def _weigh(state: State, code: CodeLength | None, gradients: Sequence[Tensor], addition: Tensor | None) -> None:
+def weigh(state: State, code: CodeLength | None, gradients: Sequence[Tensor], addition: Tensor | None) -> None:
     """Makes the two losses' gradients that of their weighted sum, in place."""
     if code is not None and addition is not None:
         share = code.weight / state.main.network.size
@@ -169,7 +113,7 @@ def _weigh(state: State, code: CodeLength | None, gradients: Sequence[Tensor], a
         gradients[1].mul_(share)
 
 
-def _update(state: State, gradients: Sequence[Tensor], scalars: Scalars) -> None:
+def update(state: State, gradients: Sequence[Tensor], scalars: Scalars) -> None:
     """A step of every learner's optimiser, in place."""
     for index, learner in enumerate(state.learners):
         pair = scalars[2 * index : 2 * index + 2]

@@ -1,7 +1,8 @@
 """CUDA graphs on a machine without CUDA: what torch would record is recorded, and done again at a replay.
 
-Only torch's edge is stood in for: `torch.cuda.CUDAGraph`, `torch.cuda.graph`, `torch.cuda.Event`, and Triton's launch.
-While a graph is captured nothing is written to memory that existed before, as on a device.
+Only torch's edge is stood in for: `torch.cuda.CUDAGraph`, `torch.cuda.graph`, `torch.cuda.Event`, Triton's launch, and
+a call of what `torch.compile` made. While a graph is captured nothing is written to memory that existed before, as on a
+device.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,8 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from triton.runtime.interpreter import GridExecutor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from engine.state import State
 
 Deed = Callable[[], None]
 
@@ -92,6 +94,8 @@ class FakeEvent:
 
 def recording_launch(launches: list[str]) -> Callable[..., None]:
     """Triton's launch: recorded while a graph is captured, else counted and done."""
+    from triton.runtime.interpreter import GridExecutor
+
     launch = GridExecutor.__call__
 
     def recorded(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -102,3 +106,33 @@ def recording_launch(launches: list[str]) -> Callable[..., None]:
             FakeGraph.capturing.deeds.append(lambda: launch(self, *args, **kwargs))
 
     return recorded
+
+
+def recording_compile(calls: list[str], compiler: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.compile`, of functions of a state: a call is recorded while a graph is captured, else counted and done."""
+
+    def compiling(function: Callable[..., Any], **words: Any) -> Callable[..., Any]:
+        compiled = compiler(function, **words)
+
+        def recorded(state: State, *args: Any) -> Any:
+            if FakeGraph.capturing is None:
+                calls.append(function.__name__)
+                return compiled(state, *args)
+            # Called for the shapes of what it returns, with nothing of what it writes left.
+            with _disable_current_modes():
+                written = [tensor for one in state.learners for tensor in (one.parameters, one.moments)]
+                before = [tensor.clone() for tensor in written]
+                results = compiled(state, *args)
+                for tensor, old in zip(written, before, strict=True):
+                    tensor.copy_(old)
+
+            def again() -> None:
+                for old, new in zip(results, compiled(state, *args), strict=True):
+                    old.copy_(new)
+
+            FakeGraph.capturing.deeds.append(again)
+            return results
+
+        return recorded
+
+    return compiling

@@ -5,8 +5,9 @@ import torch
 
 from engine import backend
 from engine.backends.base import Backend
+from engine.backends.compile import Compile, CompileOnGpu
 from engine.backends.cpu import Cpu
-from engine.backends.plain import Compile, Eager
+from engine.backends.plain import Eager
 from engine.config import Config, ConfigError
 from tests.conftest import INTERPRETED
 
@@ -36,7 +37,8 @@ def test_a_gpu_takes_triton_where_its_kernels_run_and_torch_compile_elsewhere(mo
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     assert chosen("auto", cuda)[0] is Triton
     assert chosen("triton", cuda, precision="tf32")[0] is Triton
-    assert chosen("auto", cuda, "[4096]") == (Compile, "layer width 4096 is above 64: using torch.compile")
+    assert chosen("compile", cuda)[0] is CompileOnGpu
+    assert chosen("auto", cuda, "[4096]") == (CompileOnGpu, "layer width 4096 is above 64: using torch.compile")
     with pytest.raises(ConfigError, match="--precision tf32 cannot be had here: layer width 4096 is above 64"):
         chosen("auto", cuda, "[4096]", precision="tf32")
     with pytest.raises(ConfigError, match="--backend triton cannot run this: layer width 4096 is above 64; give"):

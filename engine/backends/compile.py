@@ -1,0 +1,99 @@
+"""The reference under `torch.compile`: a step at a call on a CPU, an epoch in one replay on a GPU."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from engine.backends import plain
+from engine.backends.base import Backend, Data, Scalars
+from engine.backends.graphed import Graphed, Room, Step
+from engine.config import Config
+from engine.state import State
+from kernels import reference
+
+
+class Compiled(Backend):
+    """The reference's step, gradient and evaluation as the compiler makes them, whatever takes the steps."""
+
+    name = "compile"
+    # The compiler's, apart from its defaults.
+    options: ClassVar[dict[str, Any]]
+
+    def __init__(self, state: State, config: Config) -> None:
+        super().__init__(state, config)
+        code, positions, network = self.code, self.positions, state.main.network
+
+        def differentiate(state: State, inputs: Tensor, targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+            stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
+            out = [[(torch.empty_like(weight), torch.empty_like(bias)) for weight, bias in stack] for stack in stacks]
+            losses, addition = plain.differentiate(state, code, positions, stacks, out, inputs, targets)
+            # Joined rather than written as views of one vector, which the compiler would copy a layer at a time.
+            gradients = [torch.cat([part.view(-1) for layer in one for part in layer]) for one in out]
+            plain.weigh(state, code, gradients, addition)
+            return losses, gradients
+
+        def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+            losses, gradients = differentiate(state, inputs, targets)
+            plain.update(state, gradients, scalars)
+            return losses
+
+        def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+            return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
+
+        self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=self.options)
+        self._compiled_gradient = torch.compile(differentiate, fullgraph=True, dynamic=False, options=self.options)
+        self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, dynamic=True, options=self.options)
+
+    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+        """See `Stepwise.step`; the scalars are tensors of no dimension: a number would be compiled as a constant."""
+        return self._compiled_step(self.state, inputs, targets, scalars)
+
+    def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
+        """See `Backend.gradient`."""
+        found, ours = self._compiled_gradient(self.state, inputs, targets)
+        torch.stack(found, out=losses)
+        for wanted, flat in zip(gradients, ours, strict=True):
+            wanted.copy_(flat)
+
+    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Backend.evaluate`."""
+        return self._compiled_evaluate(self.state.main.parameters, self.state.coefficients, inputs)
+
+
+class Compile(Compiled, plain.Stepwise):
+    """On a CPU."""
+
+    # The C++ wrapper takes the host's share out of a step of a hundred small operations.
+    options: ClassVar[dict[str, Any]] = {"cpp_wrapper": True}
+
+    def scalars(self, steps: int) -> Sequence[Scalars]:
+        """See `Stepwise.scalars`."""
+        table = torch.tensor(self._step_numbers(steps), dtype=torch.float32)
+        return [row.unbind(0) for row in table.unbind(0)]
+
+
+class CompileOnGpu(Compiled, Graphed):
+    """On a GPU. What a step makes on its way lies in the graph's own memory.
+
+    Of the scalars Adam's alone are read from step to step: the other optimisers' rate is compiled in.
+    """
+
+    # Whose graphs cannot be captured in ours.
+    options: ClassVar[dict[str, Any]] = {"triton.cudagraphs": False}
+    tile = 1  # a GPU evaluates all pixels sooner than it sorts out which
+    most_captured = 256  # of some hundred kernels each
+
+    def stepper(self, data: Data) -> Step:
+        """See `Graphed.stepper`."""
+
+        def step(batch: Tensor, scalars: Tensor, losses: Tensor) -> None:
+            torch.stack(self.step(batch[:2], batch[2:], scalars.unbind(0)), out=losses)
+
+        return step
+
+    def _captured(self, room: Room) -> Callable[[], None] | None:
+        # The compiler at work would be captured in part, on some devices without an error.
+        with torch.compiler.set_stance("fail_on_recompile"):
+            return super()._captured(room)

@@ -1,0 +1,18 @@
+"""What went wrong, for a person."""
+
+import torch
+
+from engine.processes import Lost
+
+
+def explain(error: Exception) -> str:
+    """A failure as one sentence."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "out of memory: a smaller --chunk-size or --batch-size needs less"
+    if isinstance(error, Lost):
+        return str(error)
+    if isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA" in str(error)):
+        return f"the device is lost ({str(error).splitlines()[0]})"
+    return f"{type(error).__name__}: {error}"
