@@ -18,7 +18,7 @@ from benches.job import Job
 from benches.method import Variant
 from benches.suite import Group, Suite
 from engine.caption import LossCurves, caption
-from engine.drawing import Drawer
+from engine.drawers import drawer_for
 from engine.encoder import FrameWriter
 from engine.film import Film, count_frames
 from engine.frame import Panels, film_canvas
@@ -94,7 +94,7 @@ class Artist:
         size = job.picture.width, job.picture.height
         shared = Panels.of(job.picture, job.split, size)
         self._made, self._config = made, job.config
-        self._drawer = Drawer(made.backend, *size, job.config.chunk_size)
+        self._drawer = drawer_for(made.backend, *size, job.config.chunk_size)
         self._curves = LossCurves(size[0], job.config)
         self._writer = FrameWriter(
             shared, format, job.config.jpeg_quality, Film(film, *film_canvas(*size)) if film else None

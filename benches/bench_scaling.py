@@ -16,6 +16,7 @@ from benches.entries import entries
 from benches.job import Job
 from benches.method import Variant
 from benches.suite import Group, Make, Suite
+from engine.drawers import drawer_for
 from engine.drawing import Drawer
 
 NAMES: tuple[str, ...] = (ORIGINAL, "eager", "cpu", "triton")
@@ -26,9 +27,13 @@ SIZES: dict[str, Sequence[int]] = {
     "width": (4, 16, 64, 256),
     "depth": (2, 8, 32, 96),
     "bins": (16, 64, 256, 1024),
-    "side": (512, 1024, 2048),
+    "side": (512, 1024, 2048, 4096, 8192),
     "threads": sorted({1, 2, CORES // 2, CORES} & set(range(1, CORES + 1))),
 }
+# What draws evaluates where a boundary may pass; it is held against itself, made to evaluate every pixel.
+EVERY_PIXEL = ", every pixel"
+DRAWING = ("cpu", "cpu" + EVERY_PIXEL)
+DRAWING_TOO, LARGEST = (ORIGINAL, "eager", "eager" + EVERY_PIXEL, "triton"), 2048
 # Enough work for every thread.
 THREADED = Job(batch=8192, points=8192)
 # Shown in the quick mode, too, which has no time for all.
@@ -52,13 +57,14 @@ def job(axis: str, size: int) -> Job:
 
 def drawing(suite: Suite, job: Job, name: str) -> Variant:
     """A frame drawn, not encoded; the original's without its file."""
-    made = suite.contender(job, name)
+    made = suite.contender(job, name.removesuffix(EVERY_PIXEL))
     width, height = job.picture.width, job.picture.height
     if isinstance(made, Original):
         path, pixels = folder(suite) / "frame.png", job.picture.pixels
         return Variant(lambda: made.baseline.frame(pixels, path), made.threads)
     assert isinstance(made, Ours)
-    drawer, notes = Drawer(made.backend, width, height, job.config.chunk_size), dict[str, int]()
+    kind = partial(Drawer, tile=1) if name.endswith(EVERY_PIXEL) else drawer_for
+    drawer, notes = kind(made.backend, width, height, job.config.chunk_size), dict[str, int]()
 
     def draw() -> None:
         with torch.inference_mode():
@@ -83,7 +89,8 @@ def group(axis: str, size: int) -> Group:
         )
     if axis == "side":
         work = one.forward_operations(size * size)
-        return Group(f"drawing, {title}", one, NAMES, drawing, flops=work, turns=0.3, quick=quick, info=info)
+        names: tuple[str, ...] = DRAWING if size > LARGEST else (*DRAWING_TOO, *DRAWING)
+        return Group(f"drawing, {title}", one, names, drawing, flops=work, turns=0.3, quick=quick, info=info)
     make: Make = partial(on_threads, threads=size) if axis == "threads" else step
     # JAX compiles each size anew, which takes seconds.
     names = (*NAMES, "JAX") if axis == "batch" else NAMES

@@ -49,14 +49,18 @@ class Drawing:
 class Drawer:
     """Draws a backend's network as it is, again and again at one size.
 
-    Pixel (i, j) stands at (j / width, i / height). At most `chunk_size` points are evaluated at once.
+    Pixel (i, j) stands at (j / width, i / height). At most `chunk_size` points are evaluated at once. `tile` is the
+    side of the tiles that it begins with, if not the backend's; 1: every pixel is evaluated.
     """
 
-    def __init__(self, backend: Backend, width: int, height: int, chunk_size: int, colours: bool = False) -> None:
+    def __init__(
+        self, backend: Backend, width: int, height: int, chunk_size: int, colours: bool = False, tile: int | None = None
+    ) -> None:
+        tile = tile or backend.tile
         self._backend, self._chunk_size = backend, chunk_size
         self._width, self._height, self._colours = width, height, colours
         # A picture narrower than a tile is nearly all boundary.
-        self._side = side = backend.tile if min(width, height) >= backend.tile else 1
+        self._side = side = tile if min(width, height) >= tile else 1
         self._columns = -(-width // side)
         # One column of nodes more than of pixels: the right side of the last tile.
         self._shift = (self._columns * side).bit_length()

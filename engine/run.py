@@ -16,8 +16,7 @@ from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
 from engine.caption import LossCurves, caption
 from engine.config import Config, ConfigError
-from engine.device_drawing import DeviceDrawer
-from engine.drawing import Drawer
+from engine.drawers import drawer_for
 from engine.encoder import FrameWriter
 from engine.failure import explain
 from engine.film import Film, continued
@@ -96,8 +95,7 @@ class Run:
         self._write_settings(begun, device)
         size = frame_size(self.picture.width, self.picture.height, config.frame_size)
         self._unsmoothed = begun.resumed_from is None
-        kind = DeviceDrawer if self.backend.evaluates_grids else Drawer
-        self.drawer = kind(self.backend, *size, config.chunk_size, config.colour_regions)
+        self.drawer = drawer_for(self.backend, *size, config.chunk_size, config.colour_regions)
         shared = Panels.of(self.picture, begun.split, size)
         self.writer = FrameWriter(shared, config.snapshot_format, config.jpeg_quality, self._film(size))
         self.dropped = 0

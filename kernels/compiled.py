@@ -6,7 +6,6 @@ from typing import Any
 
 import numba
 
-
 NOT_NUMBA = ("gpu",)  # folders beside this file
 
 

@@ -4,7 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -49,10 +49,11 @@ class Backend(ABC):
     """Trains one state in place."""
 
     name: str
-    # Side, in pixels, of the tiles that a picture begins with, a power of two; 1: every pixel is evaluated.
+    # How a picture is drawn: by `evaluate` at points that a boundary may pass, `evaluate_grid` of all pixels, or the
+    # kernel of the CPU that draws.
+    drawn_by: Literal["points", "grid", "picture"] = "points"
+    # By points: side, in pixels, of the tiles that a picture begins with, a power of two; 1: every pixel is evaluated.
     tile = 32
-    # Whether it has `evaluate_grid`.
-    evaluates_grids = False
     # Whether it decides itself where torch's number of threads pays.
     shares_work = False
     # Whether `epoch` returns before the device is done, so that another may be begun before its report is read.

@@ -18,6 +18,7 @@ class Cpu(Backend):
     """The fused kernels on a CPU; they take threads where these pay."""
 
     name = "cpu"
+    drawn_by = "picture"
     shares_work = True
 
     def __init__(self, state: State, config: Config) -> None:

@@ -16,7 +16,7 @@ class Triton(Graphed):
     """Fused gradient and update, and the evaluation of grids."""
 
     name = "triton"
-    evaluates_grids = True
+    drawn_by = "grid"
     most_captured = 4096  # past it, launching takes no longer than running
 
     def __init__(self, state: State, config: Config) -> None:

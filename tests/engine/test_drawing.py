@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from engine import drawing, network
 from engine.backends.base import Backend
+from engine.backends.cpu import Cpu
 from engine.backends.plain import Eager
 from engine.begin import fresh_state
 from engine.config import Config
+from engine.cpu_drawing import CpuDrawer
 from engine.drawing import Drawer
 from engine.image import Picture, samples, split
 from engine.state import State
 from engine.trainer import Trainer
+from kernels.cpu import painting
 
+KERNEL = 0  # in place of a tile's side: the drawing is the CPU kernel's
 CONFIG = Config("x.png", "[10]*4", 1, seed=1, points=500, batch_size=100)
 
 
@@ -96,17 +100,17 @@ def neighbours_differ(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def drawn(
-    one: State, width: int, height: int, tile: int, chunk: int = 131072, colours: bool = False
+    one: State, width: int, height: int, tile: int = KERNEL, chunk: int = 131072, colours: bool = False
 ) -> drawing.Drawing:
-    backend = Eager(one, CONFIG)
-    backend.tile = tile
     with torch.inference_mode():
-        return Drawer(backend, width, height, chunk, colours).draw()
+        if tile == KERNEL:
+            return CpuDrawer(Cpu(one, CONFIG), width, height, colours).draw()
+        return Drawer(Eager(one, CONFIG), width, height, chunk, colours, tile).draw()
 
 
 @pytest.mark.parametrize(("width", "height"), [(61, 47), (1, 90), (90, 1), (2, 2), (64, 32), (33, 65)])
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize(("tile", "chunk"), [(32, 131072), (32, 37), (4, 131072), (1, 131072), (1, 37)])
+@pytest.mark.parametrize(("tile", "chunk"), [(KERNEL, 0), (32, 131072), (32, 37), (4, 131072), (1, 131072), (1, 37)])
 def test_every_pixel_is_drawn_at_its_own_place(width: int, height: int, seed: int, tile: int, chunk: int) -> None:
     one = fresh(seed)
     made = drawn(one, width, height, tile, chunk)
@@ -124,11 +128,12 @@ def test_every_pixel_is_drawn_at_its_own_place(width: int, height: int, seed: in
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("bands", [2**21, 2**13])
-def test_whole_tiles_hide_nothing(name: str, bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("tile", "bands"), [(32, 2**21), (32, 2**13), (KERNEL, 2**21), (KERNEL, 2**13)])
+def test_whole_tiles_hide_nothing(name: str, tile: int, bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "BAND_NODES", bands)
+    monkeypatch.setattr(painting, "PART", bands)
     one, width, height = NETWORKS[name](), 187, 213
-    few, all_of_them = drawn(one, width, height, 32, colours=True), drawn(one, width, height, 1, colours=True)
+    few, all_of_them = drawn(one, width, height, tile, colours=True), drawn(one, width, height, 1, colours=True)
     assert all_of_them.evaluations == width * height
     outputs, _, nearest = every_pixel(one, width, height)
     sure = nearest > 1
@@ -148,11 +153,12 @@ def test_whole_tiles_hide_nothing(name: str, bands: int, monkeypatch: pytest.Mon
         assert few.polytopes == all_of_them.polytopes
 
 
-def test_most_of_a_picture_is_sure_and_little_of_it_is_evaluated() -> None:
+@pytest.mark.parametrize("tile", [32, KERNEL])
+def test_most_of_a_picture_is_sure_and_little_of_it_is_evaluated(tile: int) -> None:
     one = trained(3)
     _, _, nearest = every_pixel(one, 187, 213)
     assert (nearest > 1).mean() > 0.99
-    counts = [drawn(one, side, side, 32).evaluations for side in (256, 512, 1024)]
+    counts = [drawn(one, side, side, tile).evaluations for side in (256, 512, 1024)]
     assert counts[2] < 1024 * 1024 / 12
     assert all(later < 2.6 * earlier for earlier, later in pairwise(counts))
 
@@ -214,3 +220,23 @@ def test_a_region_keeps_its_colour_from_drawing_to_drawing() -> None:
     assert np.array_equal(before.colours[::2, ::2], smaller.colours)
     assert len(np.unique(before.colours)) > before.polytopes / 2
     assert after.highest == pytest.approx(before.highest + 0.1, abs=1e-6)
+
+
+def test_the_cpu_kernel_draws_nothing_where_nothing_is_a_number() -> None:
+    made = drawn(with_parameters(lambda flat: flat.fill_(float("nan"))), 70, 40)
+    assert not made.gray.any()
+    assert np.isnan(made.lowest)
+    assert np.isnan(made.highest)
+
+
+def test_what_the_cpu_kernel_draws_does_not_depend_on_the_threads() -> None:
+    one, before, found = trained(3), torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(drawn(one, 250, 330, colours=True))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        for ours, theirs in zip(vars(other).values(), vars(found[0]).values(), strict=True):
+            assert callable(ours) or np.array_equal(ours, theirs)
