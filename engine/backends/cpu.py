@@ -24,7 +24,7 @@ class Cpu(Backend):
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
         if cpu.compiles_first():
-            log.info("Compiling the kernels, once on this machine: some ten seconds")
+            log.info("Compiling the kernels, once on this machine: some twenty seconds")
         self._evaluator = cpu.Evaluator(state.main.network, state.coefficients)
         self._partials: cpu.Partials | None = None
         self._data: Data | None = None
