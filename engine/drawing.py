@@ -130,7 +130,7 @@ class Drawer:
         tiles[:count] = (lines[:-1] + columns[:-1]).reshape(-1)
         while True:
             count, found = grid.settle(
-                side, shift, top, tiles, count, self._outputs, self._signatures, *planes, self._remembered,
+                side, shift, top, 0, tiles, count, self._outputs, self._signatures, *planes, self._remembered,
                 self._seen, 0, limits,
             )  # fmt: skip
             yield self._seen[:found].copy()

@@ -2,7 +2,8 @@
 
 import importlib.util
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,14 @@ Program = Callable[..., Outcome]
 def _one_thread() -> None:
     # Tests run side by side, one to a core.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _compiler_forgets() -> Iterator[None]:
+    # A program compiles its step once; many tests in one process would reach the compiler's limit of variants.
+    yield
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
 
 
 @pytest.fixture

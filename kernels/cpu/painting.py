@@ -1,7 +1,7 @@
 """A picture drawn in one call: its tiles' nodes are evaluated where they are needed, and drawn where they stand.
 
-The picture is cut into bands, rows of tiles, which threads take one after the other: a band's nodes stay in the cache
-from their evaluation to their pixels. Bands share a row of nodes, which both evaluate. Source: `picture/grid.py`.
+The picture is cut into blocks, which threads take one after the other: a block's nodes stay in a core's own cache from
+their evaluation to their pixels. Neighbouring blocks share nodes, which both evaluate. Source: `picture/grid.py`.
 """
 
 from typing import NamedTuple
@@ -28,12 +28,14 @@ from kernels.cpu.vector import LANES
 from kernels.picture.grid import NO_SIGNATURE, REMEMBERED, halve, settle
 from kernels.spec import Network
 
-SIDE = 32  # of the tiles that a band begins with, in pixels: a power of two
-BAND_TILES = 2  # rows of them
-# Pixels of bands that are drawn by one call: what is seen there is listed before the next.
-PART = 2**21
+# Pixels of a block, and of the tiles that it begins with: powers of two.
+ROWS, COLUMNS, SIDE = 128, 256, 128
+SHIFT = COLUMNS.bit_length()  # a block has one column of nodes more: the right side of its last tile
+NODES = (ROWS + 1) << SHIFT
 # A node's output, its signature, and its place in three lists: of tiles, of their quarters, of nodes to evaluate.
 NODE_SIZE = 6  # in numbers of 32 bits
+# Blocks that are drawn by one call: what is seen there is listed before the next.
+PART = 64
 WORTH = 0.1  # evaluations of a pixel, by the measure of whose work is shared
 
 
@@ -48,12 +50,11 @@ class Seen(NamedTuple):
 
 @part
 def evaluate_nodes(  # type: ignore[no-untyped-def]
-    nodes, count, shift, x, y, parameters, layers, panels, slope, halves, block, sums, outputs, signatures
+    nodes, count, x, y, parameters, layers, panels, slope, halves, block, sums, outputs, signatures
 ):
     """Evaluates the first `count` nodes, whose columns and rows stand at `x` and `y`, and stores what they are."""
     source, source_stride = layers[0, SOURCE], layers[0, SOURCE_STRIDE]
     target, target_stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
-    mask = (1 << shift) - 1
     for first in range(0, count, panels * LANES):
         here = min(panels * LANES, count - first)
         full = (here + LANES - 1) // LANES
@@ -61,8 +62,8 @@ def evaluate_nodes(  # type: ignore[no-untyped-def]
             at = source + panel * source_stride
             for lane in range(LANES):
                 node = nodes[first + min(panel * LANES + lane, here - 1)]
-                block[at + lane] = x[node & mask]
-                block[at + LANES + lane] = y[node >> shift]
+                block[at + lane] = x[node & ((1 << SHIFT) - 1)]
+                block[at + LANES + lane] = y[node >> SHIFT]
         evaluate_block(parameters, layers, full, slope, halves, block, sums)
         for panel in range(full):
             at = target + panel * target_stride
@@ -73,15 +74,15 @@ def evaluate_nodes(  # type: ignore[no-untyped-def]
 
 
 @part
-def whole_tiles(columns, rows, side, shift, nodes, tiles):  # type: ignore[no-untyped-def]
-    """Lists the nodes and the tiles of a band of so many columns and rows of tiles; returns how many there are."""
+def whole_tiles(across, down, nodes, tiles):  # type: ignore[no-untyped-def]
+    """Lists the nodes and the tiles that a block of so many pixels begins with; returns how many there are."""
     listed, made = 0, 0
-    for row in range(rows + 1):
-        for column in range(columns + 1):
-            node = (row * side) << shift | (column * side)
+    for row in range(0, down + SIDE, SIDE):
+        for column in range(0, across + SIDE, SIDE):
+            node = row << SHIFT | column
             nodes[listed] = node
             listed += 1
-            if row < rows and column < columns:
+            if row < down and column < across:
                 tiles[made] = node
                 made += 1
     return listed, made
@@ -89,71 +90,65 @@ def whole_tiles(columns, rows, side, shift, nodes, tiles):  # type: ignore[no-un
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    clock, scratch, parameters, layers, panels, slope, halves, size, shift, begin, rows, x, y, gray, edges, colours,
-    seen, found, evaluations, limits,
+    clock, scratch, parameters, layers, panels, slope, halves, size, begin, x, y, gray, edges, colours, seen, found,
+    evaluations, limits,
 ):  # fmt: skip
-    """What one thread does of a picture's rows from `begin` on: takes bands of `rows` until there are none.
+    """What one thread does of a picture: takes its blocks from block `begin` on, row by row, until there are none.
 
-    A thread's scratch (size + nodes of a band * NODE_SIZE,) begins with its block. Each band writes `found`,
-    `evaluations` and `limits` of its own, and from its first pixel on what it has `seen`.
+    A thread's scratch (size + NODES * NODE_SIZE,) begins with a block of points. Each block of the picture has a row of
+    `seen` (blocks, pixels), of `found`, of `evaluations` and of `limits` (blocks, 2) of its own.
     """
     height, width = gray.shape
-    nodes = (rows + 1) << shift
-    outputs = scratch[size : size + nodes]
-    signatures = scratch[size + nodes : size + 3 * nodes].view(np.int64)
-    tiles = scratch[size + 3 * nodes : size + 4 * nodes].view(np.int32)
-    children = scratch[size + 4 * nodes : size + 5 * nodes].view(np.int32)
-    wanted = scratch[size + 5 * nodes : size + 6 * nodes].view(np.int32)
+    outputs = scratch[size : size + NODES]
+    signatures = scratch[size + NODES : size + 3 * NODES].view(np.int64)
+    tiles = scratch[size + 3 * NODES : size + 4 * NODES].view(np.int32)
+    children = scratch[size + 4 * NODES : size + 5 * NODES].view(np.int32)
+    wanted = scratch[size + 5 * NODES : size + 6 * NODES].view(np.int32)
     sums = np.empty(panels * LANES, np.int64)
     remembered = np.full(REMEMBERED, NO_SIGNATURE)
     while True:
-        band = take(clock)
-        if band >= len(found):
+        block = take(clock)
+        if block >= len(found):
             wait(clock, len(found))
             return
-        top, side = begin + band * rows, SIDE
-        down = min(rows, height - top)
-        own = seen[band * rows * width :]
-        needed, count = whole_tiles((width + side - 1) // side, (down + side - 1) // side, side, shift, wanted, tiles)
+        row, column = divmod(begin + block, (width + COLUMNS - 1) // COLUMNS)
+        top, left, side = row * ROWS, column * COLUMNS, SIDE
+        down, across = min(ROWS, height - top), min(COLUMNS, width - left)
+        needed, count = whole_tiles(across, down, wanted, tiles)
         listed, evaluated = 0, 0
         while count:
             evaluate_nodes(
-                wanted, needed, shift, x, y[top:], parameters, layers, panels, slope, halves, scratch, sums, outputs,
+                wanted, needed, x[left:], y[top:], parameters, layers, panels, slope, halves, scratch, sums, outputs,
                 signatures,
             )  # fmt: skip
             evaluated += needed
             count, listed = settle(
-                side, shift, top, tiles, count, outputs, signatures, gray, edges, colours, remembered, own, listed,
-                limits[band],
+                side, SHIFT, top, left, tiles, count, outputs, signatures, gray, edges, colours, remembered,
+                seen[block], listed, limits[block],
             )  # fmt: skip
             if count:
                 count, needed = halve(
-                    side, shift, down, width, 0, tiles, count, outputs, signatures, children, wanted
+                    side, SHIFT, down, across, 0, tiles, count, outputs, signatures, children, wanted
                 )  # fmt: skip
                 tiles, children = children, tiles
                 side //= 2
-        found[band], evaluations[band] = listed, evaluated
+        found[block], evaluations[block] = listed, evaluated
         done(clock)
 
 
 class Painter:
-    """Draws a network with these coefficients (neurons,), again and again at one size of at least a tile each way."""
+    """Draws a network with these coefficients (neurons,), again and again at one size."""
 
     def __init__(self, network: Network, coefficients: Tensor, width: int, height: int) -> None:
         panels = block_panels(network, MANY_POINTS)
         layers = table(network, panels)
         size = -(-block_size(layers, panels) // LANES) * LANES
-        # One column of nodes more than of pixels: the right side of the last tile.
-        self._shift = (-(-width // SIDE) * SIDE).bit_length()
-        self._rows = min(BAND_TILES, -(-height // SIDE)) * SIDE
-        self._width, self._height = width, height
-        self._settings = layers, panels, np.float32(network.slope), halves_of(coefficients), size, self._shift
-        self._operations = 2.0 * network.size * WORTH * width
-        self._team = Team(size + NODE_SIZE * ((self._rows + 1) << self._shift))
-        self._x = _places(1 << self._shift, width)
-        self._y = _places(height + SIDE + 1, height)
-        bands = max(1, min(PART // width, height) // self._rows)
-        self._seen = np.empty(bands * self._rows * width, np.int64)
+        self._settings = layers, panels, np.float32(network.slope), halves_of(coefficients), size
+        self._operations = 2.0 * network.size * WORTH * ROWS * COLUMNS  # of a block
+        self._team = Team(size + NODES * NODE_SIZE)
+        self._x, self._y = _places(width), _places(height)
+        self._blocks = -(-width // COLUMNS) * -(-height // ROWS)
+        self._seen = np.empty((min(PART, self._blocks), ROWS * COLUMNS), np.int64)
 
     def draw(
         self,
@@ -163,28 +158,23 @@ class Painter:
         colours: NDArray[np.uint8],
     ) -> Seen:
         """Draws into planes (height, width), `edges` zeros so far, `colours` perhaps empty: see `grid.settle`."""
-        rows, width = self._rows, self._width
-        part = len(self._seen) // width
-        signatures, limits, evaluations = [], [], 0
-        for begin in range(0, self._height, part):
-            here = min(part, self._height - begin)
-            bands = -(-here // rows)
-            found, evaluated = np.zeros(bands, np.int64), np.zeros(bands, np.int64)
-            ranges = np.full((bands, 2), (np.inf, -np.inf), np.float32)
-            operations = self._operations * here
+        found, evaluations = np.zeros(self._blocks, np.int64), np.zeros(self._blocks, np.int64)
+        limits = np.full((self._blocks, 2), (np.inf, -np.inf), np.float32)
+        signatures = []
+        for begin in range(0, self._blocks, PART):
+            part = slice(begin, min(begin + PART, self._blocks))
+            operations = self._operations * (part.stop - begin)
             self._team.run(
-                threads_for(operations), operations, work, parameters.numpy(), *self._settings, begin, rows,
-                self._x, self._y, gray, edges, colours, self._seen, found, evaluated, ranges,
+                threads_for(operations), operations, work, parameters.numpy(), *self._settings, begin, self._x, self._y,
+                gray, edges, colours, self._seen, found[part], evaluations[part], limits[part],
             )  # fmt: skip
-            starts = range(0, bands * rows * width, rows * width)
-            lists = [self._seen[start : start + count] for start, count in zip(starts, found, strict=True)]
+            lists = [seen[:count] for seen, count in zip(self._seen, found[part], strict=False)]
             signatures.append(np.unique(np.concatenate(lists)))
-            limits.append(ranges)
-            evaluations += int(evaluated.sum())
-        lowest, highest = np.concatenate(limits).T
-        return Seen(np.unique(np.concatenate(signatures)), float(lowest.min()), float(highest.max()), evaluations)
+        lowest, highest = limits.T
+        everything = np.unique(np.concatenate(signatures))
+        return Seen(everything, float(lowest.min()), float(highest.max()), int(evaluations.sum()))
 
 
-def _places(count: int, length: int) -> NDArray[np.float32]:
-    """Coordinates of pixels of a side of `length`: pixel i stands at i / length."""
-    return (np.arange(count) / length).astype(np.float32)
+def _places(length: int) -> NDArray[np.float32]:
+    """Coordinates of pixels, and of nodes past them, of a side of `length`: pixel i stands at i / length."""
+    return (np.arange(length + max(ROWS, COLUMNS) + 1) / length).astype(np.float32)

@@ -86,15 +86,17 @@ def store(nodes, values, patterns, outputs, signatures):  # type: ignore[no-unty
 
 
 @kernel
-def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, colours, remembered, seen, found, limits):  # type: ignore[no-untyped-def]
+def settle(  # type: ignore[no-untyped-def]
+    side, shift, top, left, tiles, count, outputs, signatures, gray, edges, colours, remembered, seen, found, limits
+):
     """Draws the tiles that are done; returns how many are not, moved to the front, and how many signatures were `seen`.
 
-    Row 0 of nodes is row `top` of the picture: `gray` and `edges` (height, width), `colours` the same or empty.
+    Node 0 is pixel (top, left) of the picture: `gray` and `edges` (height, width), `colours` the same or empty.
     `limits` (2,) are the lowest and the highest output so far, NaN from the first NaN on. Each signature that is drawn
     and not in `remembered` (REMEMBERED,) is added to the first `found` in `seen`.
     """
     height, width = gray.shape
-    left = 0
+    kept = 0
     down, mask = side << shift, (1 << shift) - 1
     step = np.float32(1.0) / np.float32(side)
     # Listed: to make 32-bit floats of loop counters, vectors have no instruction.
@@ -106,11 +108,11 @@ def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, col
         if side > 1 and not (
             signature == signatures[b] and signature == signatures[c] and signature == signatures[c + side]
         ):
-            tiles[left] = a
-            left += 1
+            tiles[kept] = a
+            kept += 1
             continue
         found = _remember(signature, remembered, seen, found)
-        row, column = top + (a >> shift), a & mask
+        row, column = top + (a >> shift), left + (a & mask)
         if side == 1:
             _keep_limits(outputs[a], limits)
             gray[row, column] = _level(np.float32(255.0) * outputs[a])
@@ -138,7 +140,7 @@ def settle(side, shift, top, tiles, count, outputs, signatures, gray, edges, col
                 target[across] = _level(start * (np.float32(1.0) - part) + end * part)
             if len(colours):
                 colours[row + line, column : column + columns] = _colour(signature)
-    return left, found
+    return kept, found
 
 
 @kernel

@@ -131,7 +131,7 @@ def test_every_pixel_is_drawn_at_its_own_place(width: int, height: int, seed: in
 @pytest.mark.parametrize(("tile", "bands"), [(32, 2**21), (32, 2**13), (KERNEL, 2**21), (KERNEL, 2**13)])
 def test_whole_tiles_hide_nothing(name: str, tile: int, bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "BAND_NODES", bands)
-    monkeypatch.setattr(painting, "PART", bands)
+    monkeypatch.setattr(painting, "PART", bands >> 12)
     one, width, height = NETWORKS[name](), 187, 213
     few, all_of_them = drawn(one, width, height, tile, colours=True), drawn(one, width, height, 1, colours=True)
     assert all_of_them.evaluations == width * height
