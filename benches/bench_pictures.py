@@ -77,11 +77,12 @@ def original(made: Original, path: Path) -> Variant:
 
 def check_ours(made: Ours, place: Path) -> None:
     """Raises WrongAnswer where a frame's file or a film of two is wrong."""
-    artist, path = Artist(made, "png", place / "checked.mp4"), place / "checked.png"
-    artist.put(path)
-    artist.put(path)
+    artist, paths = Artist(made, "png", place / "checked.mp4"), [place / f"checked{number}.png" for number in (1, 2)]
+    for path in paths:
+        artist.put(path)
     artist.close()
-    check_prediction(made, path)
+    for path in paths:
+        check_prediction(made, path)
     if count_frames(place / "checked.mp4") != 2:
         raise WrongAnswer("a film of two frames has another number of them")
 
@@ -166,6 +167,7 @@ GROUPS = [
         Pictures("png", True),
         limit=film_alone,
         turns=SHARE,
+        quick=False,
     ),
 ]
 

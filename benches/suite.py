@@ -121,7 +121,7 @@ class Suite:
                 found[name] = reason
                 self.absent |= {name: str(reason)} if isinstance(reason, Absent) else {}
         own = {LIMIT: group.limit(self, group.job)} if group.limit else self._limit.variants()
-        turns = QUICK_TURNS if self.quick else max(2, round(TURNS * group.turns))
+        turns = max(1, round(QUICK_TURNS * group.turns)) if self.quick else max(2, round(TURNS * group.turns))
         timings = measure({**own, **variants}, turns, *([QUICK_SHORTEST] if self.quick else []))
         info: dict[str, Any] = dict(group.info)
         if group.limit:
