@@ -29,8 +29,8 @@ Work = Callable[[], object]
 ROOT = Path(__file__).parents[1]
 # Seconds of a turn: a thousand times what the clock and a wakened thread are off by.
 SHORTEST_TURN = 0.02
-# Seconds before a turn: libgomp's threads spin for about 0.004 after their last work.
-REST = 0.01
+# Seconds before a turn: libgomp's threads spin for about 0.004 after their last work, those of others for longer.
+REST = 0.05
 PACKAGES = ("torch", "numpy", "numba", "triton", "jax", "jaxlib", "av", "pytest-benchmark")
 
 

@@ -20,7 +20,7 @@ from kernels.cpu import clock
 # Floating-point operations, of a step or of an evaluation, below which another thread is not worth its waiting: where
 # the other core has work of its own, such as encoding frames, each step may wait for it.
 SHARED_WORK = 4e6
-PROBE, MEMORY = 32, 5  # calls from one look at the slower way to the next, and calls that are remembered
+PROBE, MEMORY = 64, 5  # calls from one look at the slower way to the next, and calls that are remembered
 TRIALS, TRIAL = 8, 4  # first calls, too cold to say much, and which of them are made without helpers
 
 
