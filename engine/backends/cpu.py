@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,20 +35,21 @@ class Cpu(Backend):
         size, learners = data.batch_size, self.state.learners
         if data is not self._data:
             self._prepare(data)
-        scalars = torch.tensor(self._step_numbers(data.steps), dtype=torch.float32)
-        numbers = torch.empty(data.steps * len(learners) + 3)
-        losses = numbers[:-3].view(data.steps, len(learners))
+        # In arrays: between two epochs, when caches hold the last one's points, an operation of torch's takes 10 µs.
+        places, scalars = order.numpy(), np.array(self._step_numbers(data.steps), np.float32)
+        numbers = np.empty(data.steps * len(learners) + 3, np.float32)
+        losses = numbers[:-3].reshape(data.steps, -1)
         for begin in range(0, data.steps, self._stride):
             if interrupted():
                 raise Interrupted
             end = min(begin + self._stride, data.steps)
             self._training.run(
-                order[begin * size : end * size], scalars[begin:end], losses[begin:end], validates=end == data.steps
+                places[begin * size : end * size], scalars[begin:end], losses[begin:end], validates=end == data.steps
             )
             for learner in learners:
                 learner.steps += end - begin
-        numbers.numpy()[-3:] = self._training.found()
-        return numbers
+        numbers[-3:] = self._training.found()
+        return torch.from_numpy(numbers)
 
     def _prepare(self, data: Data) -> None:
         learners, size = self.state.learners, data.batch_size

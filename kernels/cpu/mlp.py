@@ -75,12 +75,19 @@ def backward(parameters, layers, panels, block, slope, gradient):  # type: ignor
         for tile in range(tiles):
             count = (out - row) // (tiles - tile)
             rows = target + row * LANES
+            summed = 0  # rows of which the bias's gradient has been summed, one beside each tile of the weight's
             for column in range(0, into, COLUMNS):
+                left = summed < count
                 gradient_tile(
                     count, min(COLUMNS, into - column), block, panels, rows, target_stride,
                     source + column * LANES, source_stride, gradient, weight + row * into + column, into,
+                    bias + row + (summed if left else 0), summed if left else -1,
                 )  # fmt: skip
-            gradient_tile(count, 0, block, panels, rows, target_stride, source, source_stride, gradient, bias + row, 1)
+                summed += left
+            gradient_tile(
+                count - summed, 0, block, panels, rows + summed * LANES, target_stride, source, source_stride, gradient,
+                bias + row + summed, 1, bias, -1,
+            )  # fmt: skip
             row += count
         tiles = (into + ROWS - 1) // ROWS if layer else 0  # nobody wants the coordinates' gradient
         row = 0

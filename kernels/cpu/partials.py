@@ -92,8 +92,8 @@ class Partials:
         learners: tuple[Learner, Learner],
         term: Term,
         batches: Batches,
-        scalars: Tensor | None = None,
-        losses: Tensor | None = None,
+        scalars: NDArray[np.float32] | None = None,
+        losses: NDArray[np.float32] | None = None,
         gradients: bool = True,
         checks: Checks = _NO_CHECKS,
     ) -> None:
@@ -102,8 +102,8 @@ class Partials:
         The checks come last.
         """
         updates = scalars is not None and losses is not None
-        numbers = _NO_NUMBERS if scalars is None else _array(scalars)
-        results = _NO_NUMBERS if losses is None else losses.numpy()
+        numbers = _NO_NUMBERS if scalars is None else scalars
+        results = _NO_NUMBERS if losses is None else losses
         work_size = self.operations(batches.size) if gradients else self._update_work
         self._team.run(
             threads_for(work_size), len(results) * work_size, work, len(results), gradients, updates, self._rows,
@@ -142,7 +142,8 @@ def update(
     """
     batches = Batches(_NO_POINTS, _NO_POINTS, partials.order[: partials.used], partials.used)
     learners = partials.learners(parameters, moments, optimizers)
-    partials.launch(learners, partials.term(None), batches, scalars.view(1, -1), losses.view(1, -1), gradients=False)
+    numbers, results = _array(scalars.view(1, -1)), losses.view(1, -1).numpy()
+    partials.launch(learners, partials.term(None), batches, numbers, results, gradients=False)
 
 
 def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
@@ -177,12 +178,18 @@ class Training:
         self._inputs, self._targets = map(_array, points)
         self._checks = partials.checks(*validation)
 
-    def run(self, order: Tensor, scalars: Tensor, losses: Tensor, validates: bool = False) -> None:
+    def run(
+        self,
+        order: NDArray[np.int64],
+        scalars: NDArray[np.float32],
+        losses: NDArray[np.float32],
+        validates: bool = False,
+    ) -> None:
         """A step for each row of `scalars` (steps, 2 per learner) on the points in this order (n,).
 
         Writes `losses` (steps, 1 per learner); then validates, if asked to.
         """
-        batches = Batches(self._inputs, self._targets, order.numpy(), self._partials.points)
+        batches = Batches(self._inputs, self._targets, order, self._partials.points)
         checks = self._checks if validates else _NO_CHECKS
         self._partials.launch(self._learners, self._term, batches, scalars, losses, checks=checks)
 

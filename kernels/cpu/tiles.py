@@ -171,26 +171,32 @@ def _add_up_four(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
 def gradient_tile(
     typing: Any,
     count: Any, columns: Any, block: Any, panels: Any, gradient: Any, gradient_stride: Any, inputs: Any,
-    inputs_stride: Any, result: Any, weight: Any, stride: Any,
+    inputs_stride: Any, result: Any, weight: Any, stride: Any, bias: Any, summed: Any,
 ) -> Any:  # fmt: skip
     """Adds g hᵀ, summed over all points, to `count` rows and `columns` columns of a weight's gradient.
 
-    No column: adds the sum of g over points to `count` places from `weight` on, `stride` apart.
+    Beside that adds row `summed` of g to place `bias`, or nothing if negative: there is a register left for such a sum.
+    No column: adds every row of g to `count` places from `weight` on, `stride` apart.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        count, columns, block, panels, gradient, gradient_stride, inputs, inputs_stride, result, weight, stride = values
+        count, columns, block, panels, gradient, gradient_stride, inputs, inputs_stride = values[:8]
+        result, weight, stride, bias, summed = values[8:]
         memory, flat = signature.args[2], signature.args[8]
         left = place(context, builder, memory, block, gradient)
         right = place(context, builder, memory, block, inputs)
         target = place(context, builder, flat, result, weight)
+        bias_target = place(context, builder, flat, result, bias)
+        is_summed = builder.icmp_signed(">=", summed, LONG(0))
+        place_summed = builder.mul(builder.select(is_summed, summed, LONG(0)), LONG(LANES))
 
         def emit(number: int, across: int) -> None:
             sums = [
                 [cgutils.alloca_once(builder, ir.VectorType(FLOAT, HALF)) for _ in range(max(across, 1))]
                 for _ in range(number)
             ]
-            for total in (total for row in sums for total in row):
+            beside = [cgutils.alloca_once(builder, ir.VectorType(FLOAT, HALF)) for _ in range(min(across, 1))]
+            for total in (total for row in [*sums, beside] for total in row):
                 builder.store(constant(0.0, HALF), total)
             with cgutils.for_range(builder, panels) as loop:
                 g = builder.gep(left, [builder.mul(loop.index, gradient_stride)])
@@ -203,12 +209,16 @@ def gradient_tile(
                             builder.store(multiply_add(builder, factor, vector, builder.load(total)), total)
                         if not across:
                             builder.store(builder.fadd(factor, builder.load(sums[row][0])), sums[row][0])
+                    for total in beside:
+                        term = read(builder, builder.gep(g, [builder.add(place_summed, LONG(half))]), HALF)
+                        builder.store(builder.fadd(term, builder.load(total)), total)
             flat = [builder.load(total) for row in sums for total in row]
+            flat += [builder.select(is_summed, builder.load(total), constant(0.0, HALF)) for total in beside]
             places = [
                 builder.gep(row, [LONG(column)])
                 for row in _rows(builder, target, stride, number)
                 for column in range(max(across, 1))
-            ]
+            ] + [bias_target] * len(beside)
             for start in range(0, len(flat), 4):
                 added = _add_up_four(builder, flat[start : start + 4])
                 for lane, address in enumerate(places[start : start + 4]):
@@ -222,4 +232,6 @@ def gradient_tile(
         return context.get_dummy_value()
 
     size = types.intp
-    return types.void(size, size, block, size, size, size, size, size, result, size, size), generate
+    return types.void(
+        size, size, block, size, size, size, size, size, result, size, size, size, size
+    ), generate  # fmt: skip

@@ -374,7 +374,7 @@ def trained(cpu: ModuleType, case: Case, kind: str, batch: int, count: int) -> l
         numbers = range(epoch * steps + 1, (epoch + 1) * steps + 1)
         scalars = torch.tensor([[number for one in optimizers for number in one.scalars(step)] for step in numbers])
         losses = torch.full((steps, len(parameters)), NAN)
-        training.run(order, scalars, losses)
+        training.run(order.numpy(), scalars.numpy(), losses.numpy())
         rows.append(losses)
     return [*parameters, *moments, *rows]
 
