@@ -11,7 +11,8 @@ import torch
 
 from engine import checkpoint, files, image, memory, network, resume
 from engine.config import Config, ConfigError
-from engine.frame import frame_size
+from engine.film import can_be_filmed
+from engine.frame import film_canvas, frame_size
 from engine.image import Picture, Split
 from engine.journal import log
 from engine.state import Learner, State
@@ -48,7 +49,23 @@ def begin(config: Config) -> Beginning:
         f"--frame-size {config.frame_size}, a frame of {3 * width} x {height} pixels,",
     )
     memory.require_network(config, min(config.chunk_size, width * height))
+    if not config.no_film:
+        _require_film(config, picture)
     return _resumed(config, picture) if config.resume else _fresh(config, picture)
+
+
+def _require_film(config: Config, picture: Picture) -> None:
+    """Raises ConfigError where frames are larger than a film's may be."""
+
+    def fits(limit: int) -> bool:
+        return can_be_filmed(*film_canvas(*frame_size(picture.width, picture.height, limit)))
+
+    if not fits(config.frame_size):
+        most = next(limit for limit in range(config.frame_size, 0, -1) if fits(limit))
+        raise ConfigError(
+            f"--frame-size was {config.frame_size}, which is more than a film of this image can be made from: "
+            f"give at most {most}, or --no-film"
+        )
 
 
 def _fresh(config: Config, picture: Picture) -> Beginning:

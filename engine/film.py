@@ -36,6 +36,11 @@ def film_size(width: int, height: int) -> tuple[int, int]:
     return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 
 
+def can_be_filmed(width: int, height: int) -> bool:
+    """Whether FFmpeg holds frames of this size, to be scaled. Source: `av_image_check_size2` in its libavutil."""
+    return (width + 128) * (height + 128) < (2**31 - 1) // 8
+
+
 class Film:
     """An mp4 that grows by a frame at a time, from frames of one size.
 

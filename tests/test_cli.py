@@ -429,6 +429,19 @@ def test_frames_are_no_larger_than_asked_for(program: Program, tmp_path: Path) -
     assert Image.open(smoothed).size == (24, 9)
 
 
+def test_frames_that_no_film_can_be_made_from_are_refused(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.begin.can_be_filmed", lambda width, height: width * height <= 36 * 10)
+    refused = program("--frame-size", 20)
+    assert refused.status == 2
+    assert "--frame-size was 20" in refused.log
+    assert "give at most 12, or --no-film" in refused.log
+    assert not (tmp_path / "out").exists()
+    assert program("--frame-size", 12, "-e", 1).status == 0
+    assert program("--frame-size", 20, "-e", 1, "--no-film", folder="without").status == 0
+
+
 def test_frames_are_dropped_and_counted_while_the_encoders_are_behind(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

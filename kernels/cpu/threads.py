@@ -20,13 +20,14 @@ from kernels.cpu import clock
 # Floating-point operations, of a step or of an evaluation, below which another thread is not worth its waiting: where
 # the other core has work of its own, such as encoding frames, each step may wait for it.
 SHARED_WORK = 4e6
+THREAD_WORK = 1e6  # of a thread, at least: on a machine of many cores the others would find nothing left
 PROBE, MEMORY = 64, 5  # calls from one look at the slower way to the next, and calls that are remembered
 TRIALS, TRIAL = 8, 4  # first calls, too cold to say much, and which of them are made without helpers
 
 
 def threads_for(operations: float) -> int:
-    """How many threads should share so much work: torch's number of them, or one."""
-    return torch.get_num_threads() if operations >= SHARED_WORK else 1
+    """How many threads should share so much work: torch's number of them at most, or one."""
+    return min(torch.get_num_threads(), int(operations / THREAD_WORK)) if operations >= SHARED_WORK else 1
 
 
 class Pace:

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.film import LARGEST, Film, continued, count_frames, film_size
+from engine.film import LARGEST, Film, can_be_filmed, continued, count_frames, film_size
 
 
 def picture(index: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -32,6 +32,14 @@ def test_a_film_has_its_frames_whatever_their_size(tmp_path: Path, width: int, h
         stream = source.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt, stream.average_rate) == ("h264", "yuv420p", 24)
         assert (stream.width, stream.height) == (width + width % 2, height + height % 2)
+
+
+@pytest.mark.parametrize("height", [40, 9000, 40000])
+def test_what_can_be_filmed_is_what_ffmpeg_holds(height: int) -> None:
+    largest = next(width for width in range(2**28 // height, 0, -1) if can_be_filmed(width, height))
+    av.VideoFrame(largest // 2 * 2, height, "yuv420p")
+    with pytest.raises(ValueError, match="Invalid argument"):
+        av.VideoFrame(largest // 2 * 2 + 2, height, "yuv420p")
 
 
 def test_an_unfinished_film_plays_up_to_its_last_frame(tmp_path: Path) -> None:

@@ -4,7 +4,12 @@ import sys
 
 import pytest
 
-from kernels.cpu.threads import PROBE, TRIALS, Helpers, Pace
+from kernels.cpu.threads import PROBE, TRIALS, Helpers, Pace, threads_for
+
+
+def test_many_threads_share_large_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 64)
+    assert [threads_for(operations) for operations in (0.0, 3.9e6, 4e6, 4.6e6, 1e9)] == [1, 1, 4, 4, 64]
 
 
 def test_threads_are_taken_while_they_pay_and_tried_again_later() -> None:
