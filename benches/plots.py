@@ -6,7 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator
 
 from benches.compare import seconds
 from benches.contenders import OURS
@@ -57,9 +57,10 @@ def lines(run: Run, path: Path) -> None:
             sizes, values = [size for size, _ in line], [record.timing.median for _, record in line]
             exponent = f", power {growth(sizes, values):.2f}" if len(sizes) > 1 else ""
             axis.plot(sizes, values, marker="o", label=f"{name}{exponent}")
-        limits = next(iter(contenders.values()))
+        limits = max(contenders.values(), key=len)
+        sizes = [size for size, _ in limits]
         axis.plot(
-            [size for size, _ in limits],
+            sizes,
             [record.limit for _, record in limits],
             "--",
             color=LIMIT_COLOUR,
@@ -67,7 +68,8 @@ def lines(run: Run, path: Path) -> None:
         )
         axis.set_xscale("log")
         axis.set_yscale("log")
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel(title)
         axis.set_ylabel("seconds")
         axis.legend(fontsize=8)
