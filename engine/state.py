@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.one_thread import one_thread
 from kernels.spec import Network, Optimizer
 
 
@@ -64,10 +65,11 @@ class Snapshot:
     def take(self) -> None:
         """Has the state copied as it is now, or will be once the device has done what it was asked to by now."""
         source, copy = self._source, self._next
-        for ours, theirs in zip(copy.learners, source.learners, strict=True):
-            ours.parameters.copy_(theirs.parameters, non_blocking=True)
-            ours.moments.copy_(theirs.moments, non_blocking=True)
-            ours.steps = theirs.steps
+        with one_thread():
+            for ours, theirs in zip(copy.learners, source.learners, strict=True):
+                ours.parameters.copy_(theirs.parameters, non_blocking=True)
+                ours.moments.copy_(theirs.moments, non_blocking=True)
+                ours.steps = theirs.steps
         if self._copied:
             self._copied.record()
         copy.draws.set_state(source.draws.get_state())

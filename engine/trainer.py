@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.backends.base import Backend, Data, Report
+from engine.one_thread import one_thread
 
 # Outputs whose spread is below this are one constant.
 CONSTANT_SPREAD = 1e-6
@@ -124,7 +125,8 @@ class Trainer:
         draws.set_state(before)
         torch.empty((), dtype=torch.int64).random_(generator=draws)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=draws).item())
-        order = torch.randperm(self._data.training.shape[1], generator=torch.Generator().manual_seed(seed))
+        with one_thread():
+            order = torch.randperm(self._data.training.shape[1], generator=torch.Generator().manual_seed(seed))
         return Order(before, order, draws.get_state())
 
 
