@@ -230,7 +230,7 @@ def test_the_suite_checks_times_and_tells_where_its_figures_come_from(tmp_path: 
     found = {(record.group, record.contender): record for record in run.records}
     assert {("checkpoint", ORIGINAL), ("checkpoint", "eager"), ("step, width 4", "cpu")} <= set(found)
     for record in run.records:
-        assert len(record.timing.rounds) == 2
+        assert len(record.timing.rounds) == (2 if record.group == "checkpoint" else 1)  # scaling has a share of turns
         assert record.timing.median > 0
         assert record.limit > 0
         assert record.info["loss_error"] < 1e-4
