@@ -219,7 +219,7 @@ def test_what_a_busy_machine_measured_is_not_kept(
 def test_the_suite_checks_times_and_tells_where_its_figures_come_from(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     command = [sys.executable, "-m", "pytest", "benches", "--quick", "-q", "-k", "checkpoint or (scaling and width)"]
-    # Not as a part of the run that this test belongs to, since a worker of one keeps no figures; nothing is interpreted.
+    # Not a part of the run that this test belongs to, since a worker of one keeps no figures; nothing is interpreted.
     inherited = ("PYTEST_", "TRITON_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(inherited)}
     done = subprocess.run(
