@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benches.conftest import Entry
-from benches.contenders import CHUNK, ORIGINAL, Contender, Original, Ours, WrongAnswer, in_chunks
+from benches.contender import CHUNK, Contender, in_chunks
+from benches.contenders import ORIGINAL, Original, Ours, WrongAnswer
 from benches.entries import entries
 from benches.job import Job
 from benches.method import Variant

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benches.baseline import Module
-from benches.contenders import CHUNK, Contender
+from benches.contender import CHUNK, Contender
 from benches.job import Job
 
 

@@ -5,7 +5,6 @@ before any of them is timed. tiny-cuda-nn is none of them: its networks have no 
 """
 
 import importlib.util
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -13,6 +12,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
+from benches.contender import CHUNK, Contender, in_chunks
 from benches.job import Job
 from engine import backend
 from engine.backends.base import Backend, Data
@@ -22,10 +22,6 @@ from engine.state import Learner, State
 from engine.trainer import Trainer
 from kernels import reference
 
-# Steps in one call where steps alone are timed: so many points, in whole batches; an epoch of a picture of 256 x 256.
-STEP_POINTS = 2**16
-# Points evaluated at once by who does not divide them himself: their activations stay in a core's cache.
-CHUNK = 2**16
 CHECKED_EPOCHS, CHECKED_POINTS = 3, 4096
 # Of a loss, relative: a few roundings of float32 a step, or so many times the error of the reference in float32 where
 # that is larger. Adam divides a gradient by its own size, also one that is little more than rounding.
@@ -38,34 +34,6 @@ NEAR_ZERO = 1e-5
 
 class WrongAnswer(AssertionError):
     """A contender does not compute what the others do: no figure for it."""
-
-
-class Contender(ABC):
-    """Trains one state of a job, on as many of torch's threads as `threads` says."""
-
-    def __init__(self, job: Job, threads: int) -> None:
-        self.job = job
-        self.threads = threads
-        count = max(1, STEP_POINTS // job.batch)
-        self.steps_a_call = count
-        whole = max(1, job.points // job.batch) * min(job.batch, job.points)
-        self._batches = torch.arange(whole).repeat(-(-count * job.batch // whole))[: count * job.batch]
-
-    @abstractmethod
-    def epoch(self) -> tuple[float, float]:
-        """One epoch: its order drawn, its steps, its validation. Returns mean task loss and validation error."""
-
-    @abstractmethod
-    def steps(self) -> None:
-        """`steps_a_call` steps on whole batches, nothing else."""
-
-    @abstractmethod
-    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (1, n) and int64 signatures (n,) at coordinates (2, n)."""
-
-    @abstractmethod
-    def parameters(self) -> Tensor:
-        """The network's parameters (P,), flat."""
 
 
 class Ours(Contender):
@@ -136,14 +104,6 @@ class Original(Contender):
     def parameters(self) -> Tensor:
         """See `Contender.parameters`."""
         return torch.cat([one.detach().reshape(-1) for one in self.baseline.module.parameters()])
-
-
-def in_chunks(evaluate: Callable[[Tensor], tuple[Tensor, Tensor]], inputs: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """Outputs and signatures, so many points at once."""
-    if inputs.shape[1] <= chunk:
-        return evaluate(inputs)
-    outputs, signatures = zip(*(evaluate(part) for part in inputs.split(chunk, 1)), strict=True)
-    return torch.cat(outputs, 1), torch.cat(signatures)
 
 
 @dataclass(frozen=True)

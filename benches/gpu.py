@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benches import gpu_epoch, verify
+from benches import gpu_epoch, verify_kernels
 from benches.method import Limit, Variant, Work, clocks, measure, provenance
 from benches.plain import plain_forward, random_parameters
 from engine import kolmogorov
@@ -154,7 +154,7 @@ def check(device: torch.device, small: bool) -> tuple[int, list[dict[str, Any]]]
     found: list[dict[str, Any]] = []
     wrong = 0
     for precision in ("fp32",) if small else ("fp32", "tf32"):
-        for row in verify.rows(gpu, device, precision, small):
+        for row in verify_kernels.rows(gpu, device, precision, small):
             found.append({**vars(row), "passed": row.passed})
             if not row.passed:
                 wrong += 1

@@ -10,7 +10,7 @@ import torch
 from jax import lax
 from torch import Tensor
 
-from benches.contenders import CHUNK, Contender
+from benches.contender import CHUNK, Contender
 from benches.job import Job
 from engine import kolmogorov
 from kernels.spec import ADAM_BETAS, EPSILON, Network

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from benches import contenders
-from benches.contenders import Contender, WrongAnswer
+from benches.contender import Contender
+from benches.contenders import WrongAnswer
 from benches.job import Job
 from benches.method import Limit, Timing, Variant, measure
 

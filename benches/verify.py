@@ -11,227 +11,14 @@ unwritten one shows. Inputs are drawn afresh from a fixed seed.
 import argparse
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from types import ModuleType
+from collections.abc import Iterator
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from benches.plain import plain_code_loss, plain_forward, random_parameters
-from engine import kolmogorov
-from kernels import reference
-from kernels.spec import BELOW, CODE_LOSSES, OPTIMIZERS, RIGHT, CodeLength, Network, Optimizer
+from benches import verify_backends, verify_kernels
+from benches.verify_kernels import Row
+from kernels.spec import Network
 from kernels.support import unsupported_on_cpu, unsupported_on_gpu
-
-NAN = float("nan")
-# As good as PyTorch's own float32, or within two roundings of it where that was lucky; tf32 keeps ten bits.
-SLACK = {"fp32": (4.0, 1e-6), "tf32": (4.0, 3e-3)}
-SHAPES: list[tuple[tuple[int, ...], int]] = [
-    ((2, *[10] * 8, 1), 1024), ((2, *[10] * 8, 1), 904), ((2, *[10] * 8, 1), 5000), ((2, 7, 12, 5, 3), 333),
-    ((2, 1, 1), 1), ((2, *[16] * 12, 1), 63), ((2, *[5] * 40, 1), 65), ((2, 33, 17, 1), 257), ((2, *[64] * 4, 1), 252),
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """One output of one kernel: its error, PyTorch's in float32, the most it may be."""
-
-    kernel: str
-    case: str
-    output: str
-    error: float
-    plain: float
-    allowed: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether it is right; NaN is not."""
-        return self.error <= self.allowed
-
-
-def rows(package: ModuleType, device: torch.device, precision: str = "fp32", small: bool = False) -> Iterator[Row]:
-    """Every kernel of a package of kernels at every shape; `small` takes the shapes that an interpreter can."""
-    shapes = [(dims, min(points, 70)) for dims, points in SHAPES[3:]] if small else SHAPES
-    for dims, points in shapes:
-        network = Network(dims)
-        yield from gradient_rows(package, network, points, None, device, precision)
-        if precision == "fp32":
-            yield from evaluate_rows(package, network, points, device)
-    for index, loss in enumerate(CODE_LOSSES):
-        for bins in (256, 11) if loss == "cross_entropy" else (256,):
-            predictor = Network((3, 8, 5 + index, CodeLength.outputs(loss, bins)))
-            code = CodeLength(predictor, loss, 0.7, bins, -0.8, 1.1)  # a range that cuts off on both sides
-            network = Network((2, 5, 1) if small else (2, *[10] * 8, 1))
-            yield from gradient_rows(package, network, 65, code, device, precision)
-    if precision == "fp32":
-        for kind in OPTIMIZERS:
-            yield update_row(package, kind, device)
-
-
-def gradient_rows(
-    package: ModuleType, network: Network, points: int, code: CodeLength | None, device: torch.device, precision: str
-) -> Iterator[Row]:
-    """Losses and gradients of one step, and that a second run gives the same bits."""
-    draws = torch.Generator().manual_seed(points)
-    parameters = [random_parameters(network, points, torch.float32)]
-    if code:
-        parameters.append(random_parameters(code.predictor, points, torch.float32))
-    inputs = torch.rand((network.dims[0], points), generator=draws)
-    targets = torch.rand((network.dims[-1], points), generator=draws)
-    positions = kolmogorov.positions(network) if code else None
-    exact = by_autograd(parameters, network, inputs, targets, positions, code, torch.float64, torch.device("cpu"))
-    plain = by_autograd(parameters, network, inputs, targets, positions, code, torch.float32, device)
-
-    on_device = [one.to(device) for one in parameters]
-    placed = positions.to(device) if positions is not None else None
-    words = {} if precision == "fp32" else {"precision": precision}
-    partials = package.Partials(network, code, points, device, **words)
-    found = []
-    for _ in range(2):
-        poison(partials)
-        package.gradient(partials, on_device, placed, inputs.to(device), targets.to(device))
-        found.append(stepped(package, partials, on_device))
-    case = f"{name_of(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
-    kernel = f"gradient {precision}"
-    names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
-    factor, least = SLACK[precision]
-    for name, ours, again, truth, theirs in zip(names, *found, exact, plain, strict=True):
-        mine, other = error_of(ours, truth), error_of(theirs, truth)
-        yield Row(kernel, case, name, mine, other, max(factor * other, least))
-        yield Row(kernel, case, f"{name}, again", 0.0 if torch.equal(ours, again) else NAN, 0.0, 0.0)
-
-
-def poison(partials: object) -> None:
-    """Fills every tensor or array of floats that a kernel is to write with NaN, however deep in its scratch."""
-    for value in vars(partials).values():
-        for one in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(one, Tensor) and one.is_floating_point():
-                one.fill_(NAN)
-            elif isinstance(one, np.ndarray) and one.dtype.kind == "f":
-                one.fill(NAN)
-
-
-def stepped(package: ModuleType, partials: object, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Losses, then gradients: what a step of plain descent at rate one takes off zeros."""
-    count, device = len(parameters), parameters[0].device
-    downhill = [torch.zeros_like(one) for one in parameters]
-    losses = torch.full((count,), NAN, device=device)
-    nothing = [torch.empty((0, one.numel()), device=device) for one in parameters]
-    scalars = torch.ones(2 * count, device=device)
-    package.update(partials, [Optimizer("sgd", 1.0)] * count, downhill, nothing, scalars, losses)
-    return [*losses.cpu().unbind(0), *(-one.cpu() for one in downhill)]
-
-
-def evaluate_rows(package: ModuleType, network: Network, points: int, device: torch.device) -> Iterator[Row]:
-    """Outputs and signatures at points and of a grid, and the grid's edges where the package tells them."""
-    draws = torch.Generator().manual_seed(points)
-    flat = random_parameters(network, points, torch.float32)
-    coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws)
-    width, height = points // 7 + 1, 11
-    y, x = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
-    grid = torch.stack((x.reshape(-1) / width, y.reshape(-1) / height)).float()
-    placed = flat.to(device), coefficients.to(device)
-    for name, inputs in (("points", torch.rand((2, points), generator=draws)), ("grid", grid)):
-        count = inputs.shape[1]
-        outputs = torch.full((network.dims[-1], count), NAN, device=device)
-        signatures = torch.full((count,), -1, device=device)
-        if name == "points":
-            package.evaluate(network, *placed, inputs.to(device), outputs, signatures)
-        else:
-            shape = (network.dims[-1], height, width)
-            package.evaluate_grid(network, *placed, (width, height), 0, outputs.view(shape), signatures.view(shape[1:]))
-        exact, patterns = reference.evaluate(
-            reference.layers(flat.double(), network), coefficients, inputs.double(), network.slope
-        )
-        plain = plain_forward(flat.to(device), network, inputs.to(device))
-        other = error_of(plain, exact)
-        case = f"{name_of(network)}, {count} points"
-        yield Row(f"evaluate {name}", case, "outputs", error_of(outputs, exact), other, max(4 * other, 1e-6))
-        # A neuron within rounding of zero may fall to either side.
-        near = nearest(flat.double(), network, inputs.double()) < 1e-5
-        wrong = ((signatures.cpu() != patterns) & ~near).sum().item()
-        yield Row(f"evaluate {name}", case, "signatures", float(wrong), 0.0, 0.0)
-        if name == "grid" and "gpu" in package.__name__:
-            edges = torch.full((height, width), 7, dtype=torch.uint8, device=device)
-            again = torch.full((height, width), -1, device=device)
-            package.evaluate_grid(network, *placed, (width, height), 0, outputs.view(shape), again, edges)
-            yield Row("evaluate grid", case, "edges", float((edges != edges_of(again)).sum()), 0.0, 0.0)
-
-
-def update_row(package: ModuleType, kind: str, device: torch.device) -> Row:
-    """Five steps of an optimiser on gradients of many sizes, against the reference's in float64."""
-    network, optimizer = Network((2, 9, 1)), Optimizer(kind, 0.01, 0.85)
-    draws = torch.Generator().manual_seed(1)
-    start = random_parameters(network, 1, torch.float32)
-    ours, moments = start.to(device), torch.zeros((optimizer.moments, network.size), device=device)
-    exact, exact_moments = start.double(), torch.zeros((optimizer.moments, network.size), dtype=torch.float64)
-    plain, plain_moments = start.clone(), torch.zeros((optimizer.moments, network.size))
-    partials = package.Partials(network, None, 77, device)
-    for step in range(1, 6):
-        inputs = torch.rand((2, 77), generator=draws)
-        targets = torch.rand((1, 77), generator=draws) * 10.0 ** (step - 3)
-        package.gradient(partials, [ours], None, inputs.to(device), targets.to(device))
-        scalars = torch.tensor(optimizer.scalars(step), device=device)
-        package.update(partials, [optimizer], [ours], [moments], scalars, torch.empty(1, device=device))
-        for flat, stored in ((exact, exact_moments), (plain, plain_moments)):
-            out = torch.empty_like(flat)
-            reference.task_gradient(
-                reference.layers(flat, network), inputs.to(flat), targets.to(flat), 0.01, reference.layers(out, network)
-            )
-            reference.update(optimizer, flat, out, stored, optimizer.scalars(step))
-    other = error_of(plain, exact)
-    return Row(f"update {kind}", "five steps", "θ", error_of(ours, exact), other, max(4 * other, 1e-6))
-
-
-def by_autograd(
-    parameters: Sequence[Tensor], network: Network, inputs: Tensor, targets: Tensor, positions: Tensor | None,
-    code: CodeLength | None, dtype: torch.dtype, device: torch.device,
-) -> list[Tensor]:  # fmt: skip
-    """Losses, then gradients of their weighted sum, by PyTorch's own functions."""
-    leaves = [one.to(device, dtype, copy=True).requires_grad_() for one in parameters]
-    outputs = plain_forward(leaves[0], network, inputs.to(device, dtype))
-    losses = [torch.nn.functional.mse_loss(outputs, targets.to(device, dtype))]
-    total = losses[0]
-    if code and positions is not None:
-        predicted = plain_forward(leaves[1], code.predictor, positions.to(device, dtype))
-        losses.append(plain_code_loss(predicted, leaves[0], code))
-        total = total + code.weight * losses[1]
-    total.backward()
-    return [*(loss.detach() for loss in losses), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
-
-
-def nearest(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
-    """How near to zero a point's nearest pre-activation is (points,)."""
-    hidden, nearest = inputs, torch.full((inputs.shape[1],), torch.inf, dtype=inputs.dtype)
-    for weight, bias in reference.layers(flat, network)[:-1]:
-        before = torch.addmm(bias, weight, hidden)
-        nearest = torch.minimum(nearest, before.abs().amin(0))
-        hidden = torch.nn.functional.leaky_relu(before, network.slope)
-    return nearest
-
-
-def edges_of(signatures: Tensor) -> Tensor:
-    """A pixel's edges from the signatures (height, width) around it."""
-    edges = torch.zeros_like(signatures, dtype=torch.uint8)
-    edges[:, :-1] += RIGHT * (signatures[:, 1:] != signatures[:, :-1])
-    edges[:-1] += BELOW * (signatures[1:] != signatures[:-1])
-    return edges
-
-
-def error_of(found: Tensor, truth: Tensor) -> float:
-    """The norm of the error over the truth's."""
-    difference = (found.detach().cpu().double() - truth.detach().cpu()).norm()
-    return float(difference / truth.detach().norm().clamp_min(1e-30))
-
-
-def name_of(network: Network) -> str:
-    """A network's shape, shortly."""
-    widths = network.dims[1:-1]
-    if len(widths) > 1 and len(set(widths)) == 1:
-        return f"[{widths[0]}]*{len(widths)}"
-    return str(list(widths)).replace(" ", "") + (f" to {network.dims[-1]}" if network.dims[-1] > 1 else "")
 
 
 def packages(device: torch.device) -> list[str]:
@@ -243,12 +30,10 @@ def packages(device: torch.device) -> list[str]:
 
 def everything(device: torch.device) -> Iterator[tuple[str, Row]]:
     """Every package of kernels and every backend that runs on this device, with its rows."""
-    from benches import verify_backends  # which needs what is above
-
     for name in packages(device):
         package = importlib.import_module(f"kernels.{name}")
         small = name == "gpu" and device.type == "cpu"  # interpreted
-        yield from ((f"kernels.{name}", row) for row in rows(package, device, small=small))
+        yield from ((f"kernels.{name}", row) for row in verify_kernels.rows(package, device, small=small))
     for name in verify_backends.NAMES:
         yield from ((name, row) for row in verify_backends.rows(name, device))
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benches.plain import plain_forward, random_parameters
-from benches.verify import SLACK, Row, by_autograd, error_of, name_of, nearest
+from benches.verify_kernels import SLACK, Row, by_autograd, error_of, name_of, nearest
 from engine import backend, kolmogorov
 from engine.backends.base import Backend, Data
 from engine.begin import fresh_state

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benches import compare, method, report, verify, verify_backends
+from benches import compare, method, report, verify_backends
 from benches.contenders import ENTRIES, ORIGINAL, Ours, WrongAnswer, check
 from benches.figures import Record, Run, keep, read
 from benches.job import Job
+from benches.verify_kernels import Row
 from kernels import reference
 
 ROOT = Path(__file__).parents[1]
@@ -63,9 +64,9 @@ def test_the_gpu_benchmark_checks_every_kernel_and_writes_its_figures(tmp_path: 
 
 
 def test_a_wrong_or_unwritten_output_is_found_wrong() -> None:
-    assert verify.Row("kernel", "case", "output", 2e-6, 1e-7, 1e-6).passed is False
-    assert verify.Row("kernel", "case", "output", float("nan"), 1e-7, 1e-6).passed is False
-    assert verify.Row("kernel", "case", "output", 9e-7, 1e-7, 1e-6).passed is True
+    assert Row("kernel", "case", "output", 2e-6, 1e-7, 1e-6).passed is False
+    assert Row("kernel", "case", "output", float("nan"), 1e-7, 1e-6).passed is False
+    assert Row("kernel", "case", "output", 9e-7, 1e-7, 1e-6).passed is True
 
 
 def test_the_plain_backends_agree_with_float64() -> None:

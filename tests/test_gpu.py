@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benches import verify
+from benches import verify_kernels
 from engine import backend
 from engine.backends.base import Data
 from engine.backends.graphed import Graphed
@@ -33,7 +33,7 @@ def _nothing_compiled() -> None:
 def test_every_kernel_is_right_on_the_device(precision: str) -> None:
     from kernels import gpu
 
-    wrong = [row for row in verify.rows(gpu, torch.device("cuda"), precision) if not row.passed]
+    wrong = [row for row in verify_kernels.rows(gpu, torch.device("cuda"), precision) if not row.passed]
     assert not wrong
 
 

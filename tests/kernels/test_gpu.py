@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benches.plain import plain_forward, random_parameters
-from benches.verify import gradient_rows
+from benches.verify_kernels import gradient_rows
 from kernels.spec import BELOW, RIGHT, CodeLength, Network
 from tests.conftest import INTERPRETED
 
