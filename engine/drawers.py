@@ -19,7 +19,7 @@ def drawer_for(backend: Backend, width: int, height: int, chunk_size: int, colou
     if backend.drawn_by == "grid":
         return DeviceDrawer(backend, width, height, chunk_size, colours)
     if backend.drawn_by == "picture":
-        from engine.cpu_drawing import CpuDrawer  # Numba's import is spent where its kernels are used
+        from engine.cpu_drawing import CpuDrawer  # loads the CPU's kernels, which no other backend needs
 
         return CpuDrawer(backend, width, height, colours)
     return Drawer(backend, width, height, chunk_size, colours)

@@ -72,7 +72,7 @@ class Drawer:
         self._tiles, self._children, self._nodes = (np.empty(nodes, np.int32) for _ in range(3))
         self._seen = np.empty(nodes, np.int64)
         self._remembered = np.empty(grid.REMEMBERED, np.int64)
-        self._x = _places(0, 1 << self._shift, width)
+        self._x = grid.places(0, 1 << self._shift, width)
         self._evaluations = 0
 
     def draw(self) -> Drawing:
@@ -92,7 +92,7 @@ class Drawer:
         """Draws band after band, every pixel evaluated; yields the signatures seen in each."""
         above = np.empty(0, np.int64)
         for top in range(0, self._height, self._rows):
-            y = _places(top, min(self._rows, self._height - top), self._height)
+            y = grid.places(top, min(self._rows, self._height - top), self._height)
             size = y.size, self._width
             points = np.empty((2, *size), np.float32)
             points[0], points[1] = self._x[: self._width], y[:, None]
@@ -121,7 +121,7 @@ class Drawer:
         height = min(self._rows, self._height - top)
         rows = -(-height // side) * side
         first = 1 if top else 0
-        y = _places(top, rows + 1, self._height)
+        y = grid.places(top, rows + 1, self._height)
         columns = np.arange(0, self._columns * side + 1, side, dtype=np.int32)
         lines = np.arange(0, rows + 1, side, dtype=np.int32)[:, None] << shift
         self._evaluate_nodes((lines[first:] + columns).reshape(-1), y)
@@ -156,8 +156,3 @@ class Drawer:
         self._evaluations += points.shape[1]
         outputs, signatures = self._backend.evaluate_in_memory(torch.from_numpy(points))
         return outputs[0].contiguous().numpy(), signatures.numpy()
-
-
-def _places(start: int, count: int, length: int) -> NDArray[np.float32]:
-    """Coordinates of pixels of a side of `length`: pixel i stands at i / length."""
-    return (np.arange(start, start + count, dtype=np.float64) / length).astype(np.float32)

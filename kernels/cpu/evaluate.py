@@ -1,6 +1,6 @@
 """Outputs and signatures: at given points, or at the pixels of a picture, whose coordinates are computed."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from kernels.cpu.mlp import (
 )  # fmt: skip
 from kernels.cpu.threads import Team, threads_for
 from kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
+from kernels.picture.grid import places
 from kernels.spec import Network
 
 BLOCKS = 16  # of a task
@@ -131,34 +132,48 @@ def work(  # type: ignore[no-untyped-def]
         done(clock)
 
 
-def halves_of(coefficients: Tensor) -> NDArray[np.int32]:
-    """Coefficients (neurons,) as their upper and lower 16 bits (neurons, 2)."""
-    halves: NDArray[np.int32] = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
-    return halves
+class Settings(NamedTuple):
+    """What a kernel that evaluates has to know: the layers of blocks of so many panels, the activation's slope.
+
+    `halves` (neurons, 2) are the upper and lower 16 bits of the coefficients.
+    """
+
+    layers: NDArray[np.int64]
+    panels: int
+    slope: np.float32
+    halves: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, network: Network, coefficients: Tensor) -> "Settings":
+        """Of a network with these coefficients (neurons,)."""
+        panels = block_panels(network, MANY_POINTS)
+        halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
+        return cls(table(network, panels), panels, np.float32(network.slope), halves)
+
+    @property
+    def block_size(self) -> int:
+        """How many numbers a block takes."""
+        return block_size(self.layers, self.panels)
 
 
 class Evaluator:
     """What evaluating a network with these coefficients (neurons,) takes, made once."""
 
     def __init__(self, network: Network, coefficients: Tensor) -> None:
-        panels = block_panels(network, MANY_POINTS)
-        self._layers = table(network, panels)
-        self._settings = self._layers, panels, np.float32(network.slope)
-        self._halves = halves_of(coefficients)
+        self._settings = Settings.of(network, coefficients)
         self._operations = 2.0 * network.size
-        self._team = Team(block_size(self._layers, panels))
+        self._team = Team(self._settings.block_size)
 
     def points(self, parameters: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor) -> None:
         """Writes outputs (k, n) and signatures (n,) at inputs (2, n)."""
         # Not torch's copy: for some milliseconds after it, OpenMP's threads keep the cores that helpers need.
-        places = np.ascontiguousarray(inputs.numpy())
-        self._run(parameters, places, _NOTHING, _NOTHING, outputs, signatures)
+        coordinates = np.ascontiguousarray(inputs.numpy())
+        self._run(parameters, coordinates, _NOTHING, _NOTHING, outputs, signatures)
 
     def grid(self, parameters: Tensor, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor) -> None:
         """Writes outputs (k, rows, width) and signatures (rows, width) of a picture's rows from `top` on."""
         width, height = size
-        columns = (np.arange(width) / width).astype(np.float32)
-        rows = (np.arange(top, top + outputs.shape[1]) / height).astype(np.float32)
+        columns, rows = places(0, width, width), places(top, outputs.shape[1], height)
         flat = outputs.view(len(outputs), -1), signatures.view(-1)
         self._run(parameters, _NOTHING.reshape(2, 0), columns, rows, *flat)
 
@@ -173,8 +188,8 @@ class Evaluator:
     ) -> None:
         operations = self._operations * outputs.shape[1]
         self._team.run(
-            threads_for(operations), operations, work, parameters.numpy(), *self._settings, self._halves,
-            inputs, columns, rows, outputs.numpy(), signatures.numpy(),
+            threads_for(operations), operations, work, parameters.numpy(), *self._settings, inputs, columns, rows,
+            outputs.numpy(), signatures.numpy(),
         )  # fmt: skip
 
 

@@ -12,20 +12,11 @@ from torch import Tensor
 
 from kernels.compiled import kernel, part
 from kernels.cpu.clock import done, take, wait
-from kernels.cpu.evaluate import evaluate_block, halves_of
-from kernels.cpu.mlp import (
-    MANY_POINTS,
-    SOURCE,
-    SOURCE_STRIDE,
-    TARGET,
-    TARGET_STRIDE,
-    block_panels,
-    block_size,
-    table,
-)  # fmt: skip
+from kernels.cpu.evaluate import Settings, evaluate_block
+from kernels.cpu.mlp import SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE
 from kernels.cpu.threads import Team, threads_for
 from kernels.cpu.vector import LANES
-from kernels.picture.grid import NO_SIGNATURE, REMEMBERED, halve, settle
+from kernels.picture.grid import NO_SIGNATURE, REMEMBERED, halve, places, settle
 from kernels.spec import Network
 
 # Pixels of a block, and of the tiles that it begins with: powers of two.
@@ -140,13 +131,13 @@ class Painter:
     """Draws a network with these coefficients (neurons,), again and again at one size."""
 
     def __init__(self, network: Network, coefficients: Tensor, width: int, height: int) -> None:
-        panels = block_panels(network, MANY_POINTS)
-        layers = table(network, panels)
-        size = -(-block_size(layers, panels) // LANES) * LANES
-        self._settings = layers, panels, np.float32(network.slope), halves_of(coefficients), size
+        settings = Settings.of(network, coefficients)
+        size = -(-settings.block_size // LANES) * LANES
+        self._settings = *settings, size
         self._operations = 2.0 * network.size * WORTH * ROWS * COLUMNS  # of a block
         self._team = Team(size + NODES * NODE_SIZE)
-        self._x, self._y = _places(width), _places(height)
+        # Nodes may lie past the picture by a block.
+        self._x, self._y = (places(0, side + max(ROWS, COLUMNS) + 1, side) for side in (width, height))
         self._blocks = -(-width // COLUMNS) * -(-height // ROWS)
         self._seen = np.empty((min(PART, self._blocks), ROWS * COLUMNS), np.int64)
 
@@ -173,8 +164,3 @@ class Painter:
         lowest, highest = limits.T
         everything = np.unique(np.concatenate(signatures))
         return Seen(everything, float(lowest.min()), float(highest.max()), int(evaluations.sum()))
-
-
-def _places(length: int) -> NDArray[np.float32]:
-    """Coordinates of pixels, and of nodes past them, of a side of `length`: pixel i stands at i / length."""
-    return (np.arange(length + max(ROWS, COLUMNS) + 1) / length).astype(np.float32)

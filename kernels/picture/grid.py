@@ -11,6 +11,7 @@ picture.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.compiled import kernel
 from kernels.spec import BELOW, RIGHT
@@ -19,6 +20,11 @@ REMEMBERED, NO_SIGNATURE = 4096, -1  # places of a memory of signatures, and wha
 # Golden ratio times 2^64, odd: Knuth's multiplicative hash spreads neighbouring numbers.
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
 COLOUR_BITS = 44  # of the product, the eight from here on
+
+
+def places(start: int, count: int, length: int) -> NDArray[np.float32]:
+    """Coordinates of pixels from `start` on of a side of `length`: pixel i stands at i / length."""
+    return (np.arange(start, start + count, dtype=np.float64) / length).astype(np.float32)
 
 
 @kernel
