@@ -157,7 +157,10 @@ class Settings(NamedTuple):
 
 
 class Evaluator:
-    """What evaluating a network with these coefficients (neurons,) takes, made once."""
+    """What evaluating a network with these coefficients (neurons,) takes, made once.
+
+    Several threads may share one: they take turns.
+    """
 
     def __init__(self, network: Network, coefficients: Tensor) -> None:
         self._settings = Settings.of(network, coefficients)

@@ -128,7 +128,10 @@ def work(  # type: ignore[no-untyped-def]
 
 
 class Painter:
-    """Draws a network with these coefficients (neurons,), again and again at one size."""
+    """Draws a network with these coefficients (neurons,), again and again at one size.
+
+    Several threads may share one: they take turns.
+    """
 
     def __init__(self, network: Network, coefficients: Tensor, width: int, height: int) -> None:
         settings = Settings.of(network, coefficients)
@@ -152,15 +155,16 @@ class Painter:
         found, evaluations = np.zeros(self._blocks, np.int64), np.zeros(self._blocks, np.int64)
         limits = np.full((self._blocks, 2), (np.inf, -np.inf), np.float32)
         signatures = []
-        for begin in range(0, self._blocks, PART):
-            part = slice(begin, min(begin + PART, self._blocks))
-            operations = self._operations * (part.stop - begin)
-            self._team.run(
-                threads_for(operations), operations, work, parameters.numpy(), *self._settings, begin, self._x, self._y,
-                gray, edges, colours, self._seen, found[part], evaluations[part], limits[part],
-            )  # fmt: skip
-            lists = [seen[:count] for seen, count in zip(self._seen, found[part], strict=False)]
-            signatures.append(np.unique(np.concatenate(lists)))
+        with self._team.turn:  # what was seen is read after each part
+            for begin in range(0, self._blocks, PART):
+                part = slice(begin, min(begin + PART, self._blocks))
+                operations = self._operations * (part.stop - begin)
+                self._team.run(
+                    threads_for(operations), operations, work, parameters.numpy(), *self._settings, begin, self._x, self._y,
+                    gray, edges, colours, self._seen, found[part], evaluations[part], limits[part],
+                )  # fmt: skip
+                lists = [seen[:count] for seen, count in zip(self._seen, found[part], strict=False)]
+                signatures.append(np.unique(np.concatenate(lists)))
         lowest, highest = limits.T
         everything = np.unique(np.concatenate(signatures))
         return Seen(everything, float(lowest.min()), float(highest.max()), int(evaluations.sum()))

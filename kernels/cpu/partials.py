@@ -38,7 +38,10 @@ _NOBODY = _learner(_NOTHING, _NOTHING, np.float32(0.0), _NOTHING.reshape(0, 0))
 
 
 class Partials:
-    """Room for the partial gradients of a batch of at most `points`, made once; without a term `code` is None."""
+    """Room for the partial gradients of a batch of at most `points`, made once; without a term `code` is None.
+
+    For one thread at a time: what `gradient` leaves here, `update` and `total` read.
+    """
 
     def __init__(self, network: Network, code: CodeLength | None, points: int, device: torch.device) -> None:
         if reason := unsupported_on_cpu(network, code, device):
@@ -160,7 +163,8 @@ class Training:
     """What `gradient` and `update` do, batch after batch of some points: prepared once, since that takes a while.
 
     `points` are inputs (2, all) and targets (outputs, all); a batch is `partials.points` of them, the last one fewer.
-    `validation` are others. Parameters and moments are trained in place, wherever `run` is called.
+    `validation` are others. Parameters and moments are trained in place, wherever `run` is called: by one thread at a
+    time.
     """
 
     def __init__(
