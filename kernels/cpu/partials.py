@@ -80,10 +80,10 @@ class Partials:
         code, nothing = self.code, np.float32(0.0)
         places = np.empty((3, 0), np.float32) if positions is None else _array(positions)
         if code is None:
-            return Term(0, 0, nothing, nothing, nothing, places, self._addition)
+            return Term(0, 0, nothing, nothing, nothing, nothing, places, self._addition)
         return Term(
             CODE_LOSSES.index(code.loss), code.bins, np.float32(code.low), np.float32(code.high),
-            np.float32(code.weight / self.network.size), places, self._addition,
+            np.float32(code.high - code.low), np.float32(code.weight / self.network.size), places, self._addition,
         )  # fmt: skip
 
     def checks(self, inputs: Tensor, targets: Tensor) -> Checks:
