@@ -19,7 +19,7 @@ MANY_POINTS, LARGEST_BLOCK = 4096, 2**18
 # Columns of a table of layers, a row each.
 OUT, INTO, WEIGHT, BIAS, SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE = range(8)
 # From place LANES - n on: a vector whose first n lanes are ones, the others zeros.
-ONES_AND_ZEROS = np.repeat(np.float32([1.0, 0.0]), LANES)
+ONES_AND_ZEROS = np.repeat(np.array([1.0, 0.0], np.float32), LANES)
 
 
 def table(network: Network, panels: int) -> NDArray[np.int64]:
