@@ -1,10 +1,15 @@
 """The mathematics by PyTorch's own functions and autograd, any dtype and device: what a user would write without us."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from kernels import reference
 from kernels.spec import CodeLength, Network
+
+# How near to zero a neuron may be at a point, by its mean there: rounding must not decide which side it is on.
+MARGIN = 2e-5
 
 
 def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -30,6 +35,41 @@ def plain_forward(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
     return hidden.t()
 
 
+def steady_points(flat: Tensor, network: Network, count: int, draws: torch.Generator) -> Tensor:
+    """Coordinates (2, count) where no neuron is so near zero that float32 could see it on the other side."""
+    found = torch.empty((network.dims[0], 0))
+    while found.shape[1] < count:
+        inputs = torch.rand((network.dims[0], 2 * count), generator=draws)
+        steady = torch.ones(2 * count, dtype=torch.bool)
+        for before in _before_activation(flat.double(), network, inputs):
+            steady &= (before.abs() > MARGIN * before.abs().mean()).all(0)
+        found = torch.cat((found, inputs[:, steady]), 1)
+    return found[:, :count].contiguous()
+
+
+def plain_signatures(
+    flat: Tensor, network: Network, coefficients: Tensor, inputs: Tensor, doubtful: int | None = None
+) -> Tensor:
+    """Signatures (points,) neuron by neuron; `doubtful`, if given, where rounding could decide one of them."""
+    signatures, start = torch.zeros(inputs.shape[1], dtype=torch.int64), 0
+    unsure = torch.zeros(inputs.shape[1], dtype=torch.bool)
+    for before in _before_activation(flat, network, inputs):
+        codes = coefficients[start : start + len(before), None]
+        signatures += torch.where(before > 0, codes, 0).sum(0)
+        unsure |= (before.abs() <= MARGIN * before.abs().mean()).any(0)
+        start += len(before)
+    return signatures if doubtful is None else signatures.masked_fill(unsure, doubtful)
+
+
+def _before_activation(flat: Tensor, network: Network, inputs: Tensor) -> Iterator[Tensor]:
+    """What each hidden layer is before LeakyReLU (out, points)."""
+    hidden = inputs.to(flat)
+    for weight, bias in reference.layers(flat, network)[:-1]:
+        before = torch.addmm(bias, weight, hidden)
+        yield before
+        hidden = nn.functional.leaky_relu(before, network.slope)
+
+
 def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Tensor:
     """Each loss from its definition, bin by bin; outputs (k, P)."""
     if code.loss == "cross_entropy":
@@ -43,7 +83,9 @@ def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Te
     location, log_scale = outputs
     if code.loss == "gaussian_nll":
         return nn.functional.gaussian_nll_loss(location, parameters, log_scale.exp(), full=True, eps=0)
-    likelihood: Tensor = torch.distributions.Laplace(location, log_scale.exp()).log_prob(parameters)
+    likelihood: Tensor = torch.distributions.Laplace(location, log_scale.exp(), validate_args=False).log_prob(
+        parameters
+    )
     return -likelihood.mean()
 
 
