@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -82,13 +82,13 @@ class Suite:
         return found
 
     def _built(self, job: Job, name: str) -> Contender:
-        entry = contenders.ENTRIES[name]
-        if reason := entry.absent(job):
+        entry, placed = contenders.ENTRIES[name], replace(job, device=str(self.device))
+        if reason := entry.absent(placed):
             raise Absent(reason)
         if self.quick and entry.compiled:
             raise Absent("left out of the quick mode: to compile it takes longer")
         try:
-            made = entry.build(job, self.threads)
+            made = entry.build(placed, self.threads)
             torch.set_num_threads(made.threads)
             on_gpu = self.device.type == "cuda"
             if on_gpu:

@@ -1,0 +1,31 @@
+"""The device that is measured: found, waited for, named on a command line, all in one place."""
+
+import torch
+
+from engine import backend
+
+
+def find() -> torch.device:
+    """The first GPU, or the CPU, where Triton interprets."""
+    return backend.find_device("auto")
+
+
+def wait(device: torch.device) -> None:
+    """Until it has done all that it was asked to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def lost(device: torch.device) -> bool:
+    """Whether nothing can be done on it any more, as after a kernel that read where nothing is."""
+    try:
+        torch.zeros(1, device=device).add_(1).cpu()
+        wait(device)
+    except RuntimeError:
+        return True
+    return False
+
+
+def words(device: torch.device) -> list[str]:
+    """What the command line is given to run there with the kernels in Triton."""
+    return ["--device", str(device), "--backend", "triton"]
