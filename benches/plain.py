@@ -20,7 +20,7 @@ def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.fl
 
 
 class TensorFloat(torch.autograd.Function):
-    """A product of operands that keep ten bits of their fractions, as tensor cores read them in TF32; also gradients."""
+    """A product of operands that keep ten bits of their fractions, as TF32 has them; also its gradients."""
 
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
