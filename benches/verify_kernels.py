@@ -60,6 +60,7 @@ def groups(precision: str, small: bool) -> dict[str, Rows]:
         found[f"gradient {name}"] = partial(gradient_rows, Network(dims), points, None, precision)
         if precision == "fp32":
             found[f"evaluate {name}"] = partial(evaluate_rows, Network(dims), points)
+            found[f"validate {name}"] = partial(validate_rows, Network(dims), points)
     for index, loss in enumerate(CODE_LOSSES):
         for bins in (256, 11) if loss == "cross_entropy" else (256,):
             predictor = Network((3, 8, 5 + index, CodeLength.outputs(loss, bins)))
@@ -75,7 +76,7 @@ def gradient_rows(
     network: Network, points: int, code: CodeLength | None, precision: str, package: ModuleType, device: torch.device,
     seed: int = 0,
 ) -> Iterator[Row]:  # fmt: skip
-    """Losses and gradients of one step, and that a second run gives the same bits."""
+    """Losses and gradients of one step, and that a second run, and a batch named by an order, give the same bits."""
     draws = drawing(points, seed)
     start = drawn(network, code, points, draws, MARGIN[precision])
     parameters, positions, inputs = start.parameters, start.positions, start.inputs
@@ -88,18 +89,27 @@ def gradient_rows(
     words = {} if precision == "fp32" else {"precision": precision}
     partials = package.Partials(network, code, points, device, **words)
     found = []
-    for _ in range(2):
+    whole, ways = torch.cat((inputs, targets)), ["", ", again"]
+    if "gpu" in package.__name__:
+        ways.append(", by an order")
+    for way in ways:
         poison(partials)
-        package.gradient(partials, on_device, placed, inputs.to(device), targets.to(device))
+        data, named = whole, []
+        if "order" in way:
+            order = torch.randperm(points, generator=draws)
+            data, named = whole[:, order.argsort()], [order.to(device)]
+        data = data.contiguous().to(device)
+        package.gradient(partials, on_device, placed, data[: len(inputs)], data[len(inputs) :], *named)
         found.append(stepped(package, partials, on_device))
     case = f"{name_of(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
     kernel = f"gradient {precision}"
     names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
     factor, least = SLACK[precision]
-    for name, ours, again, truth, theirs in zip(names, *found, exact, plain, strict=True):
-        mine, other = error_of(ours, truth), error_of(theirs, truth)
+    for name, truth, theirs, *ours in zip(names, exact, plain, *found, strict=True):
+        mine, other = error_of(ours[0], truth), error_of(theirs, truth)
         yield Row(kernel, case, name, mine, other, max(factor * other, least))
-        yield Row(kernel, case, f"{name}, again", 0.0 if torch.equal(ours, again) else NAN, 0.0, 0.0)
+        for way, again in zip(ways[1:], ours[1:], strict=True):
+            yield Row(kernel, case, name + way, 0.0 if torch.equal(ours[0], again) else NAN, 0.0, 0.0)
 
 
 def drawing(points: int, seed: int) -> torch.Generator:
@@ -164,6 +174,35 @@ def evaluate_rows(
             again = torch.full((height, width), -1, device=device)
             package.evaluate_grid(network, *placed, (width, height), 0, outputs.view(shape), again, edges)
             yield Row("evaluate grid", case, "edges", float((edges != edges_of(again)).sum()), 0.0, 0.0)
+
+
+def validate_rows(
+    network: Network, points: int, package: ModuleType, device: torch.device, seed: int = 0
+) -> Iterator[Row]:
+    """A validation's three numbers, twice from one room; of packages that validate in one launch."""
+    if "gpu" not in package.__name__:
+        return
+    draws = drawing(points, seed)
+    flat = random_parameters(network, draws.initial_seed(), torch.float32)
+    data = torch.rand((network.dims[0] + network.dims[-1], points), generator=draws)
+    made = package.Validation(network, points, device)
+    found = []
+    for _ in range(2):
+        poison(made)
+        out, there = torch.full((3,), NAN, device=device), data.to(device)
+        made.run(flat.to(device), there[: network.dims[0]], there[network.dims[0] :], out)
+        found.append(out.cpu())
+    sides = []
+    for dtype, place in ((torch.float64, torch.device("cpu")), (torch.float32, device)):
+        outputs = plain_forward(flat.to(place, dtype), network, data[: network.dims[0]].to(place, dtype))
+        error = (outputs - data[network.dims[0] :].to(place, dtype)).square().mean()
+        sides.append(torch.stack((error, *torch.aminmax(outputs))).cpu())
+    size = float(sides[0].abs().max())  # what the outputs' errors are of: the lowest may be near zero
+    for index, name in enumerate(("error", "lowest", "highest")):
+        mine, other = (abs(float(one[index]) - float(sides[0][index])) / size for one in (found[0], sides[1]))
+        yield Row("validate", f"{name_of(network)}, {points} points", name, mine, other, max(4 * other, 1e-6))
+    same = 0.0 if torch.equal(*found) else NAN
+    yield Row("validate", f"{name_of(network)}, {points} points", "again", same, 0.0, 0.0)
 
 
 def update_rows(kind: str, package: ModuleType, device: torch.device, seed: int = 0) -> Iterator[Row]:

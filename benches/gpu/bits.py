@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benches.gpu import device as devices
 from benches.gpu import tool
+from benches.gpu.cases import CODE, HIDDEN, POINTS, Step
 from benches.gpu.command_line import TERM, command
 from benches.gpu.course import Bench
 from benches.gpu.epochs import JOBS, job
@@ -15,20 +16,25 @@ from benches.job import Job
 from engine.backends.graphed import Room
 from engine.backends.triton import Triton
 from engine.trainer import Launched, Trainer
+from kernels.spec import Network
+from kernels.support import interpreted
 
 # Epochs of a comparison; of a run on the command line, and after which of them it is resumed.
 EPOCHS, STRAIGHT, RESUMED = 12, 60, 30
+# Steps of a graph, and its replays.
+STEPS, REPLAYS = 50, 20
 
 
 class Stepwise(Triton):
     """The kernels without graphs."""
 
-    def _captured(self, room: Room) -> None:
-        return None
+    def _capture(self, room: Room) -> None:
+        pass
 
 
 def work(bench: Bench) -> None:
-    """Both comparisons, each of its own."""
+    """All comparisons."""
+    dependent(bench)
     for name, bins in JOBS.items():
         one = job(bench.small, bench.device, bins)
         captured = epochs(one, Triton, ahead=True)
@@ -59,6 +65,29 @@ def epochs(one: Job, kind: type[Triton], ahead: bool) -> list[Tensor]:
             numbers.append(_numbers(before))
     rows = [torch.tensor(row, dtype=torch.float64) for row in numbers]
     return [*rows, *(part.cpu() for one in state.learners for part in (one.parameters, one.moments))]
+
+
+def dependent(bench: Bench) -> None:
+    """Steps of a graph whose launches begin while the ones before end, and others."""
+    if bench.device.type != "cuda" or interpreted():
+        bench.note(**{"dependent launches": "not to be had here"})
+        return
+    for code in (None, CODE):
+        found = []
+        for begins_early in (False, True):
+            made = Step(Network((2, *HIDDEN, 1)), POINTS, code, bench.device, dependent=begins_early)
+            made.both()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                for _ in range(STEPS):
+                    made.both()
+            for _ in range(REPLAYS):
+                graph.replay()
+            found.append([one.cpu() for one in (*made.parameters, *made.moments, made.losses)])
+        same, name = equal(*found), "with the term" if code else "main"
+        bench.note(**{f"dependent launches, {name}": "the same" if same else "differ"})
+        if not same:
+            bench.wrong(f"{STEPS * REPLAYS} steps {name} come to something else where launches are dependent")
 
 
 def _numbers(launched: Launched) -> list[float]:

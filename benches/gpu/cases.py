@@ -49,13 +49,14 @@ class Step:
         draws = torch.Generator().manual_seed(2)
         self.inputs = torch.rand((2, points), generator=draws).to(device)
         self.targets = torch.rand((1, points), generator=draws).to(device)
+        self.order = torch.randperm(points, generator=draws).to(device)
         self.optimizers = [Optimizer("adam", 1e-3)] * len(learners)
         self.scalars = torch.tensor(self.optimizers[0].scalars(100) * len(learners), device=device)
         self.losses = torch.empty(len(learners), device=device)
 
     def gradient(self) -> None:
         """The first launch."""
-        gpu.gradient(self.partials, self.parameters, self.positions, self.inputs, self.targets)
+        gpu.gradient(self.partials, self.parameters, self.positions, self.inputs, self.targets, self.order)
 
     def update(self) -> None:
         """The second, after the first at least once."""
@@ -90,6 +91,19 @@ def tuned(points: int, tile: int, unrolled: bool, **changes: Any) -> Case:
         return made.gradient
 
     return Case(make, 2 if points < POINTS else 50)
+
+
+def validation(hidden: tuple[int, ...], points: int) -> Case:
+    """A validation in one launch."""
+
+    def make(device: torch.device) -> Work:
+        network = Network((2, *hidden, 1))
+        flat = random_parameters(network, 1, torch.float32).to(device)
+        data = torch.rand((3, points), generator=torch.Generator().manual_seed(4)).to(device)
+        out = torch.empty(3, device=device)
+        return partial(gpu.Validation(network, points, device).run, flat, data[:2], data[2:], out)
+
+    return Case(make, 2 if points < POINTS else 100)
 
 
 def evaluation(kind: str, hidden: tuple[int, ...], side: int) -> Case:

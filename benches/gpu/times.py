@@ -6,6 +6,7 @@ from typing import Any
 from benches.gpu.cases import CODE, HIDDEN, POINTS, Case, evaluation, shape, step
 from benches.gpu.course import Bench
 from benches.method import Limit, Variant, clocks, measure
+from kernels.support import interpreted
 
 TURNS, SMALL_TURNS = 25, 1
 STAGES = (1, 2, 3)
@@ -46,7 +47,7 @@ def launches(small: bool) -> dict[str, Case]:
         name = f"{shape(HIDDEN)}, {points}" + (f", {code.loss} {code.bins}" if code else "")
         for stages in STAGES:
             found[f"gradient {name}, {stages} stages"] = step("gradient", HIDDEN, points, code, stages=stages)
-        for dependent in (False, True):
+        for dependent in (False,) if interpreted() else (False, True):
             said = "dependent" if dependent else "independent"
             found[f"step {name}, {said}"] = step("both", HIDDEN, points, code, dependent=dependent)
     return found
@@ -63,6 +64,7 @@ def evaluations(small: bool) -> dict[str, Case]:
         if hidden == HIDDEN:
             found[f"PyTorch's forward {name}"] = evaluation("PyTorch", hidden, size)
             found[f"evaluate {shape(hidden)}, 1024"] = evaluation("points", hidden, 32)
+            found[f"validate {shape(hidden)}, {70 if small else POINTS}"] = validation(hidden, 70 if small else POINTS)
     return found
 
 
