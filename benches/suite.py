@@ -11,7 +11,7 @@ from benches import contenders
 from benches.contender import Contender
 from benches.contenders import WrongAnswer
 from benches.job import Job
-from benches.method import Limit, Timing, Variant, measure
+from benches.method import SHORTEST_TURN, Limit, Timing, Variant, measure
 
 TURNS, QUICK_TURNS = 15, 2
 QUICK_SHORTEST = 0.002
@@ -123,7 +123,7 @@ class Suite:
                 self.absent |= {name: str(reason)} if isinstance(reason, Absent) else {}
         own = {LIMIT: group.limit(self, group.job)} if group.limit else self._limit.variants()
         turns = max(1, round(QUICK_TURNS * group.turns)) if self.quick else max(2, round(TURNS * group.turns))
-        timings = measure({**own, **variants}, turns, *([QUICK_SHORTEST] if self.quick else []))
+        timings = measure({**own, **variants}, turns, QUICK_SHORTEST if self.quick else SHORTEST_TURN)
         info: dict[str, Any] = dict(group.info)
         if group.limit:
             limit = timings[LIMIT].median

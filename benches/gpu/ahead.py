@@ -7,16 +7,19 @@ the device's target and launches nothing. What the compiler makes goes where the
 """
 
 import argparse
+import importlib
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 
 from benches.gpu.cases import Case
+from benches.gpu.sections import SECTIONS
 from benches.gpu.tool import Program
 from kernels.support import interpreted
 
@@ -28,10 +31,13 @@ JOINT = ": "
 
 def cases(small: bool) -> dict[str, Case]:
     """All cases of all sections, in the order in which they are wanted."""
-    from benches.gpu import checks, epochs, times, tuning
-
-    parts = {"checks": checks.cases, "times": times.cases, "epochs": epochs.cases, "tuning": tuning.cases}
-    return {section + JOINT + name: case for section, made in parts.items() for name, case in made(small).items()}
+    found: dict[str, Case] = {}
+    for section in SECTIONS:
+        with suppress(Exception):  # the section itself will say that its file cannot be imported
+            module = importlib.import_module(f"benches.gpu.{section.file}")
+            if hasattr(module, "cases"):
+                found |= {section.name + JOINT + name: case for name, case in module.cases(small).items()}
+    return found
 
 
 class Ahead:

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ import torch
 
 from benches.gpu import device as devices
 from benches.gpu.ahead import Ahead
-from benches.gpu.record import DONE, FAILED, SKIPPED, Record
+from benches.gpu.record import DONE, FAILED, GRACE, SKIPPED, Record
+from benches.gpu.sections import Section
 
-# A section may take so many times its estimate, before it counts as hung; the run's end may be passed by so much.
-PATIENCE, GRACE = 3.0, 30.0
+# A section may take so many times its estimate, and the grace, before it counts as hung.
+PATIENCE = 3.0
 # The exit status of a process that has lost its device: another one can go on.
 LOST = 75
 
@@ -48,20 +49,6 @@ class Bench:
         self._entry["wrong"].append(sentence)
         print(f"WRONG: {sentence}", flush=True)
         self._record.write()
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of the command: what it shows, about how many seconds it takes on a GPU, and what does it.
-
-    `quiet`: its times want a machine that compiles nothing meanwhile.
-    """
-
-    name: str
-    title: str
-    estimate: float
-    work: Callable[[Bench], None]
-    quiet: bool = False
 
 
 @dataclass

@@ -1,5 +1,8 @@
 """The device that is measured: found, waited for, named on a command line, all in one place."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from engine import backend
@@ -29,3 +32,17 @@ def lost(device: torch.device) -> bool:
 def words(device: torch.device) -> list[str]:
     """What the command line is given to run there with the kernels in Triton."""
     return ["--device", str(device), "--backend", "triton"]
+
+
+@contextmanager
+def profiled(device: torch.device) -> Iterator[None]:
+    """What a profiler that waits for the program's word is to see."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.profiler.start()
+    try:
+        yield
+        wait(device)
+    finally:
+        torch.cuda.profiler.stop()

@@ -6,6 +6,8 @@ from typing import Any
 
 from engine.picture_file import write_whole
 
+# By so many seconds the run's end may be passed.
+GRACE = 30.0
 # What a section came to. The first is the only one that does not last.
 RUNNING, DONE, FAILED, SKIPPED = "running", "done", "failed", "skipped"
 

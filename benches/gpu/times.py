@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from benches.gpu.cases import CODE, HIDDEN, POINTS, Case, evaluation, shape, step
+from benches.gpu.cases import CODE, HIDDEN, POINTS, Case, evaluation, shape, step, validation
 from benches.gpu.course import Bench
 from benches.method import Limit, Variant, clocks, measure
+from kernels.spec import CodeLength
 from kernels.support import interpreted
 
 TURNS, SMALL_TURNS = 25, 1
@@ -23,6 +24,7 @@ def cases(small: bool) -> dict[str, Case]:
 def steps(small: bool) -> dict[str, Case]:
     """Steps over widths, depths, batch sizes and with the term; of the main network also each launch."""
     found: dict[str, Case] = {}
+    kinds: list[tuple[tuple[int, ...], int, CodeLength | None, str]]
     kinds = [(HIDDEN, 70, None, "fp32"), (HIDDEN, 70, CODE, "fp32")]
     if not small:
         kinds = [(HIDDEN, POINTS, None, "fp32"), (HIDDEN, POINTS, CODE, "fp32"), (HIDDEN, POINTS, None, "tf32")]
