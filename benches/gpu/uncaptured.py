@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from benches.gpu import device as devices
-from benches.gpu.cases import CODE, HIDDEN, POINTS, Case, Step, evaluation, step, validation
+from benches.gpu.cases import USUAL, Case, Step, evaluation, step, validation
 from benches.method import Work
 from kernels import gpu
 from kernels.gpu import plan
@@ -43,11 +43,11 @@ def small() -> dict[str, Case]:
 def usual() -> dict[str, Case]:
     """The kernels that the time goes to."""
     return {
-        "step": step("both", HIDDEN, POINTS, None),
-        "step with the term": step("both", HIDDEN, POINTS, CODE),
-        "validate": validation(HIDDEN, POINTS),
-        "evaluate": evaluation("points", HIDDEN, 4096),
-        "evaluate with edges": evaluation("edges", HIDDEN, 1024),
+        "step": step("both", USUAL.hidden, USUAL.points, None),
+        "step with the term": step("both", USUAL.hidden, USUAL.points, USUAL.code),
+        "validate": validation(USUAL.hidden, USUAL.points),
+        "evaluate": evaluation("points", USUAL.hidden, USUAL.side),
+        "evaluate with edges": evaluation("edges", USUAL.hidden, 1024),
     }
 
 
