@@ -42,13 +42,17 @@ SHARED = {"cuda": 166_912, "hip": 65_536}
 
 @dataclass(frozen=True)
 class Binary:
-    """A compiled kernel: registers a thread, bytes a thread spills to, bytes a program shares, seconds to compile."""
+    """A compiled kernel: registers a thread, bytes a thread spills to, bytes a program shares, seconds to compile.
+
+    `approximate` counts the divisions that are off by more than rounding, on NVIDIA's GPUs.
+    """
 
     kernel: str
     registers: int
     spilled: int
     shared: int
     seconds: float
+    approximate: int
 
 
 class StandIn:
@@ -106,9 +110,13 @@ def compiled(name: str, work: Callable[[], None]) -> list[Binary]:
         started = time.perf_counter()
         work()
         seconds = time.perf_counter() - started
+        assembly = {path.stem: path.read_text() for path in Path(str(triton.knobs.cache.dir)).rglob("*.ptx")}
     read = _read_cuda if stand_in.target.backend == "cuda" else _read_rocm
     share = seconds / max(len(stand_in.binaries), 1)
-    return [Binary(kernel, *read(binary), shared, share) for kernel, binary, shared in stand_in.binaries]
+    return [
+        Binary(kernel, *read(binary), shared, share, assembly.get(kernel, "").count("div.full"))
+        for kernel, binary, shared in stand_in.binaries
+    ]
 
 
 def _read_cuda(binary: bytes) -> tuple[int, int]:

@@ -33,32 +33,28 @@ def validate_kernel(
         inputs = tl.load(p_inputs + o_inputs + o_t, mask=known, other=0.0)
         _, hidden = forward(p_parameters, p_table, p_scratch, inputs, PLAN)
         outputs = dense(p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, PLAN)
-        live = (o_w < PLAN.dims[LAST + 1]) & (o_t < points)
-        error = outputs - tl.load(p_targets + o_targets + o_t, mask=live, other=0.0)
-        total += tl.where(live, error * error, 0.0)
-        lowest = tl.minimum(lowest, tl.where(live, outputs, float("inf")))
-        highest = tl.maximum(highest, tl.where(live, outputs, -float("inf")))
+        asked = (o_w < PLAN.dims[LAST + 1]) & (o_t < points)
+        difference = outputs - tl.load(p_targets + o_targets + o_t, mask=asked, other=0.0)
+        total += tl.where(asked, difference * difference, 0.0)
+        lowest = tl.minimum(lowest, tl.where(asked, outputs, float("inf")))
+        highest = tl.maximum(highest, tl.where(asked, outputs, -float("inf")))
     tl.store(p_found + program, tl.sum(tl.sum(total, 0), 0))
     tl.store(p_found + programs + program, tl.min(tl.min(lowest, 0), 0))
     tl.store(p_found + 2 * programs + program, tl.max(tl.max(highest, 0), 0))
     tl.debug_barrier()  # before this program says that it has finished
     if tl.atomic_add(p_finished, 1, sem="acq_rel") == programs - 1:
-        total, lowest, highest = 0.0, float("inf"), -float("inf")
+        error, low, high = 0.0, float("inf"), -float("inf")
         for start in range(0, programs, BLOCK):
             o_r = start + tl.arange(0, BLOCK)
+            live = o_r < programs
             # Past the processor's own cache, which does not see what other programs stored.
-            sums = tl.load(p_found + o_r, mask=o_r < programs, other=0.0, cache_modifier=".cg")
-            least = tl.load(
-                p_found + programs + o_r, mask=o_r < programs, other=float("inf"), cache_modifier=".cg"
-            )  # fmt: skip
-            most = tl.load(
-                p_found + 2 * programs + o_r, mask=o_r < programs, other=-float("inf"), cache_modifier=".cg"
-            )  # fmt: skip
-            total += tl.sum(sums, 0)
-            lowest, highest = tl.minimum(lowest, tl.min(least, 0)), tl.maximum(highest, tl.max(most, 0))
-        tl.store(p_out, total * share)
-        tl.store(p_out + 1, lowest)
-        tl.store(p_out + 2, highest)
+            error += tl.sum(tl.load(p_found + o_r, mask=live, other=0.0, cache_modifier=".cg"), 0)
+            least = tl.load(p_found + programs + o_r, mask=live, other=float("inf"), cache_modifier=".cg")
+            most = tl.load(p_found + 2 * programs + o_r, mask=live, other=-float("inf"), cache_modifier=".cg")
+            low, high = tl.minimum(low, tl.min(least, 0)), tl.maximum(high, tl.max(most, 0))
+        tl.store(p_out, error * share)
+        tl.store(p_out + 1, low)
+        tl.store(p_out + 2, high)
         tl.store(p_finished, 0)  # for the next launch
 
 
