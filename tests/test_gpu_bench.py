@@ -102,12 +102,13 @@ def test_what_is_wrong_is_kept_and_makes_the_status(run: Callable[..., dict[str,
 def test_a_process_that_has_lost_its_device_leaves_the_rest_to_another(
     run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from benches.gpu import course
+    from benches.gpu import device
+    from benches.gpu.course import LOST
 
-    monkeypatch.setattr(course.devices, "lost", lambda device: True)
+    monkeypatch.setattr(device, "lost", lambda device: True)
     with pytest.raises(SystemExit) as left:
         run(first=lambda bench: None, second=lambda bench: None)
-    assert left.value.code == course.LOST
+    assert left.value.code == LOST
     assert set(Record.read(tmp_path / "gpu.json").sections) == {"first"}
 
 
@@ -174,6 +175,23 @@ def test_a_record_is_whole_whenever_its_writer_dies(tmp_path: Path, monkeypatch:
         record.end("first", DONE)
     assert path.read_text() == before
     assert Record.read(path).sections["first"]["status"] == RUNNING
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--json", "nowhere/gpu.json"], "--json was nowhere/gpu.json: its folder is not there"),
+        (["--budget", "0"], "--budget was 0.0: give seconds above 0"),
+        (["--sections", "all"], "invalid choice: 'all'"),
+    ],
+)
+def test_bad_words_are_refused_in_a_sentence(capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+    from benches.gpu.__main__ import main
+
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_without_a_gpu_it_refuses_in_a_sentence(tmp_path: Path) -> None:
@@ -336,7 +354,9 @@ def test_every_case_that_is_compiled_ahead_can_be_made_and_launched(monkeypatch:
     launches: list[object] = []
     monkeypatch.setattr(interpreter.GridExecutor, "__call__", lambda self, *words, **named: launches.append(self.fn))
     found = ahead.cases(False)
-    assert {name.partition(ahead.JOINT)[0] for name in found} == {"checks", "times", "epochs", "tuning"}
+    assert {name.partition(ahead.JOINT)[0] for name in found} == {
+        "checks", "times", "epochs", "sanitizers", "stalls", "tuning",
+    }  # fmt: skip
     assert not [name for name in found if "PyTorch" in name]
     said: list[dict[str, Any]] = []
     names = [name for name in found if "16777216" not in name and "tuning" not in name]

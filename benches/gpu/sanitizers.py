@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from benches.gpu import device as devices
-from benches.gpu import tool
-from benches.gpu.cases import Step, sizes
+from benches.gpu import tool, uncaptured
+from benches.gpu.cases import Case, Step, sizes
 from benches.gpu.course import Bench, Skip
 from kernels.spec import CodeLength, Network
 
@@ -25,6 +25,11 @@ class Report:
 
     errors: int | None
     lines: list[str]
+
+
+def cases(small: bool) -> dict[str, Case]:
+    """What the watched program launches, which would compile it three times over."""
+    return uncaptured.small()
 
 
 def work(bench: Bench) -> None:

@@ -29,15 +29,24 @@ def small() -> dict[str, Case]:
     """All kernels, each in the ways that its code has branches for."""
     found: dict[str, Case] = {}
     for hidden, points in SMALL:
-        for code in (None, SMALL_CODE):
-            found[f"step {hidden}, {'term' if code else 'alone'}"] = step("both", hidden, points, code)
-        found[f"validate {hidden}"] = validation(hidden, points)
-        found[f"operator {hidden}"] = Case(partial(_operator, hidden, points), 1)
-        for kind in ("points", "grid", "edges"):
-            found[f"evaluate {kind} {hidden}"] = evaluation(kind, hidden, 13)
-    for kind in OPTIMIZERS:
-        found[f"update {kind}"] = Case(partial(_updated, kind), 1)
-    return found
+        tiled = {
+            f"step {hidden}": step("both", hidden, points, None),
+            f"step {hidden} with the term": step("both", hidden, points, SMALL_CODE),
+            f"validate {hidden}": validation(hidden, points),
+            f"operator {hidden}": Case(partial(_operator, hidden, points), 1),
+        }
+        found |= tiled | {f"{name}, {FEW} programs": Case(partial(_few, case), 1) for name, case in tiled.items()}
+        found |= {f"evaluate {kind} {hidden}": evaluation(kind, hidden, 13) for kind in ("points", "grid", "edges")}
+    return found | {f"update {kind}": Case(partial(_updated, kind), 1) for kind in OPTIMIZERS}
+
+
+def _few(case: Case, device: torch.device) -> Work:
+    """A case whose programs have several tiles each."""
+    before, plan.MOST_PROGRAMS = plan.MOST_PROGRAMS, FEW
+    try:
+        return case.make(device)
+    finally:
+        plan.MOST_PROGRAMS = before
 
 
 def usual() -> dict[str, Case]:
@@ -83,13 +92,10 @@ def main(words: Sequence[str] | None = None) -> None:
             for work in works:
                 work()
         return
-    for most in (plan.MOST_PROGRAMS, FEW):
-        plan.MOST_PROGRAMS = most
-        for name, case in small().items():
-            work = case.make(device)
-            work()
-            devices.wait(device)
-            print(name, flush=True)
+    for name, case in small().items():
+        case.make(device)()
+        devices.wait(device)
+        print(name, flush=True)
 
 
 if __name__ == "__main__":
