@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, image, memory, network, resume
+from engine import checkpoint, files, image, image_file, memory, network, resume
 from engine.config import Config, ConfigError
 from engine.film import can_be_filmed
 from engine.frame import film_canvas, frame_size
@@ -42,7 +42,7 @@ def begin(config: Config) -> Beginning:
 
     Raises ConfigError for what cannot be done, and for files of another run that would be written over.
     """
-    picture = image.load(config.input)
+    picture = image_file.load(config.input)
     width, height = frame_size(picture.width, picture.height, config.frame_size)
     memory.require(
         width * height * memory.BYTES_PER_PANEL_PIXEL,

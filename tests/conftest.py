@@ -21,6 +21,16 @@ if not torch.cuda.is_available():
 INTERPRETED = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz", type=int, default=100, help="damaged files of each kind of image; `-m slow` runs them")
+
+
+@pytest.fixture
+def fuzz(request: pytest.FixtureRequest) -> int:
+    """How many damaged files of each kind to try."""
+    return int(request.config.getoption("--fuzz"))
+
+
 @dataclass
 class Outcome:
     status: int
