@@ -237,7 +237,7 @@ class Run:
             lambda: self._save("Final checkpoint saved: %s") if state.epoch else None,
             lambda: write_whole(place.weights, weights.encode()),
             self.writer.close,
-            lambda: plot(place.metrics, *place.plots),
+            self._plot,
         ]
         for step in steps:
             try:
@@ -250,6 +250,14 @@ class Run:
         if status == DONE:
             log.info("=== Training completed successfully ===")
         return status
+
+    def _plot(self) -> None:
+        """Plots of the run; that there are none is no failure of it."""
+        try:
+            plot(self.files.metrics, *self.files.plots)
+        except Exception as error:
+            reason, trace = explain(error), error if self.config.debug else None
+            log.warning("Plots are not made (%s): a resume makes them again", reason, exc_info=trace)
 
     def _report(self, line: str, error: Exception) -> None:
         """Logs a failure once, however many steps meet it."""

@@ -22,7 +22,7 @@ INTERPRETED = pytest.mark.skipif(importlib.util.find_spec("triton") is None, rea
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fuzz", type=int, default=100, help="damaged files of each kind of image; `-m slow` runs them")
+    parser.addoption("--fuzz", type=int, default=40, help="damaged files of each kind of image; `-m slow` runs them")
 
 
 @pytest.fixture

@@ -84,7 +84,8 @@ def test_an_image_too_large_for_memory_is_refused_before_it_is_decoded(
 ) -> None:
     monkeypatch.setattr(memory, "total_memory", lambda: 2**34)
     path = tmp_path / "bomb.png"
-    Image.new("1", (60_000, 60_000)).save(path)
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 1, 0, 0, 0, 0)
+    path.write_bytes(PNG_SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
     with pytest.raises(ConfigError, match=r"60000 x 60000 pixels, needs about \d+"):
         load(str(path))
 
