@@ -87,7 +87,7 @@ def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
         raise ConfigError(f"--backend {name} cannot run this: {limit}; give --backend auto")
     if limit and config.precision != "fp32":
         raise ConfigError(f"--precision {config.precision} cannot be had here: {limit}")
-    missing = _missing_compiler(device)
+    missing = missing_compiler(device)
     if name == "compile" and missing:
         raise ConfigError(f"--backend compile cannot run here: {missing}; give --backend eager")
     if name == "eager":
@@ -101,7 +101,8 @@ def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
     return CompileOnGpu, f"{limit}: using torch.compile"
 
 
-def _missing_compiler(device: torch.device) -> str | None:
+def missing_compiler(device: torch.device) -> str | None:
+    """Why `torch.compile` cannot compile for this device; None if it can."""
     if device.type == "cpu":
         names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]
         if not any(shutil.which(name) for name in names):

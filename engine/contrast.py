@@ -45,10 +45,15 @@ def doubts(pixels: NDArray[np.uint8], values: NDArray[np.uint8] | NDArray[np.uin
 
 def _bulk(pixels: NDArray[np.uint8]) -> tuple[int, int]:
     """The lowest and highest value of the pixels, half the outliers on either side apart."""
+    counts, aside = histogram(pixels), OUTLIERS / 2 * pixels.size
+    below, above = np.cumsum(counts), np.cumsum(counts[::-1])
+    return int(np.argmax(below > aside)), 255 - int(np.argmax(above > aside))
+
+
+def histogram(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many pixels have each gray value, (256,)."""
     counts = np.zeros(256, np.int64)
     flat = pixels.reshape(-1)
     for start in range(0, flat.size, COUNTED):
         counts += np.bincount(flat[start : start + COUNTED], minlength=256)
-    aside = OUTLIERS / 2 * flat.size
-    below, above = np.cumsum(counts), np.cumsum(counts[::-1])
-    return int(np.argmax(below > aside)), 255 - int(np.argmax(above > aside))
+    return counts

@@ -12,7 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+import engine.run
 from engine import plot
+from engine.config import Config
 from tests.conftest import Program
 from tests.test_cli import ROOT, command
 
@@ -140,3 +142,30 @@ def test_a_run_is_the_same_in_the_oddest_of_shells(program: Program, tmp_path: P
     theirs = [line.split(" - INFO - ")[1] for line in plain.log.splitlines() if " - INFO - Epoch " in line]
     assert epochs == [line.encode("ascii", "backslashreplace").decode() for line in theirs]
     assert len(list((tmp_path / "odd").rglob("polytopes.png"))) == 1
+
+
+def test_a_librarys_warning_is_no_error_of_a_run(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = engine.run.run
+
+    def warns(config: Config) -> int:
+        warnings.warn("`torch.jit.script` is deprecated", DeprecationWarning, stacklevel=1)
+        return real(config)
+
+    monkeypatch.setattr(engine.run, "run", warns)
+    monkeypatch.setattr(sys, "warnoptions", ["error"])
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("error")
+        outcome = program("--seed", 1, "-e", 1)
+    assert outcome.status == 0, outcome.log
+    assert "`torch.jit.script` is deprecated" in [str(warning.message) for warning in heard]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["compile", "eager", "cpu"])
+def test_every_backend_begins_where_warnings_are_errors(tmp_path: Path, small_image: Path, backend: str) -> None:
+    """With nothing kept from before, as a first run has it."""
+    caches = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "torch"), "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
+    words = command(small_image, tmp_path / "results", "-e", 1, "--backend", backend)
+    odd = {"PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2", "MPLBACKEND": "nonsense"}
+    done = subprocess.run(words, env={**os.environ, **caches, **odd}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
