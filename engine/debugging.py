@@ -35,7 +35,7 @@ def tell(lines: Iterable[str]) -> None:
         log.debug("%s", line)
 
 
-def machine(device: torch.device) -> Iterator[str]:
+def machine() -> Iterator[str]:
     """Versions, threads, memory, and what the environment sets."""
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     yield f"Versions: draw-poly {engine.__version__}, Python {platform.python_version()}, {versions}"
@@ -44,9 +44,6 @@ def machine(device: torch.device) -> Iterator[str]:
     yield f"Threads: {torch.get_num_threads()} of torch, on {allowed} of {os.cpu_count()} processors"
     if total := memory.total_memory():
         yield f"Memory: {total / 2**30:.1f} GiB"
-    if device.type == "cuda":
-        found = torch.cuda.get_device_properties(device)
-        yield f"Device: {found.name}, {found.total_memory / 2**30:.1f} GiB, {found.multi_processor_count} processors"
     given = [f"{name}={value!r}" for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)]
     yield f"Environment: {', '.join(given) or 'nothing that matters is set'}"
 
@@ -58,8 +55,11 @@ def _version(name: str) -> str:
         return "is not installed"
 
 
-def backends(config: Config, device: torch.device, chosen: type[Backend]) -> Iterator[str]:
-    """Why each backend that was not chosen was left aside."""
+def backends(config: Config, device: torch.device, chosen: type[Backend], why: str) -> Iterator[str]:
+    """The device, and why each backend but the one that was chosen, for a reason, was left aside."""
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(device)
+        yield f"Device: {found.name}, {found.total_memory / 2**30:.1f} GiB, {found.multi_processor_count} processors"
     limits = {
         "cpu": unsupported_on_cpu(config.network, config.code_length, device),
         "triton": unsupported_on_gpu(config.network, config.code_length, device),
@@ -69,12 +69,8 @@ def backends(config: Config, device: torch.device, chosen: type[Backend]) -> Ite
     for name, limit in limits.items():
         if name == chosen.name:
             continue
-        if limit:
-            yield f"Backend {name} is left aside: it cannot run here, since {limit}"
-        elif config.backend == "auto":
-            yield f"Backend {name} is left aside: it could run here, where {chosen.name} is faster or begins at once"
-        else:
-            yield f"Backend {name} is left aside: {chosen.name} was asked for"
+        said = f"it cannot run here, since {limit}" if limit else f"{chosen.name} was chosen, {why}"
+        yield f"Backend {name} is left aside: {said}"
 
 
 def picture(found: Picture, split: Split) -> Iterator[str]:

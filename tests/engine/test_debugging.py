@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,30 +35,40 @@ def test_the_machine_is_told_with_what_is_not_installed(monkeypatch: pytest.Monk
     monkeypatch.setattr(debugging, "PACKAGES", ("numpy", "no-such-package"))
     monkeypatch.setattr(memory, "total_memory", lambda: 3 * 2**29)
     monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3", "SECRET": "hidden", "LANG": "de"})
-    versions, _, threads, total, environment = debugging.machine(CPU)
+    versions, _, threads, total, environment = debugging.machine()
     assert f"draw-poly {engine.__version__}, Python 3." in versions
     assert f"numpy {np.__version__}, no-such-package is not installed" in versions
     assert threads.startswith("Threads: 1 of torch, on ")
     assert total == "Memory: 1.5 GiB"
     assert environment == "Environment: LANG='de', OMP_NUM_THREADS='3'"
     monkeypatch.setattr(os, "environ", {"SECRET": "hidden"})
-    assert list(debugging.machine(CPU))[-1] == "Environment: nothing that matters is set"
+    assert list(debugging.machine())[-1] == "Environment: nothing that matters is set"
 
 
 def test_each_backend_that_is_left_aside_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "interpreted", lambda: False)
     monkeypatch.setattr("engine.backend.missing_compiler", lambda device: "there is no compiler")
     wide = Config("x", "[300]", 1)
-    said = list(debugging.backends(wide, CPU, Eager))
+    said = list(debugging.backends(wide, CPU, Eager, "why"))
     assert [line.split(" ")[1] for line in said] == ["cpu", "triton", "compile"]
     assert "it cannot run here, since layer width 300 is above 256" in said[0]
     assert "it cannot run here, since layer width 300 is above 64" in said[1]
     assert "it cannot run here, since there is no compiler" in said[2]
-    said = list(debugging.backends(config(), CPU, Cpu))
+    said = list(debugging.backends(config(), CPU, Cpu, "it is fast"))
     assert "Triton kernels need a GPU" in said[0]
-    assert said[2] == "Backend eager is left aside: it could run here, where cpu is faster or begins at once"
-    said = list(debugging.backends(config(backend="eager"), CPU, Eager))
-    assert said[0] == "Backend cpu is left aside: eager was asked for"
+    assert said[2] == "Backend eager is left aside: cpu was chosen, it is fast"
+    said = list(debugging.backends(config(backend="eager"), CPU, Eager, "asked for"))
+    assert said[0] == "Backend cpu is left aside: eager was chosen, asked for"
+
+
+def test_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(name="a GPU", total_memory=80 * 2**30, multi_processor_count=132)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: found)
+    monkeypatch.setattr(debugging, "unsupported_on_gpu", lambda *words: None)
+    said = list(debugging.backends(config(), torch.device("cuda"), Eager, "nothing else can be launched"))
+    assert said[0] == "Device: a GPU, 80.0 GiB, 132 processors"
+    assert said[1] == "Backend cpu is left aside: it cannot run here, since the CPU kernels do not run on cuda"
+    assert said[2] == "Backend triton is left aside: eager was chosen, nothing else can be launched"
 
 
 def test_the_image_is_told_as_it_was_found() -> None:
