@@ -62,9 +62,8 @@ def test_each_backend_that_is_left_aside_has_its_reason(monkeypatch: pytest.Monk
 
 
 def test_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = SimpleNamespace(name="a GPU", total_memory=80 * 2**30, multi_processor_count=132)
+    found = SimpleNamespace(name="a GPU", total_memory=80 * 2**30, multi_processor_count=132, major=9, minor=0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: found)
-    monkeypatch.setattr(debugging, "unsupported_on_gpu", lambda *words: None)
     said = list(debugging.backends(config(), torch.device("cuda"), Eager, "nothing else can be launched"))
     assert said[0] == "Device: a GPU, 80.0 GiB, 132 processors"
     assert said[1] == "Backend cpu is left aside: it cannot run here, since the CPU kernels do not run on cuda"
