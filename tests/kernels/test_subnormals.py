@@ -133,3 +133,19 @@ def test_the_exponential_is_nothing_below_its_floor_and_true_above() -> None:
     assert (errors <= 2e-7 * np.maximum(np.abs(above), 1)).all()
     assert (results[len(above) : len(above) + len(below)] == 0).all()
     assert np.isnan(results[len(above) + len(below) :][:9]).all()
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_the_operator_computes_in_its_callers_mode_and_leaves_it(already: bool) -> None:
+    torch.set_flush_denormal(already)
+    network = Network((2, 6, 1))
+    flat = random_parameters(network, 2, torch.float32)
+    flat[-7:] *= 1e-38
+    leaf, coordinates = flat.clone().requires_grad_(), torch.rand((2, 37))
+    outputs = mlp(leaf, coordinates, (6,))
+    outputs.sum().backward()
+    assert leaf.grad is not None
+    assert flushes() == already
+    torch.set_flush_denormal(False)
+    subnormal = (outputs != 0) & (outputs.abs() < 2.0**-126)
+    assert subnormal.any() != already
