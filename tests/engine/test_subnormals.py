@@ -1,4 +1,4 @@
-"""Training, evaluation and drawing take subnormals for zeros, on every backend of the CPU, and leave the caller's mode."""
+"""Training, evaluation and drawing on the CPU take subnormals for zeros, whatever the backend, and within alone."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,25 +1,20 @@
 """Numbers below the normal ones are zeros wherever kernels compute, and nowhere else afterwards."""
 
-import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from benches.plain import random_parameters
-from kernels import cpu, subnormals
 from kernels.compiled import kernel
 from kernels.cpu import vector
 from kernels.cpu.threads import Team
 from kernels.operator import mlp
-from kernels.spec import OPTIMIZERS, CodeLength, Network
+from kernels.spec import Network
 from kernels.subnormals import flushed
-from tests.kernels.test_fused import Case, poisoned, trained
 
 TINY = 1e-39  # a subnormal number
 SMALL = 1e-38 * 2  # no subnormal, but its thousandth is
