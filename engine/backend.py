@@ -57,7 +57,7 @@ def find_device(name: str, group: Group = ALONE) -> torch.device:
             )
     if int(number or 0) >= count:
         raise ConfigError(f"--device was {name!r}, but this machine has {count} CUDA devices that torch can use")
-    return torch.device(f"cuda:{number}" if number else "cuda")
+    return torch.device("cuda", int(number or 0))
 
 
 def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:

@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 import cli
+from tests.simulated import Machine
+from tests.simulated.native import compiler
 
 GOLDEN = Path(__file__).parent / "golden"
 # Triton compiles for a GPU where there is one; else its interpreter runs the kernels, chosen before their first import.
@@ -51,6 +53,17 @@ def small_image(tmp_path: Path) -> Path:
     path = tmp_path / "small.png"
     Image.fromarray(((x * 11 + y * 5) % 256).astype(np.uint8)).save(path)
     return path
+
+
+@pytest.fixture
+def cuda(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A simulated CUDA device, one of compute capability 9.0 unless parametrised; the test fails that misuses it."""
+    if compiler(Path("x.cpp")) is None:
+        pytest.skip("no C++ compiler")
+    machine = Machine(**getattr(request, "param", {}))
+    with machine.installed():
+        yield machine
+    machine.check()
 
 
 @pytest.fixture
