@@ -1,9 +1,8 @@
 """CUDA graphs: what streams are asked while they are captured is kept, with its addresses, and done at each replay."""
 
 import threading
-from typing import Any
 
-from tests.simulated.machine import CAPTURING, accelerator_error
+from tests.simulated.machine import CAPTURING, Machine, accelerator_error
 from tests.simulated.streams import Queue, Work
 
 BROKEN = "operation failed due to a previous error during capture"
@@ -71,12 +70,13 @@ class Capture:
 class GraphBase:
     """What `torch.cuda.CUDAGraph` stands on: in torch, a class in C."""
 
-    machine: Any  # of the class that `edges` makes
+    machine: Machine  # of the class that `edges` makes
+    _capture: Capture | None
+    _done: Capture | None
 
     def __new__(cls, keep_graph: bool = False) -> "GraphBase":
         self = super().__new__(cls)
-        self._capture: Capture | None = None
-        self._done: Capture | None = None
+        self._capture = self._done = None
         return self
 
     def capture_begin(self, pool: object = None, capture_error_mode: str = "global") -> None:
@@ -85,7 +85,7 @@ class GraphBase:
             queue = machine.current_queue()
             queue.device.call()
             if capture_error_mode not in ("global", "thread_local", "relaxed"):
-                raise RuntimeError(f"Unknown capture error mode. Expected `global`, `thread_local`, or `relaxed`, got {capture_error_mode}")
+                raise RuntimeError(f"Unknown capture error mode {capture_error_mode}")
             if queue.number == 0:
                 machine.refuse(
                     "the default stream is captured",
@@ -95,7 +95,10 @@ class GraphBase:
                     ),
                 )
             if self._done or queue.capture:
-                machine.refuse("a graph or a stream is captured twice", RuntimeError("This CUDAGraph instance already owns a captured graph."))
+                machine.refuse(
+                    "a graph or a stream is captured twice",
+                    RuntimeError("This CUDAGraph instance already owns a captured graph."),
+                )
             self._capture = queue.capture = Capture(queue, capture_error_mode)
             machine.captures.append(self._capture)
 

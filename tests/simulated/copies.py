@@ -27,11 +27,11 @@ def copy(machine: Machine, target: Tensor, source: Tensor, non_blocking: bool = 
 def _is_direct(host: Tensor, device: DeviceTensor) -> bool:
     """Whether the copy engine takes it as it is; else torch makes a copy in pageable memory first."""
     same = host.dtype == device.dtype and host.shape == device.shape
-    return same and host.is_pinned() and host.is_contiguous() and device.inner.is_contiguous()
+    return same and host.is_pinned() and host.is_contiguous() and device.host.is_contiguous()
 
 
 def _to_device(machine: Machine, target: DeviceTensor, source: Tensor, non_blocking: bool) -> None:
-    queue, direct, written = machine.queue_of(target.place), _is_direct(source, target), target.inner
+    queue, direct, written = machine.queue_of(target.place), _is_direct(source, target), target.host
     if queue.capture and not source.is_pinned():
         machine.refuse(
             "a copy from pageable memory is captured",
@@ -48,7 +48,7 @@ def _to_device(machine: Machine, target: DeviceTensor, source: Tensor, non_block
 
 
 def _to_host(machine: Machine, target: Tensor, source: DeviceTensor, non_blocking: bool) -> None:
-    queue, direct, read = machine.queue_of(source.place), _is_direct(target, source), source.inner
+    queue, direct, read = machine.queue_of(source.place), _is_direct(target, source), source.host
     if not (direct and non_blocking):
         queue.wait("a copy to the host waits")
         target.copy_(read)
@@ -61,7 +61,7 @@ def _to_host(machine: Machine, target: Tensor, source: DeviceTensor, non_blockin
 def _across(machine: Machine, target: DeviceTensor, source: DeviceTensor) -> None:
     """On the source's stream, between what both streams have and what they get."""
     ours, theirs = machine.queue_of(source.place), machine.queue_of(target.place)
-    read, written = source.inner, target.inner
+    read, written = source.host, target.host
     done = ours.add(lambda: written.copy_(read), blocks_of([target, source]), after=(theirs.add(None),))
     theirs.add(None, after=(done,))
 
@@ -78,7 +78,7 @@ def to_copy(
     memory_format: torch.memory_format | None = None,
 ) -> Tensor:
     """`Tensor.to` where it has to copy."""
-    like = torch.empty_like(source.inner, dtype=dtype, memory_format=memory_format or torch.preserve_format)
+    like = torch.empty_like(source.host, dtype=dtype, memory_format=memory_format or torch.preserve_format)
     place = torch.device(device or source.device)
     if place.type == "cpu":
         # Torch takes pinned memory of itself where the copy may go on beside the host.

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from tests.simulated import copies, launches, native
+from tests.simulated.calls import NAMES, Calls
 from tests.simulated.capture import GraphBase
 from tests.simulated.machine import Machine
 from tests.simulated.streams import EventBase, StreamBase
 from tests.simulated.tensor import DeviceTensor, empty, uploaded
 
-CUDA = 1  # torch's number of the kind of device
 
 
 @contextmanager
@@ -26,14 +26,15 @@ def installed(machine: Machine) -> Iterator[None]:
     """Within, torch and Triton meet the machine."""
     if torch.cuda.is_available():
         raise RuntimeError("there is a GPU here, or a simulated one: neither has another beside it")
+    calls = Calls(machine)
     beneath = native.edges()
-    refusal = native.REFUSAL(machine.refusal_to_pin)
+    refusal = native.REFUSAL(calls.refusal_to_pin)  # kept while C++ may call it
     beneath.install(refusal)
     machine.take_thread(beneath)
     library = torch.library.Library("aten", "IMPL")
     with pytest.MonkeyPatch.context() as patch:
         try:
-            _stand_in(machine, patch)
+            _stand_in(machine, calls, patch)
             _register(machine, library)
             launches.install(machine, patch)
             yield
@@ -42,18 +43,20 @@ def installed(machine: Machine) -> Iterator[None]:
             beneath.uninstall()
 
 
-def _stand_in(machine: Machine, patch: pytest.MonkeyPatch) -> None:
+def _stand_in(machine: Machine, calls: Calls, patch: pytest.MonkeyPatch) -> None:
     bases = {"_CudaStreamBase": StreamBase, "_CudaEventBase": EventBase, "_CUDAGraph": GraphBase}
-    words: dict[str, Any] = {name: type(name, (base,), {"machine": machine}) for name, base in bases.items()}
-    words |= {name: getattr(machine, method) for name, method in CALLS.items()}
+    inside = {"machine": machine, "calls": calls}
+    words: dict[str, Any] = {name: type(name, (base,), inside) for name, base in bases.items()}
+    words |= {name: method.__get__(calls) for name, method in NAMES.items()}
     for name, value in words.items():
         patch.setattr(torch._C, name, value, raising=False)
     patch.setattr(torch._C, "_has_cuda", True)
     patch.setattr(torch.cuda, "_initialized", True)
     patch.setattr(torch.cuda, "_cached_device_count", None)
     for name in ("_exchange_device", "_maybe_exchange_device"):
-        patch.setattr(torch.cuda, name, machine.exchange_device)
-    patch.setattr(torch.cuda, "_get_device_properties", machine.device_properties, raising=False)
+        patch.setattr(torch.cuda, name, calls.exchange_device)
+    patch.setattr(torch.cuda, "_get_device_index", _noting(machine, torch.cuda._get_device_index))  # type: ignore[attr-defined]
+    patch.setattr(torch.cuda, "_get_device_properties", calls.device_properties, raising=False)
     # torch's own classes over these bases: made anew, since classes keep theirs.
     streams = _again("streams")
     patch.setattr(torch.cuda, "Stream", streams.Stream)
@@ -66,33 +69,28 @@ def _stand_in(machine: Machine, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(torch, name, _sending(getattr(torch, name)))
 
 
-CALLS = {
-    "_cuda_getDeviceCount": "device_count",
-    "_cuda_getDevice": "current_device",
-    "_cuda_setDevice": "set_device",
-    "_cuda_exchangeDevice": "exchange_device",
-    "_cuda_maybeExchangeDevice": "exchange_device",
-    "_cuda_synchronize": "synchronize",
-    "_cuda_getCurrentStream": "stream_data",
-    "_cuda_getDefaultStream": "default_stream_data",
-    "_cuda_setStream": "set_stream",
-    "_cuda_isCurrentStreamCapturing": "is_capturing",
-    "_cuda_emptyCache": "empty_cache",
-    "_host_emptyCache": "empty_host_cache",
-    "_cuda_memoryStats": "memory_stats",
-    "_cuda_resetPeakMemoryStats": "reset_peak",
-    "_cuda_getArchFlags": "architecture_flags",
-}
-
-
 def _again(name: str) -> ModuleType:
     """A module of torch.cuda, read anew."""
     path = Path(torch.__file__).parent / "cuda" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"torch.cuda.simulated_{name}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _noting(machine: Machine, index: Callable[..., int]) -> Callable[..., int]:
+    """Torch's own reader of a device's index, whose refusals are noted."""
+
+    def read(*args: Any, **words: Any) -> int:
+        try:
+            return index(*args, **words)
+        except ValueError:
+            machine.note(f"{args[0]!r} is given as a device without an index")
+            raise
+
+    return read
 
 
 def _sending(factory: Callable[..., Tensor]) -> Callable[..., Tensor]:

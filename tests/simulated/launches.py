@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.simulated.machine import Device, Machine
-from tests.simulated.tensor import DeviceTensor, blocks_of, inner, tensors
+from tests.simulated.tensor import DeviceTensor, blocks_of, on_host, tensors
 
 # Below, neither Triton nor what torch.compile makes with it.
 OLDEST = (7, 0)
@@ -79,7 +79,7 @@ def _launch(
     if warmup:
         return
     machine.launches.append(function.__name__)
-    ours, named = inner(args), inner(words)
+    ours, named = on_host(args), on_host(words)
     machine.queue_of(device).add(lambda: launch(*ours, **named), blocks_of(given))
 
 
@@ -134,9 +134,9 @@ def _compiling(machine: Machine, compiler: Callable[..., Any]) -> Callable[..., 
 def _compile(machine: Machine, device: Device) -> None:
     if device.capability < OLDEST:
         raise RuntimeError(
-            f"Found {device.properties.name} which is too old to be supported by the triton GPU compiler, which is used "
-            f"as the backend. Triton only supports devices of CUDA Capability >= {OLDEST[0]}.{OLDEST[1]}, but your "
-            f"device is of CUDA capability {device.capability[0]}.{device.capability[1]}"
+            f"Found {device.properties.name} which is too old to be supported by the triton GPU compiler, which is "
+            f"used as the backend. Triton only supports devices of CUDA Capability >= {OLDEST[0]}.{OLDEST[1]}, but "
+            f"your device is of CUDA capability {device.capability[0]}.{device.capability[1]}"
         )
     frames = sys.modules.get("torch._dynamo.eval_frame")
     if frames and frames._stance.stance == "fail_on_recompile":

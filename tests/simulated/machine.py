@@ -12,11 +12,9 @@ import torch
 
 if TYPE_CHECKING:
     from tests.simulated.capture import Capture
-    from tests.simulated.memory import Memory
     from tests.simulated.streams import Queue
 
 HERE = Path(__file__).parent
-TORCH = Path(torch.__file__).parent
 ASYNCHRONOUS = "CUDA kernel errors might be asynchronously reported at some other API call."
 LOST = "uncorrectable ECC error encountered"
 CAPTURING = "operation not permitted when stream is capturing"
@@ -41,7 +39,7 @@ class Properties:
     max_threads_per_multi_processor: int = 2048
     shared_memory_per_block_optin: int = 232448
     L2_cache_size: int = 50 * 2**20
-    gcnArchName: str = ""  # noqa: N815: torch's own name
+    gcnArchName: str = ""  # noqa: N815
 
 
 class Device:
@@ -52,8 +50,9 @@ class Device:
 
         self.machine, self.index = machine, index
         self.properties = Properties(f"Simulated {capability[0]}.{capability[1]}", *capability, memory)
-        self.memory: Memory = Memory(self, memory)
+        self.memory = Memory(self, memory)
         self.queues: dict[int, Queue] = {}
+        self.made = 0  # streams
         self.calls = 0
         self.lose_at: int | None = None
         self.lost: str | None = None
@@ -115,8 +114,7 @@ class Machine:
         self.captures: list[Capture] = []
         self.launches: list[str] = []  # names of kernels, as the program launched or captured them
         self.replays = 0
-        self._made = [0] * devices
-        self._native: Any = None
+        self.native: Any = None  # each thread's device and streams, in `edges.cpp`
         self.lock = threading.RLock()
 
     @contextmanager
@@ -135,114 +133,27 @@ class Machine:
 
     def take_thread(self, native: Any) -> None:
         """The thread that installs stands on device 0 and its default stream, as a new one does."""
-        self._native = native
+        self.native = native
         native.set_device(0)
         for index in range(len(self.devices)):
             native.set_stream(index, 0)
 
-    def device_count(self) -> int:
-        return len(self.devices)
-
     def current_device(self) -> int:
-        return int(self._native.get_device())
-
-    def set_device(self, index: int) -> None:
-        self._native.set_device(self.device(index).index)
-
-    def exchange_device(self, index: int) -> int:
-        """Sets another device, none where it is negative; returns the one before."""
-        before = self.current_device()
-        if index >= 0:
-            self.set_device(index)
-        return before
-
-    def current_stream(self, index: int) -> int:
-        return int(self._native.get_stream(index))
+        """The number of this thread's device."""
+        return int(self.native.get_device())
 
     def queue_of(self, device: Device) -> "Queue":
         """This thread's current stream of a device."""
-        return device.queue(self.current_stream(device.index))
+        return device.queue(int(self.native.get_stream(device.index)))
 
     def current_queue(self) -> "Queue":
         """This thread's current stream."""
         return self.queue_of(self.device(self.current_device()))
 
-    def next_stream(self, index: int) -> int:
-        """The number of a stream that is made: one of a pool."""
-        from tests.simulated.streams import POOL
-
-        number = 1 + self._made[index] % POOL
-        self._made[index] += 1
-        return number
-
-    def stream_data(self, index: int) -> tuple[int, int, int]:
-        return self.current_stream(self.device(index).index), index, 1
-
-    def default_stream_data(self, index: int) -> tuple[int, int, int]:
-        return 0, self.device(index).index, 1
-
-    def set_stream(self, stream_id: int, device_index: int, device_type: int) -> None:
-        self.set_device(device_index)
-        self._native.set_stream(device_index, stream_id)
-
-    def is_capturing(self) -> bool:
-        return self.current_queue().capture is not None
-
-    def synchronize(self) -> None:
-        with self.lock:
-            device = self.device(self.current_device())
-            device.call()
-            for capture in list(self.captures):
-                if capture.queue.device is device:
-                    capture.breaks("a device is waited for")
-            for queue in list(device.queues.values()):
-                queue.finish()
-            device.call()
-
     def give_back(self) -> None:
         """Takes up what was given back of the devices' memory since the last call."""
         for device in self.devices:
             device.memory.take_back()
-
-    def empty_cache(self) -> None:
-        with self.lock:
-            for device in self.devices:
-                device.memory.take_back()
-                device.memory.release("memory is released")
-
-    def empty_host_cache(self) -> None:
-        """Pinned memory is not cached here."""
-
-    def memory_stats(self, index: int) -> dict[str, Any]:
-        with self.lock:
-            memory = self.device(index).memory
-            memory.take_back()
-            counts = {
-                "allocated_bytes": {"current": memory.allocated, "peak": memory.peak},
-                "reserved_bytes": {"current": memory.reserved, "peak": memory.reserved},
-            }
-            return {name: {"all": numbers} for name, numbers in counts.items()}
-
-    def reset_peak(self, index: int) -> None:
-        memory = self.device(index).memory
-        memory.peak = memory.allocated
-
-    def architecture_flags(self) -> str:
-        return " ".join(self.architectures)
-
-    def device_properties(self, index: int) -> Properties:
-        return self.device(index).properties
-
-    def refusal_to_pin(self) -> bytes | None:
-        """Why no host memory can be pinned now: it is a call of the driver."""
-        with self.lock:
-            try:
-                device = self.device(self.current_device())
-                device.call()
-                device.memory.refuse_while_capturing("host memory is pinned")
-            except torch.AcceleratorError as error:
-                return str(error).encode()
-        return None
 
     def refuse(self, text: str, error: Exception) -> NoReturn:
         """Writes down what CUDA forbids, and raises its error."""
@@ -272,7 +183,8 @@ def _caller() -> str:
     frame = sys._getframe(1)
     while frame.f_back:
         path = Path(frame.f_code.co_filename)
-        if path.suffix == ".py" and HERE not in path.parents and TORCH not in path.parents and path.is_absolute():
+        ours = path.parent == HERE and not path.name.startswith("test_")
+        if path.is_absolute() and not ours and "site-packages" not in path.parts and "python3" not in str(path):
             return f"{path.parent.name}/{path.name}:{frame.f_lineno}"
         frame = frame.f_back
     return "torch"

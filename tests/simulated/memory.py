@@ -40,7 +40,7 @@ class Block:
     def spoil(self) -> None:
         """Whoever gets the memory next writes to it."""
         if self.storage is not None:
-            self.storage.fill_(POISON)
+            self.storage.fill_(POISON)  # type: ignore[attr-defined]
 
 
 class Owner:
@@ -74,16 +74,16 @@ class Memory:
     def empty(self, size: tuple[int, ...], stride: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Owner]:
         """A tensor in host memory that stands for one on the device, and its owner. Raises OutOfMemoryError."""
         machine = self.device.machine
-        queue = self.device.queue(machine.current_stream(self.device.index))
+        queue = machine.queue_of(self.device)
         self.device.call()
         extent = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if 0 not in size else 0
         block = Block(self.device, queue, -(-extent * dtype.itemsize // GRANULE) * GRANULE)
         self._reserve(block)
         with torch.inference_mode(False):
-            inner = torch.empty_strided(size, stride, dtype=dtype)
-        block.storage = inner.untyped_storage()
+            host = torch.empty_strided(size, stride, dtype=dtype)
+        block.storage = host.untyped_storage()
         block.spoil()
-        return inner, Owner(block)
+        return host, Owner(block)
 
     def _reserve(self, block: Block) -> None:
         self.take_back()
@@ -95,8 +95,8 @@ class Memory:
             if self.allocated + size > self.limit:
                 free = max(self.limit - self.allocated, 0)
                 raise torch.OutOfMemoryError(
-                    f"CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB. GPU {self.device.index} has a total "
-                    f"capacity of {self.limit / 2**20:.2f} MiB of which {free / 2**20:.2f} MiB is free."
+                    f"CUDA out of memory. Tried to allocate {size / 2**20:.2f} MiB. GPU {self.device.index} has a "
+                    f"total capacity of {self.limit / 2**20:.2f} MiB of which {free / 2**20:.2f} MiB is free."
                 )
         elif block.pool is None:
             self.refuse_while_capturing("memory is allocated")
@@ -141,4 +141,3 @@ class Memory:
         for capture in list(self.device.machine.captures):
             if capture.forbids_here():
                 capture.breaks(what)
-

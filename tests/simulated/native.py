@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
-# Says why pinned memory cannot be had now, or None.
-REFUSAL = ctypes.CFUNCTYPE(ctypes.c_char_p)
+# Says where it is written why pinned memory cannot be had now, or None.
+REFUSAL = ctypes.CFUNCTYPE(ctypes.c_void_p)
 
 
 def compiler(source: Path) -> str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tests.simulated.machine import CAPTURING, Device, accelerator_error
+from tests.simulated.machine import CAPTURING, Device, Machine, accelerator_error
 
 if TYPE_CHECKING:
     from tests.simulated.capture import Capture
@@ -105,18 +105,18 @@ class Queue:
 class StreamBase:
     """What `torch.cuda.Stream` stands on: in torch, a class in C."""
 
-    machine: Any  # of the class that `edges` makes
+    machine: Machine  # both of the class that `edges` makes
+    calls: Any
+    queue: Queue
 
     def __new__(
-        cls, priority: int = 0, stream_id: int = 0, device_index: int = 0, device_type: int = 0, stream_ptr: int = 0
+        cls, priority: int = 0, stream_id: int = 0, device_index: int = 0, device_type: int = 0
     ) -> "StreamBase":
         self = super().__new__(cls)
-        if not device_type:
-            device_index = cls.machine.current_device()
-            stream_id = cls.machine.next_stream(device_index)
-        self.stream_id, self.device_index, self.device_type = stream_id, device_index, 1
+        given = stream_id, device_index, device_type
+        self.stream_id, self.device_index, self.device_type = given if device_type else cls.calls.new_stream()
         self.priority = priority
-        self.queue = cls.machine.device(device_index).queue(stream_id)
+        self.queue = cls.machine.device(self.device_index).queue(self.stream_id)
         return self
 
     @property
@@ -151,13 +151,15 @@ class StreamBase:
 class EventBase:
     """What `torch.cuda.Event` stands on: in torch, a class in C."""
 
-    machine: Any
+    machine: Machine
+    timed: bool
+    work: Work | None
+    capture: "Capture | None"
 
     def __new__(cls, enable_timing: bool = False, **words: bool) -> "EventBase":
         self = super().__new__(cls)
         self.timed = enable_timing
-        self.work: Work | None = None
-        self.capture: Capture | None = None
+        self.work = self.capture = None
         return self
 
     def record(self, stream: StreamBase) -> None:

@@ -7,32 +7,32 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tests.simulated.machine import Device, Machine
+from tests.simulated.machine import Device, Machine, accelerator_error
 from tests.simulated.memory import Owner
 
 aten = torch.ops.aten
 
 
 class DeviceTensor(Tensor):
-    """One of them: `inner` is in host memory, `owner` keeps the block that it is in."""
+    """One of them: `host` is that memory, `owner` keeps the block that it is in."""
 
     machine: Machine
-    inner: Tensor
+    host: Tensor
     owner: Owner
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
-    def __new__(cls, inner: Tensor, owner: Owner) -> "DeviceTensor":
+    def __new__(cls, host: Tensor, owner: Owner) -> "DeviceTensor":
         self: DeviceTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls,
-            inner.size(),
-            strides=inner.stride(),
-            storage_offset=inner.storage_offset(),
-            dtype=inner.dtype,
+            host.size(),
+            strides=host.stride(),
+            storage_offset=host.storage_offset(),
+            dtype=host.dtype,
             device=torch.device("cuda", owner.block.device.index),
         )
-        self.inner, self.owner = inner, owner
+        self.host, self.owner = host, owner
         return self
 
     @classmethod
@@ -52,16 +52,19 @@ class DeviceTensor(Tensor):
     def numpy(self, *, force: bool = False) -> Any:
         if force:
             return self.cpu().numpy()
-        raise TypeError(
-            f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
-            "memory first."
+        self.machine.refuse(
+            "numpy of a device's tensor",
+            TypeError(
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+                "memory first."
+            ),
         )
 
     def record_stream(self, stream: Any) -> None:
         self.owner.block.recorded.add(stream.queue)
 
     def data_ptr(self) -> int:
-        return self.inner.data_ptr()
+        return self.host.data_ptr()
 
     def __repr__(self, *, tensor_contents: object = None) -> str:
         return f"DeviceTensor(shape={tuple(self.shape)}, dtype={self.dtype}, device={self.device})"
@@ -75,14 +78,12 @@ def tensors(value: object) -> Iterator[Tensor]:
     return (one for one in tree_leaves(value) if isinstance(one, Tensor))
 
 
-def inner(value: Any) -> Any:
+def on_host(value: Any) -> Any:
     """Arguments as the host's own torch takes them."""
-    return tree_map(lambda one: one.inner if isinstance(one, DeviceTensor) else one, value)
+    return tree_map(lambda one: one.host if isinstance(one, DeviceTensor) else one, value)
 
 
-def empty(
-    machine: Machine, size: Any, stride: Any, dtype: torch.dtype | None, index: int | None
-) -> DeviceTensor:
+def empty(machine: Machine, size: Any, stride: Any, dtype: torch.dtype | None, index: int | None) -> DeviceTensor:
     """Memory of a device. Raises OutOfMemoryError."""
     device = machine.device(machine.current_device() if index is None else index)
     found, owner = device.memory.empty(tuple(size), tuple(stride), dtype or torch.get_default_dtype())
@@ -99,7 +100,7 @@ def dispatched(machine: Machine, func: Any, args: Any, kwargs: Any) -> Any:
         if result is not NotImplemented:
             return result
     if _is_view(func):
-        return _wrapped(func(*inner(args), **inner(kwargs)), next(one for one in tensors(args) if one.is_cuda))
+        return _wrapped(func(*on_host(args), **on_host(kwargs)), next(one for one in tensors(args) if one.is_cuda))
     if func in EMPTY:
         return empty_like(machine, func, args, kwargs)
     if kwargs.get("device") is not None:
@@ -166,17 +167,17 @@ def waits(func: Any, args: Any) -> bool:
 
 def _read(machine: Machine, func: Any, args: Any, kwargs: Any, device: Device) -> Any:
     """Waits for the stream, and does it."""
-    check_image(device)
     queue = machine.queue_of(device)
+    check_image(device)
     queue.wait(f"{func} reads the device's memory")
-    result = func(*inner(args), **inner(kwargs))
+    result = func(*on_host(args), **on_host(kwargs))
     return tree_map(lambda one: uploaded(machine, one, device) if isinstance(one, Tensor) else one, result)
 
 
 def uploaded(machine: Machine, value: Tensor, device: Device) -> DeviceTensor:
     """What the device has made, as a tensor there."""
     made = empty(machine, value.size(), value.stride(), value.dtype, device.index)
-    made.inner.copy_(value)
+    made.host.copy_(value)
     return made
 
 
@@ -210,10 +211,10 @@ def queued(machine: Machine, func: Any, args: Any, kwargs: Any, device: Device) 
 
     results = tree_map(made, shapes)
     targets = [
-        target.inner if id(one) not in old else None
+        target.host if id(one) not in old else None
         for one, target in zip(tensors(shapes), tensors(results), strict=True)
     ]
-    ours, words = inner(args), inner(kwargs)
+    ours, words = on_host(args), on_host(kwargs)
 
     def run() -> None:
         for target, one in zip(targets, tensors(func(*ours, **words)), strict=True):
@@ -242,9 +243,6 @@ def blocks_of(*groups: Any) -> Any:
 
 def check_image(device: Device) -> None:
     """Raises AcceleratorError where torch's build has no code for the device."""
-    from tests.simulated.machine import accelerator_error
-
-    device.call()
     if not device.has_image():
         raise accelerator_error("no kernel image is available for execution on the device")
 
@@ -253,7 +251,7 @@ def empty_like(machine: Machine, func: Any, args: Any, kwargs: Any) -> Tensor:
     """Memory of another tensor's kind, on its device or the one named."""
     source = next(one for one in tensors(args) if one.is_cuda)
     device = torch.device(kwargs.get("device") or source.device)
-    shape: Tensor = func(*inner(args), **{**kwargs, "device": torch.device("cpu")})
+    shape: Tensor = func(*on_host(args), **{**kwargs, "device": torch.device("cpu")})
     if device.type == "cpu":
         return shape
     return empty(machine, shape.size(), shape.stride(), shape.dtype, device.index)
