@@ -1,5 +1,7 @@
 """Where a run begins: drawn afresh in the original's order, or from a checkpoint; and whose files it may write."""
 
+import dataclasses
+import importlib
 import random
 import secrets
 import uuid
@@ -9,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, image, memory, network, resume
+from engine import checkpoint, files, image, memory, network, picture_file, resume
 from engine.config import Config, ConfigError
-from engine.film import can_be_filmed
-from engine.frame import film_canvas, frame_size
+from engine.frame import can_be_filmed, film_canvas, frame_size
 from engine.image import Picture, Split
 from engine.journal import log
 from engine.state import Learner, State
@@ -49,9 +50,33 @@ def begin(config: Config) -> Beginning:
         f"--frame-size {config.frame_size}, a frame of {3 * width} x {height} pixels,",
     )
     memory.require_network(config, min(config.chunk_size, width * height))
+    config, warnings = _with_what_is_installed(config)
     if not config.no_film:
         _require_film(config, picture)
-    return _resumed(config, picture) if config.resume else _fresh(config, picture)
+    begun = _resumed(config, picture) if config.resume else _fresh(config, picture)
+    begun.warnings += warnings
+    return begun
+
+
+def _with_what_is_installed(config: Config) -> tuple[Config, list[str]]:
+    """A run without what packages that are missing would have made, and a sentence for each.
+
+    Raises ConfigError where the film was all that a run was to draw.
+    """
+    warnings = []
+    if config.snapshot_format == "png" and picture_file.deflate.__name__ == "zlib":
+        warnings.append("PNG frames take longer than they need: isal is not installed (python -m pip install isal)")
+    if config.no_film:
+        return config, warnings
+    try:
+        importlib.import_module("engine.film")
+    except ImportError as error:
+        missing = f"PyAV, which encodes the film, cannot be loaded ({error}; python -m pip install av)"
+        if config.snapshot_format == "none":
+            raise ConfigError(f"--snapshot-format none keeps the film alone, but {missing}") from error
+        warnings.append(f"There will be no film: {missing}")
+        return dataclasses.replace(config, no_film=True), warnings
+    return config, warnings
 
 
 def _require_film(config: Config, picture: Picture) -> None:

@@ -4,13 +4,15 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from engine.caption import Caption
 from engine.drawing import Drawing
-from engine.film import Film
 from engine.frame import FilmComposer, Panels, PictureComposer
 from engine.picture_file import PictureWriter
+
+if TYPE_CHECKING:
+    from engine.film import Film
 
 Item = TypeVar("Item")
 
@@ -80,7 +82,7 @@ class FrameWriter:
     Each thread composes its frames itself, on panels that it keeps: a drawing is a fifth of a frame.
     """
 
-    def __init__(self, shared: Panels, format: str, jpeg_quality: int, film: Film | None) -> None:
+    def __init__(self, shared: Panels, format: str, jpeg_quality: int, film: "Film | None") -> None:
         self._film = film
         self._pictures: Stage[tuple[Drawing, Caption, Path]] | None = None
         self._films: Stage[tuple[Drawing, Caption]] | None = None
@@ -133,7 +135,7 @@ def _picture_writer(shared: Panels, format: str, jpeg_quality: int) -> Callable[
     return write
 
 
-def _film_writer(shared: Panels, film: Film) -> Callable[[tuple[Drawing, Caption]], None]:
+def _film_writer(shared: Panels, film: "Film") -> Callable[[tuple[Drawing, Caption]], None]:
     composer = FilmComposer(shared, film.planes)
 
     def append(item: tuple[Drawing, Caption]) -> None:

@@ -15,6 +15,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.frame import film_size
+
 Pixels = NDArray[np.uint8]
 
 RATE = 24
@@ -23,22 +25,6 @@ TIME_BASE = Fraction(1, RATE)
 ENCODER = {"crf": "18", "preset": "ultrafast", "tune": "zerolatency"}
 # Slices of a frame that are encoded side by side.
 SLICES = 2
-# What common players accept: level 5.1 is 9 437 184 pixels.
-LARGEST = 9_437_184
-LARGEST_SIDE = 4096
-
-
-def film_size(width: int, height: int) -> tuple[int, int]:
-    """Size of the film of frames of this size: even, and scaled down to what players accept."""
-    scale = min(1.0, LARGEST_SIDE / max(width, height), (LARGEST / (width * height)) ** 0.5)
-    if scale == 1.0:
-        return width + width % 2, height + height % 2
-    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
-
-
-def can_be_filmed(width: int, height: int) -> bool:
-    """Whether FFmpeg holds frames of this size, to be scaled. Source: `av_image_check_size2` in its libavutil."""
-    return (width + 128) * (height + 128) < (2**31 - 1) // 8
 
 
 class Film:

@@ -16,6 +16,9 @@ from kernels.picture import panels
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 # Sample points are drawn this many times smaller than a panel is high, and at least one pixel.
 POINT_SHARE = 1024
+# What common players of H.264 accept: level 5.1 is 9 437 184 pixels.
+LARGEST = 9_437_184
+LARGEST_SIDE = 4096
 
 
 def frame_size(width: int, height: int, limit: int) -> tuple[int, int]:
@@ -27,6 +30,19 @@ def frame_size(width: int, height: int, limit: int) -> tuple[int, int]:
 def film_canvas(width: int, height: int) -> tuple[int, int]:
     """Width and height of a film's frame before it is scaled: three panels of even sides."""
     return 3 * (width + width % 2), height + height % 2
+
+
+def film_size(width: int, height: int) -> tuple[int, int]:
+    """Size of the film of frames of this size: even, and scaled down to what players accept."""
+    scale = min(1.0, LARGEST_SIDE / max(width, height), (LARGEST / (width * height)) ** 0.5)
+    if scale == 1.0:
+        return width + width % 2, height + height % 2
+    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
+
+
+def can_be_filmed(width: int, height: int) -> bool:
+    """Whether FFmpeg holds frames of this size, to be scaled. Source: `av_image_check_size2` in its libavutil."""
+    return (width + 128) * (height + 128) < (2**31 - 1) // 8
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,7 +20,6 @@ from engine.config import Config, ConfigError
 from engine.drawers import drawer_for
 from engine.encoder import FrameWriter
 from engine.failure import explain
-from engine.film import Film, continued
 from engine.follow import EPOCH, Start, follow, led
 from engine.frame import Panels, film_canvas, frame_size
 from engine.journal import Metrics, epoch_line, log, logging_to, progress
@@ -30,6 +30,9 @@ from engine.signals import Signals
 from engine.smoothed import smoothed
 from engine.state import Snapshot
 from engine.trainer import Epoch, Launched, NonFinite
+
+if TYPE_CHECKING:
+    from engine.film import Film
 
 DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number
 
@@ -272,10 +275,12 @@ class Run:
         schedule = self.config.schedule
         return [path for epoch, path in frames if epoch <= self.state.epoch and epoch in schedule]
 
-    def _film(self, size: tuple[int, int]) -> Film | None:
+    def _film(self, size: tuple[int, int]) -> "Film | None":
         """The film, with what it has of the run's earlier frames; None where none is wanted."""
         if self.config.no_film:
             return None
+        from engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
+
         return continued(self.files.film, film_canvas(*size), self.extras.film_frames, self._earlier_frames())
 
     def _write_settings(self, begun: Beginning, device: torch.device) -> None:

@@ -1,4 +1,8 @@
-"""What the tests share: small images, and the program run as a user runs it."""
+"""What the tests share: small images, and the program run as a user runs it.
+
+The suite sees no GPU, whether there is one or not: Triton's kernels are interpreted. The tests that need one run in a
+process of their own, `pytest --gpu`, which `tests/test_gpu_suite.py` starts where there is one.
+"""
 
 import importlib.util
 import os
@@ -17,10 +21,43 @@ from tests.simulated import Machine
 from tests.simulated.native import compiler
 
 GOLDEN = Path(__file__).parent / "golden"
-# Triton compiles for a GPU where there is one; else its interpreter runs the kernels, chosen before their first import.
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 INTERPRETED = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+# What hides GPUs, and where a process that runs their tests finds what was there before.
+VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+BEFORE = "DRAW_POLY_TESTS_"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--gpu", action="store_true", help="run the tests that need a GPU, and no others")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Chosen before any kernel is imported, and before torch looks for a device."""
+    if config.getoption("--gpu"):
+        os.environ.update(with_gpus(os.environ))
+        for name in ("TRITON_INTERPRET", *(name for name in VISIBLE if not os.environ.get(name))):
+            os.environ.pop(name, None)
+        return
+    os.environ["TRITON_INTERPRET"] = "1"
+    for name in VISIBLE:
+        os.environ.setdefault(BEFORE + name, os.environ.get(name, ""))
+        os.environ[name] = ""
+
+
+def with_gpus(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
+    """An environment as it was before the suite hid the GPUs."""
+    found = {name: value for name, value in environment.items() if not name.startswith(BEFORE)}
+    for name in VISIBLE:
+        if BEFORE + name in environment:
+            found[name] = environment[BEFORE + name]
+    return found
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = bool(config.getoption("--gpu"))
+    left_out = [item for item in items if (item.get_closest_marker("gpu") is not None) != chosen]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @dataclass

@@ -17,10 +17,7 @@ from tests.conftest import Program
 from tests.test_parity import CASES, assert_parity
 from tests.test_run_ahead import left
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use"),
-]
+pytestmark = pytest.mark.gpu
 CODED = {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": 64}
 
 

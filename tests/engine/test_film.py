@@ -6,7 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.film import LARGEST, Film, can_be_filmed, continued, count_frames, film_size
+from engine.film import Film, continued, count_frames
+from engine.frame import LARGEST, can_be_filmed, film_size
 
 
 def picture(index: int, width: int, height: int) -> NDArray[np.uint8]:

@@ -133,7 +133,8 @@ def test_a_group_that_cannot_be_joined_is_a_sentence(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("name", "group", "device"),
     [
-        ("auto", Group(), "cuda"),
+        ("auto", Group(), "cuda:0"),
+        ("cuda", Group(), "cuda:0"),
         ("auto", Group(3, 4, 1), "cuda:1"),
         ("cuda", Group(3, 4, 1), "cuda:1"),
         ("cuda:1", Group(), "cuda:1"),
