@@ -94,7 +94,7 @@ def small_image(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cuda(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """A simulated CUDA device, one of compute capability 9.0 unless parametrised; the test fails that misuses it."""
+    """Two simulated CUDA devices, of compute capability 9.0 unless parametrised; the test fails that misuses them."""
     if compiler(Path("x.cpp")) is None:
         pytest.skip("no C++ compiler")
     machine = Machine(**getattr(request, "param", {}))

@@ -8,6 +8,7 @@ from tests.simulated.streams import POOL
 CUDA = 1  # torch's number of the kind of device
 Stream = tuple[int, int, int]  # its number, its device's, the kind of that
 
+
 class Calls:
     """The functions of `torch._C` that `NAMES` names."""
 

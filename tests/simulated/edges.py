@@ -20,7 +20,6 @@ from tests.simulated.streams import EventBase, StreamBase
 from tests.simulated.tensor import DeviceTensor, empty, uploaded
 
 
-
 @contextmanager
 def installed(machine: Machine) -> Iterator[None]:
     """Within, torch and Triton meet the machine."""

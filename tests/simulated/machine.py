@@ -103,7 +103,7 @@ class Machine:
 
     def __init__(
         self,
-        devices: int = 1,
+        devices: int = 2,
         capability: tuple[int, int] = (9, 0),
         memory: int = 2**30,
         architectures: tuple[str, ...] = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90", "sm_100"),

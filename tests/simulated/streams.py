@@ -108,6 +108,10 @@ class StreamBase:
     machine: Machine  # both of the class that `edges` makes
     calls: Any
     queue: Queue
+    stream_id: int
+    device_index: int
+    device_type: int
+    priority: int
 
     def __new__(
         cls, priority: int = 0, stream_id: int = 0, device_index: int = 0, device_type: int = 0

@@ -1,7 +1,7 @@
 """Tensors that a program sees on `cuda:n`: what torch would launch for them is queued, what they hold comes later."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ class DeviceTensor(Tensor):
 
     @staticmethod
     def __new__(cls, host: Tensor, owner: Owner) -> "DeviceTensor":
-        self: DeviceTensor = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        self: DeviceTensor = torch.Tensor._make_wrapper_subclass(
             cls,
             host.size(),
             strides=host.stride(),
@@ -36,7 +36,9 @@ class DeviceTensor(Tensor):
         return self
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         machine = next(one.machine for one in tree_leaves((args, kwargs)) if isinstance(one, DeviceTensor))
         with machine.lock:
             return dispatched(machine, func, args, kwargs or {})
@@ -50,8 +52,9 @@ class DeviceTensor(Tensor):
         return self.cpu().tolist()
 
     def numpy(self, *, force: bool = False) -> Any:
-        if force:
-            return self.cpu().numpy()
+        return self.cpu().numpy() if force else self._is_no_array()
+
+    def _is_no_array(self) -> NoReturn:
         self.machine.refuse(
             "numpy of a device's tensor",
             TypeError(
@@ -66,7 +69,7 @@ class DeviceTensor(Tensor):
     def data_ptr(self) -> int:
         return self.host.data_ptr()
 
-    def __repr__(self, *, tensor_contents: object = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"DeviceTensor(shape={tuple(self.shape)}, dtype={self.dtype}, device={self.device})"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -211,7 +214,7 @@ def queued(machine: Machine, func: Any, args: Any, kwargs: Any, device: Device) 
 
     results = tree_map(made, shapes)
     targets = [
-        target.host if id(one) not in old else None
+        None if id(one) in old else on_host(target)
         for one, target in zip(tensors(shapes), tensors(results), strict=True)
     ]
     ours, words = on_host(args), on_host(kwargs)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import INTERPRETED, Program
 from tests.simulated import Machine
 
