@@ -100,8 +100,6 @@ def cuda(request: pytest.FixtureRequest) -> Iterator[Machine]:
     machine = Machine(**getattr(request, "param", {}))
     with machine.installed():
         yield machine
-    if "kernels.gpu.partials" in sys.modules:  # whose tables are of this machine's memory
-        sys.modules["kernels.gpu.partials"].layer_table.cache_clear()
     machine.check()
 
 

@@ -47,6 +47,9 @@ class Calls:
     def current_stream(self, index: int) -> Stream:
         return self.machine.queue_of(self.machine.device(index)).number, index, CUDA
 
+    def raw_stream(self, index: int) -> int:
+        return self.machine.queue_of(self.machine.device(index)).number
+
     def default_stream(self, index: int) -> Stream:
         return 0, self.machine.device(index).index, CUDA
 
@@ -113,6 +116,7 @@ NAMES = {
     "_cuda_maybeExchangeDevice": Calls.exchange_device,
     "_cuda_synchronize": Calls.synchronize,
     "_cuda_getCurrentStream": Calls.current_stream,
+    "_cuda_getCurrentRawStream": Calls.raw_stream,
     "_cuda_getDefaultStream": Calls.default_stream,
     "_cuda_setStream": Calls.set_stream,
     "_cuda_isCurrentStreamCapturing": Calls.is_capturing,

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,13 @@ def installed(machine: Machine) -> Iterator[None]:
         finally:
             library._destroy()
             beneath.uninstall()
+            _forget()
+
+
+def _forget() -> None:
+    """What the program keeps of the device from one run to the next."""
+    if partials := sys.modules.get("kernels.gpu.partials"):
+        partials.layer_table.cache_clear()
 
 
 def _stand_in(machine: Machine, calls: Calls, patch: pytest.MonkeyPatch) -> None:

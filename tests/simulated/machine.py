@@ -54,6 +54,7 @@ class Device:
         self.queues: dict[int, Queue] = {}
         self.made = 0  # streams
         self.calls = 0
+        self.touched = False  # a call costs a context, some hundred megabytes
         self.lose_at: int | None = None
         self.lost: str | None = None
 
@@ -65,6 +66,7 @@ class Device:
     def call(self) -> None:
         """Whatever is asked of the device begins here. Raises AcceleratorError once it is lost."""
         self.calls += 1
+        self.touched = True
         if self.calls == self.lose_at:
             self.lose()
         if self.lost:

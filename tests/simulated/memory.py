@@ -1,6 +1,6 @@
 """A device's memory: counted, filled with NaN before it is written, spoilt once it is given back."""
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,7 +64,7 @@ class Memory:
         self.allocated = self.peak = self.allocations = 0
         self.given_back: deque[Block] = deque()
         self._waiting: list[Block] = []  # for streams that they were recorded on
-        self._cached: dict[Queue, int] = {}
+        self._cached: Counter[Queue] = Counter()
 
     @property
     def reserved(self) -> int:
@@ -88,7 +88,7 @@ class Memory:
     def _reserve(self, block: Block) -> None:
         self.take_back()
         size, queue = block.size, block.queue
-        if block.pool is None and self._cached.get(queue, 0) >= size:
+        if block.pool is None and self._cached[queue] >= size:
             self._cached[queue] -= size
         elif self.reserved + size > self.limit:
             self.release("memory is allocated")
@@ -116,7 +116,7 @@ class Memory:
         for block in ready:
             self.allocated -= block.size
             if block.pool is None:
-                self._cached[block.queue] = self._cached.get(block.queue, 0) + block.size
+                self._cached[block.queue] += block.size
             self._spoil(block)
 
     def _spoil(self, block: Block) -> None:

@@ -215,6 +215,7 @@ class EventBase:
 
     def _asked(self, what: str) -> None:
         assert self.work is not None
+        self.machine.device(self.machine.current_device()).touched = True  # whatever the event's is
         self.work.queue.device.call()
         self.work.queue.refuse_while_capturing(what)
         if self.capture:
