@@ -64,7 +64,7 @@ def _with_what_is_installed(config: Config) -> tuple[Config, list[str]]:
     Raises ConfigError where the film was all that a run was to draw.
     """
     warnings = []
-    if config.snapshot_format == "png" and picture_file.deflate.__name__ == "zlib":
+    if config.snapshot_format == "png" and not picture_file.HAS_ISAL:
         warnings.append("PNG frames take longer than they need: isal is not installed (python -m pip install isal)")
     if config.no_film:
         return config, warnings

@@ -241,6 +241,11 @@ class Config:
                 f"give numbers from -{LARGEST_VALUE:g} to {LARGEST_VALUE:g}, the first below the second"
             )
         parse_shape(self.kolmogorov_shape, "--kolmogorov-shape")
+        if self.code_length and (limit := self.code_length.range_limit):
+            raise ConfigError(
+                f"--kolmogorov-weight-min {low} and --kolmogorov-weight-max {high} with --kolmogorov-bins "
+                f"{self.kolmogorov_bins} were given: {limit}; give a wider range, nearer to zero, or fewer bins"
+            )
 
     @property
     def network(self) -> Network:

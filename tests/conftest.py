@@ -17,6 +17,8 @@ import torch
 from PIL import Image
 
 import cli
+from tests.simulated import Machine
+from tests.simulated.native import compiler
 
 GOLDEN = Path(__file__).parent / "golden"
 INTERPRETED = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
@@ -95,6 +97,17 @@ def small_image(tmp_path: Path) -> Path:
     path = tmp_path / "small.png"
     Image.fromarray(((x * 11 + y * 5) % 256).astype(np.uint8)).save(path)
     return path
+
+
+@pytest.fixture
+def cuda(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Two simulated CUDA devices, of compute capability 9.0 unless parametrised; the test fails that misuses them."""
+    if compiler(Path("x.cpp")) is None:
+        pytest.skip("no C++ compiler")
+    machine = Machine(**getattr(request, "param", {}))
+    with machine.installed():
+        yield machine
+    machine.check()
 
 
 @pytest.fixture
