@@ -30,6 +30,7 @@ from kernels.cpu.threads import Team, threads_for
 from kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
 from kernels.picture.grid import places
 from kernels.spec import Network
+from kernels.support import unsupported_on_cpu
 
 BLOCKS = 16  # of a task
 
@@ -145,7 +146,11 @@ class Settings(NamedTuple):
 
     @classmethod
     def of(cls, network: Network, coefficients: Tensor) -> "Settings":
-        """Of a network with these coefficients (neurons,)."""
+        """Of a network with these coefficients (neurons,). Raises ValueError for what the kernels do not support."""
+        if reason := unsupported_on_cpu(network, None, coefficients.device):
+            raise ValueError(reason)
+        if coefficients.shape != (network.neurons,):
+            raise ValueError(f"{coefficients.numel()} coefficients for a network of {network.neurons} neurons")
         panels = block_panels(network, MANY_POINTS)
         halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
         return cls(table(network, panels), panels, np.float32(network.slope), halves)
@@ -161,6 +166,7 @@ class Evaluator:
 
     def __init__(self, network: Network, coefficients: Tensor) -> None:
         self._settings = Settings.of(network, coefficients)
+        self._inputs = network.dims[0]
         self._operations = 2.0 * network.size
         self._team = Team(self._settings.block_size)
 
@@ -172,6 +178,8 @@ class Evaluator:
 
     def grid(self, parameters: Tensor, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor) -> None:
         """Writes outputs (k, rows, width) and signatures (rows, width) of a picture's rows from `top` on."""
+        if self._inputs != 2:
+            raise ValueError(f"a pixel has 2 coordinates, and the network has {self._inputs} inputs")
         width, height = size
         columns, rows = places(0, width, width), places(top, outputs.shape[1], height)
         flat = outputs.view(len(outputs), -1), signatures.view(-1)
