@@ -33,7 +33,7 @@ def unsupported_on_cpu(network: Network, code: CodeLength | None, device: torch.
             return f"{name} width {widest} is above {WIDEST_ON_CPU}"
         if one.slope == 0:  # times an infinity
             return "slope 0 is not above 0"
-    return None
+    return code.range_limit if code else None
 
 
 def unsupported_on_gpu(network: Network, code: CodeLength | None, device: torch.device) -> str | None:
