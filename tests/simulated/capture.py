@@ -101,6 +101,10 @@ class GraphBase:
                 )
             self._capture = queue.capture = Capture(queue, capture_error_mode)
             machine.captures.append(self._capture)
+        if machine.meanwhile:
+            other = threading.Thread(target=machine.meanwhile)
+            other.start()
+            other.join()
 
     def capture_end(self) -> None:
         machine = self.machine

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.simulated import copies, launches, native
+from tests.simulated import copies, launches, native, processes
 from tests.simulated.calls import NAMES, Calls
 from tests.simulated.capture import GraphBase
 from tests.simulated.machine import Machine
@@ -37,6 +37,7 @@ def installed(machine: Machine) -> Iterator[None]:
             _stand_in(machine, calls, patch)
             _register(machine, library)
             launches.install(machine, patch)
+            processes.install(machine, patch)
             yield
         finally:
             library._destroy()

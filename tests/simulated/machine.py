@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +116,7 @@ class Machine:
         self.captures: list[Capture] = []
         self.launches: list[str] = []  # names of kernels, as the program launched or captured them
         self.replays = 0
+        self.meanwhile: Callable[[], object] | None = None  # what another thread does while a graph is captured
         self.native: Any = None  # each thread's device and streams, in `edges.cpp`
         self.lock = threading.RLock()
 

@@ -98,6 +98,10 @@ def dispatched(machine: Machine, func: Any, args: Any, kwargs: Any) -> Any:
     machine.give_back()
     if special := SPECIAL.get(func):
         return special(machine, *args, **kwargs)
+    if func.namespace == "c10d":
+        from tests.simulated.processes import collective
+
+        return collective(machine, func, args, kwargs)
     if func._can_decompose():
         result = func.decompose(*args, **kwargs)
         if result is not NotImplemented:
