@@ -29,6 +29,7 @@ BEFORE = "DRAW_POLY_TESTS_"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--gpu", action="store_true", help="run the tests that need a GPU, and no others")
+    parser.addoption("--fuzz", type=int, default=40, help="damaged files of each kind of image; `-m slow` runs them")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,6 +59,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if (item.get_closest_marker("gpu") is not None) != chosen]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture
+def fuzz(request: pytest.FixtureRequest) -> int:
+    """How many damaged files of each kind to try."""
+    return int(request.config.getoption("--fuzz"))
 
 
 @dataclass
