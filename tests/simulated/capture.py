@@ -118,6 +118,7 @@ class GraphBase:
             capture.end()
             queue.device.call()
             self._done = capture
+            machine.graphs += 1
 
     def replay(self) -> None:
         machine = self.machine
