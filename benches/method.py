@@ -148,7 +148,7 @@ def by_graph(work: Work, calls: int) -> Callable[[], float]:
             work()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         for _ in range(calls):
             work()
     graph.replay()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kernels.gpu.layers import dense, leaky, place
 from kernels.gpu.partials import layer_table
-from kernels.gpu.plan import STAGES, evaluation_plan
+from kernels.gpu.plan import EVALUATION_STAGES, evaluation_plan
 from kernels.spec import BELOW, RIGHT, Network
 
 RIGHT_BIT, BELOW_BIT = tl.constexpr(RIGHT), tl.constexpr(BELOW)
@@ -157,7 +157,7 @@ def evaluate(
     with torch.cuda.device_of(inputs):
         evaluate_kernel[(-(-points // constants.tile),)](
             parameters, layer_table(network, parameters.device), coefficients, inputs, outputs, signatures, points,
-            inputs.stride(0), PLAN=constants, num_warps=warps, num_stages=STAGES, enable_fp_fusion=True,
+            inputs.stride(0), PLAN=constants, num_warps=warps, num_stages=EVALUATION_STAGES, enable_fp_fusion=True,
         )  # fmt: skip
 
 
@@ -181,5 +181,6 @@ def evaluate_grid(
         grid_kernel[grid](
             parameters, layer_table(network, parameters.device), coefficients, outputs, signatures,
             signatures if edges is None else edges, width, height, top, rows, DOWN=down, ACROSS=across,
-            EDGES=edges is not None, PLAN=constants, num_warps=warps, num_stages=STAGES, enable_fp_fusion=True,
+            EDGES=edges is not None, PLAN=constants, num_warps=warps, num_stages=EVALUATION_STAGES,
+            enable_fp_fusion=True,
         )  # fmt: skip
