@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benches.plain import plain_forward, plain_signatures, random_parameters, steady_points
+from benches.away import MARGIN, TooNear, nearest, points_away, weights_away
+from benches.plain import plain_forward, random_parameters
 from benches.verify_kernels import NAN, SLACK, by_autograd, edges_of, error_of, poison
 from engine import kolmogorov
 from kernels import cpu, reference
@@ -69,8 +70,15 @@ class Case:
 
 def draw(seed: int, small: bool) -> Case:
     """The case of a seed; `small` is what an interpreter can."""
-    chance = random.Random(seed)
-    draws = torch.Generator().manual_seed(seed)
+    for attempt in range(seed, seed + 100):
+        try:
+            return _drawn(seed, random.Random(attempt), torch.Generator().manual_seed(attempt), small)
+        except TooNear:  # a neuron is near zero wherever one looks: another network will do
+            continue
+    raise TooNear(f"nothing can be drawn from seed {seed}")
+
+
+def _drawn(seed: int, chance: random.Random, draws: torch.Generator, small: bool) -> Case:
     low, high = chance.choice(RANGES)
     far = max(abs(low), abs(high)) > 10
     depth = 1 if far else chance.choice([1, 2, 2, 3, 3, 4] + [11] * (not small or not seed % 8))
@@ -93,7 +101,8 @@ def draw(seed: int, small: bool) -> Case:
         parameters.append(random_parameters(predictor, seed + 1, torch.float32))
         if loss == "cross_entropy":
             parameters[0] = _off_bins(parameters[0], code, far, draws)
-    inputs = steady_points(parameters[0], network, points, draws)
+        parameters[0] = weights_away(parameters[0], parameters[1], positions, code, MARGIN["fp32"])
+    inputs = points_away(parameters[0], network, points, draws, _margin(parameters[0]))
     targets = torch.rand((network.dims[-1], points), generator=draws)
     # Parameters of thousands make gradients of millions.
     optimizer = Optimizer(chance.choice(OPTIMIZERS), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85)
@@ -106,6 +115,11 @@ def draw(seed: int, small: bool) -> Case:
     if chance.random() < 0.3:
         _spoil(case, chance)
     return case
+
+
+def _margin(flat: Tensor) -> float:
+    """How near to zero a neuron may be."""
+    return MARGIN["fp32"] * max(1.0, float(flat.abs().max()))
 
 
 def _off_bins(flat: Tensor, code: CodeLength, far: bool, draws: torch.Generator) -> Tensor:
@@ -232,7 +246,7 @@ def _evaluation_faults(package: Any, case: Case) -> Iterator[str]:
         yield from _kind_faults("outputs", outputs, exact, plain, strict=True)
     else:
         yield from _error_faults("outputs", outputs, exact, plain)
-        if wrong := int((signatures != plain_signatures(flat.double(), network, case.coefficients, case.inputs)).sum()):
+        if wrong := int((signatures != _signatures(flat, network, case.coefficients, case.inputs)).sum()):
             yield f"{wrong} of {points} signatures are wrong"
     pixels, (width, height) = _pixels(case.size), case.size
     expected, patterns = torch.full((network.dims[-1], height * width), NAN), torch.full((height * width,), -1)
@@ -244,6 +258,18 @@ def _evaluation_faults(package: Any, case: Case) -> Iterator[str]:
         and torch.equal(values.nan_to_num().view(expected.shape), expected.nan_to_num())
     ):
         yield "a grid is not what its pixels are"
+
+
+def _signatures(flat: Tensor, network: Network, coefficients: Tensor, inputs: Tensor) -> Tensor:
+    """Signatures (points,), neuron by neuron."""
+    signatures, hidden = torch.zeros(inputs.shape[1], dtype=torch.int64), inputs.double()
+    for (weight, bias), codes in zip(
+        reference.layers(flat.double(), network)[:-1], coefficients.split(list(network.dims[1:-1])), strict=True
+    ):
+        before = torch.addmm(bias, weight, hidden)
+        signatures += torch.where(before > 0, codes[:, None], 0).sum(0)
+        hidden = torch.nn.functional.leaky_relu(before, network.slope)
+    return signatures
 
 
 def _pixels(size: tuple[int, int]) -> Tensor:
@@ -278,8 +304,7 @@ def _painting_faults(case: Case) -> Iterator[str]:
         yield f"a picture's outputs are from {seen.lowest} to {seen.highest}, those of its pixels from {limits}"
     if case.spoilt:
         return
-    steady = plain_signatures(flat.double(), network, case.coefficients, _pixels(case.size), doubtful=-1) >= 0
-    sure = steady.view(height, width).numpy()
+    sure = nearest(flat.double(), network, _pixels(case.size).double()).view(height, width).numpy() > _margin(flat)
     sure[:, :-1] &= sure[:, 1:].copy()
     sure[:-1] &= sure[1:].copy()
     if wrong := int(((edges != edges_of(signatures).numpy()) & sure).sum()):

@@ -1,15 +1,12 @@
 """The mathematics by PyTorch's own functions and autograd, any dtype and device: what a user would write without us."""
 
-from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kernels import reference
 from kernels.spec import CodeLength, Network
-
-# How near to zero a neuron may be at a point, by its mean there: rounding must not decide which side it is on.
-MARGIN = 2e-5
 
 
 def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -22,52 +19,42 @@ def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.fl
     return flat
 
 
-def plain_forward(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
+class TensorFloat(torch.autograd.Function):
+    """A product of operands that keep ten bits of their fractions, as TF32 has them; also its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
+        """Rows of `left` by rows of `right`."""
+        ctx.save_for_backward(left, right)
+        return _ten_bits(left) @ _ten_bits(right).t()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """By both."""
+        (left, right), gradient = ctx.saved_tensors, _ten_bits(gradients[0])
+        return gradient @ _ten_bits(right), gradient.t() @ _ten_bits(left)
+
+
+def _ten_bits(values: Tensor) -> Tensor:
+    """float32 without the last 13 bits."""
+    return (values.contiguous().view(torch.int32) & ~0x1FFF).view(torch.float32)
+
+
+def plain_forward(flat: Tensor, network: Network, inputs: Tensor, precision: str = "fp32") -> Tensor:
     """The network by torch's own modules' functions, points in rows; differentiable."""
     hidden, start = inputs.t(), 0
     for index, (out, into) in enumerate(network.shapes):
         weight = flat[start : start + out * into].view(out, into)
         start += out * into
-        hidden = nn.functional.linear(hidden, weight, flat[start : start + out])
+        bias = flat[start : start + out]
+        if precision == "tf32":
+            hidden = TensorFloat.apply(hidden, weight) + bias
+        else:
+            hidden = nn.functional.linear(hidden, weight, bias)
         start += out
         if index < len(network.shapes) - 1:
             hidden = nn.functional.leaky_relu(hidden, network.slope)
     return hidden.t()
-
-
-def steady_points(flat: Tensor, network: Network, count: int, draws: torch.Generator) -> Tensor:
-    """Coordinates (2, count) where no neuron is so near zero that float32 could see it on the other side."""
-    found = torch.empty((network.dims[0], 0))
-    while found.shape[1] < count:
-        inputs = torch.rand((network.dims[0], 2 * count), generator=draws)
-        steady = torch.ones(2 * count, dtype=torch.bool)
-        for before in _before_activation(flat.double(), network, inputs):
-            steady &= (before.abs() > MARGIN * before.abs().mean()).all(0)
-        found = torch.cat((found, inputs[:, steady]), 1)
-    return found[:, :count].contiguous()
-
-
-def plain_signatures(
-    flat: Tensor, network: Network, coefficients: Tensor, inputs: Tensor, doubtful: int | None = None
-) -> Tensor:
-    """Signatures (points,) neuron by neuron; `doubtful`, if given, where rounding could decide one of them."""
-    signatures, start = torch.zeros(inputs.shape[1], dtype=torch.int64), 0
-    unsure = torch.zeros(inputs.shape[1], dtype=torch.bool)
-    for before in _before_activation(flat, network, inputs):
-        codes = coefficients[start : start + len(before), None]
-        signatures += torch.where(before > 0, codes, 0).sum(0)
-        unsure |= (before.abs() <= MARGIN * before.abs().mean()).any(0)
-        start += len(before)
-    return signatures if doubtful is None else signatures.masked_fill(unsure, doubtful)
-
-
-def _before_activation(flat: Tensor, network: Network, inputs: Tensor) -> Iterator[Tensor]:
-    """What each hidden layer is before LeakyReLU (out, points)."""
-    hidden = inputs.to(flat)
-    for weight, bias in reference.layers(flat, network)[:-1]:
-        before = torch.addmm(bias, weight, hidden)
-        yield before
-        hidden = nn.functional.leaky_relu(before, network.slope)
 
 
 def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 
 from benches import fuzz, verify_backends, verify_kernels
 from benches.verify_kernels import Row
+from engine.backend import find_device
 from kernels.spec import Network
 from kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
@@ -48,7 +49,7 @@ def main() -> int:
     chosen = reader.parse_args()
     if chosen.fuzz is not None:
         return fuzzed(chosen.fuzz, chosen.cases)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device("auto")
     print(f"| of | kernel | case | output | error | PyTorch's in float32 | allowed | |\n{'|---' * 8}|")
     wrong = 0
     for name, row in everything(device):

@@ -169,7 +169,14 @@ class Config:
         None, MACHINE, "most threads of arithmetic on a CPU; else OMP_NUM_THREADS, or every core, or one for each of "
         "several processes", "--threads 2", kind=int,
     )  # fmt: skip
-    debug: bool = _flag(False, MACHINE, "log more, and the traceback of a failure", "-d", short="d", kind=bool)
+    debug: bool = _flag(
+        False,
+        MACHINE,
+        "also log the machine, each layer at every frame, times, and a failure's traceback",
+        "-d",
+        short="d",
+        kind=bool,
+    )
     quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
 
     def __post_init__(self) -> None:

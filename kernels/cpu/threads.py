@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from kernels.cpu import clock
+from kernels.subnormals import flushed
 
 # Floating-point operations, of a step or of an evaluation, below which another thread is not worth its waiting: where
 # the other core has work of its own, such as encoding frames, each step may wait for it.
@@ -80,6 +81,7 @@ class Helpers:
                 self._bind(member)
 
     def _join(self) -> None:
+        torch.set_flush_denormal(True)  # for good: kernels are all that a helper runs
         member = threading.get_native_id()
         self._members.append(member)
         self._bind(member)
@@ -120,7 +122,7 @@ class Team:
         """Calls `function(clock, scratch, *arguments)`, of so many operations, in the caller and perhaps in helpers.
 
         The function takes tasks by the clock, and returns when all are done. A helper that comes too late finds none,
-        so nobody waits for it: to wake a thread can take longer than the work.
+        so nobody waits for it: to wake a thread can take longer than the work. Subnormals are zeros in all of them.
         """
         with self.turn:
             self._run(threads, operations, function, *arguments)
@@ -137,7 +139,8 @@ class Team:
             self._helpers.keep_off()
             for number in range(1, threads):
                 self._helpers.submit(function, now, self._scratch[number], *arguments)
-        function(now, self._scratch[0], *arguments)
+        with flushed():
+            function(now, self._scratch[0], *arguments)
         self._pace.note(threads, (time.perf_counter() - started) / max(operations, 1.0))
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kernels.gpu.layers import dense, leaky, place
 from kernels.gpu.partials import layer_table
-from kernels.gpu.plan import STAGES, evaluation_plan
+from kernels.gpu.plan import EVALUATION_STAGES, evaluation_plan
 from kernels.spec import BELOW, RIGHT, Network
 from kernels.tensors import read, read_rows, written
 
@@ -160,7 +160,8 @@ def evaluate(
     with torch.cuda.device_of(inputs):
         evaluate_kernel[(-(-points // constants.tile),)](
             *numbers, inputs, outputs, signatures, points,
-            inputs.stride(0), PLAN=constants, num_warps=warps, num_stages=STAGES, enable_fp_fusion=True,
+            inputs.stride(0), PLAN=constants, num_warps=warps, num_stages=EVALUATION_STAGES,
+            enable_fp_fusion=True,
         )  # fmt: skip
 
 
@@ -187,7 +188,8 @@ def evaluate_grid(
         grid_kernel[grid](
             *numbers, outputs, signatures,
             signatures if edges is None else edges, width, height, top, rows, DOWN=down, ACROSS=across,
-            EDGES=edges is not None, PLAN=constants, num_warps=warps, num_stages=STAGES, enable_fp_fusion=True,
+            EDGES=edges is not None, PLAN=constants, num_warps=warps, num_stages=EVALUATION_STAGES,
+            enable_fp_fusion=True,
         )  # fmt: skip
 
 

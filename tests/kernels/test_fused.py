@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benches.plain import random_parameters, steady_points
+from benches.plain import random_parameters
 from engine import kolmogorov
 from kernels import reference
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
@@ -20,6 +20,8 @@ from tests.conftest import INTERPRETED
 PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
 DEVICE = torch.device("cpu")
 NAN = float("nan")
+# How near to zero a neuron may be at a point: rounding must not decide which side it is on.
+MARGIN = 2e-5
 
 
 @pytest.fixture(params=PACKAGES)
@@ -31,6 +33,21 @@ def package(request: pytest.FixtureRequest) -> ModuleType:
 def cpu() -> ModuleType:
     """For what only makes sense at a size that an interpreter cannot run, or of threads."""
     return importlib.import_module("kernels.cpu")
+
+
+def steady_points(flat: Tensor, network: Network, count: int, draws: torch.Generator) -> Tensor:
+    """Coordinates (2, count) where no neuron is so near zero that float32 could see it on the other side."""
+    found = torch.empty((network.dims[0], 0))
+    stack = reference.layers(flat.double(), network)
+    while found.shape[1] < count:
+        inputs = torch.rand((network.dims[0], 2 * count), generator=draws)
+        hidden, steady = inputs.double(), torch.ones(2 * count, dtype=torch.bool)
+        for weight, bias in stack[:-1]:
+            before = torch.addmm(bias, weight, hidden)
+            steady &= (before.abs() > MARGIN * before.abs().mean()).all(0)
+            hidden = torch.nn.functional.leaky_relu(before, network.slope)
+        found = torch.cat((found, inputs[:, steady]), 1)
+    return found[:, :count].contiguous()
 
 
 @dataclass
