@@ -18,7 +18,7 @@ def degenerate() -> tuple[Network, torch.Tensor]:
     first[0].copy_(torch.tensor([[0.1, 0.7], [0.3, 2.1]]))
     first[1].copy_(torch.tensor([[0.3], [0.9]]))
     second[0].copy_(torch.tensor([[3.0, -1.0], [1.0, 0.0]]))
-    second[1].copy_(torch.tensor([[0.0], [-0.7]]))
+    second[1].copy_(torch.tensor([[0.0], [-0.70013]]))
     last[0].copy_(torch.tensor([[0.5, 1.0]]))
     last[1].fill_(0.1)
     return network, flat
