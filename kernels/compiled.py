@@ -5,7 +5,6 @@ import logging
 import os
 import pickle
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,14 @@ def inlined(function: Callable[..., Any]) -> Any:
     return numba.njit(inline="always")(function)
 
 
-@cache
-def _warn_once(line: str) -> None:
-    log.warning(line)
+def _warn_once(line: str, *words: object) -> None:
+    """Warns, if it has not yet of another kernel."""
+    if line not in _warned:
+        _warned.add(line)
+        log.warning(line, *words)
+
+
+_warned: set[str] = set()
 
 
 class _Place(CompileResultCacheImpl):  # type: ignore[misc]
@@ -102,7 +106,7 @@ class _Kept(FunctionCache):  # type: ignore[misc]
         try:
             return super().load_overload(sig, target_context)
         except Exception:
-            _warn_once(f"Kernels are compiled anew: their code in {self._cache_path} is damaged")
+            _warn_once("Kernels are compiled anew: their code is damaged, such as in %s", self._cache_path)
             self._renew()
             return None
 
@@ -111,7 +115,9 @@ class _Kept(FunctionCache):  # type: ignore[misc]
         try:
             super().save_overload(sig, data)
         except OSError as error:
-            _warn_once(f"Kernels are compiled anew each time: {self._cache_path} cannot be written ({error.strerror})")
+            _warn_once(
+                "Kernels are compiled anew each time: %s cannot be written (%s)", self._cache_path, error.strerror
+            )
 
     def _renew(self) -> None:
         try:
