@@ -18,6 +18,7 @@ from benches.gpu import sanitizers, stalls, supervisor, table, tool
 from benches.gpu.record import DONE, FAILED, RUNNING, SKIPPED, Record
 from benches.gpu.sections import SECTIONS, Section
 from tests.conftest import INTERPRETED
+from tests.simulated import Machine
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -467,23 +468,50 @@ def test_what_the_table_predicts_is_what_the_kernels_read_me_says() -> None:
 
 @pytest.mark.slow
 @INTERPRETED
-def test_a_rehearsal_takes_the_whole_course(tmp_path: Path) -> None:
+def test_the_command_rehearses_sections_and_prints_a_table(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benches.gpu", "--small", "--json", str(tmp_path / "gpu.json")]
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False
-    )
+        [*command, "--sections", "tuning", "times"], cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
     sections = json.loads((tmp_path / "gpu.json").read_text())["sections"]
-    assert list(sections) == [one.name for one in SECTIONS]
-    assert not [entry["wrong"] for entry in sections.values() if entry["wrong"]]
-    states = {name: entry["status"] for name, entry in sections.items()}
-    assert {states.pop("sanitizers"), states.pop("stalls")} <= {DONE, SKIPPED}
-    assert set(states.values()) == {DONE}, done.stdout + done.stderr
-    assert done.returncode == 0
-    found = {name: entry["found"] for name, entry in sections.items()}
-    assert found["checks"]["outputs"] >= 20
-    assert found["checks"]["passed"] == found["checks"]["outputs"]
-    assert {"step [5]*2, 40", "evaluate [5]*2, 64", "validate [5]*2, 40"} <= set(found["times"]["microseconds"])
-    assert {"main", "with the term"} <= set(found["epochs"]["microseconds"])
-    assert found["bits"]["resumed"] == "the same"
-    assert found["peers"]["original's way"]["times_ours"] > 0
+    assert [(name, entry["status"], entry["wrong"]) for name, entry in sections.items()] == [
+        ("times", DONE, []), ("tuning", DONE, []),
+    ]  # fmt: skip
+    assert {"step [5]*2, 40", "evaluate [5]*2, 64", "validate [5]*2, 40"} <= set(
+        sections["times"]["found"]["microseconds"]
+    )
     assert "predicted" in done.stdout
+
+
+@pytest.mark.slow
+@INTERPRETED
+def test_the_whole_course_on_a_simulated_device(
+    cuda: Machine, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benches.gpu import device, epochs
+    from benches.gpu.course import Course
+
+    (tools / "clean").write_text(CLEAN)
+    (tools / "profile").write_text(PROFILE)
+    script(tools / "compute-sanitizer", f"cat {tools}/clean")
+    script(tools / "ncu", f'while [ "$1" != --log-file ]; do shift; done; cp {tools}/profile "$2"')
+    monkeypatch.setattr(epochs, "busy", lambda device, work, calls: 1.0)  # there is no profiler of a simulated device
+    record = Record(tmp_path / "gpu.json")
+    python = [sys.executable, "-m", "tests.simulated.python"]
+    Course(record, device.find(), True, time.time() + 3600, python).run(SECTIONS, Nothing())  # type: ignore[arg-type]
+    assert list(record.sections) == [one.name for one in SECTIONS]
+    assert {name: entry["wrong"] for name, entry in record.sections.items() if entry["wrong"]} == {}
+    assert {entry["status"] for entry in record.sections.values()} == {DONE}, record.content
+    found = {name: entry["found"] for name, entry in record.sections.items()}
+    assert found["command"]["captured beside a waiting thread"]["same as alone"] is True
+    assert found["checks"]["passed"] == found["checks"]["outputs"] >= 20
+    assert {"main", "with the term"} <= set(found["epochs"]["microseconds"])
+    assert found["bits"]["main, launched one by one"] == found["bits"]["resumed"] == "the same"
+    assert found["sanitizers"]["reruns main"]["other than the first"] == 0
+    assert found["sanitizers"]["initcheck"]["errors"] == 0
+    assert len(found["stalls"]["kernels"]) == 2
+    assert found["peers"]["original's way"]["times_ours"] > 0
+    assert "JAX" in found["peers"]
+    assert cuda.replays > 0

@@ -23,7 +23,10 @@ class Share(NamedTuple):
 
 
 class Partials:
-    """What `gradient` writes and `update` reads, for batches of at most `points`; allocated once."""
+    """What `gradient` writes and `update` reads, for batches of at most `points`; allocated once.
+
+    For one thread at a time.
+    """
 
     def __init__(
         self, network: Network, code: CodeLength | None, points: int, device: torch.device, precision: str = "fp32"
