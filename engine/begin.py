@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, image, memory, network, picture_file, resume
+from engine import checkpoint, files, image, memory, network, picture_file, remains, resume
 from engine.config import Config, ConfigError
+from engine.files import Files
 from engine.frame import can_be_filmed, film_canvas, frame_size
 from engine.image import Picture, Split
 from engine.journal import log
@@ -22,7 +23,10 @@ from engine.watch import Watch
 
 @dataclass
 class Beginning:
-    """A run about to train. `resumed_from` is its checkpoint, if it had one."""
+    """A run about to train. `resumed_from` is its checkpoint, if it had one, and `origin` where it wrote till then.
+
+    `unmade` names what is still to be made of a run that has reached its last epoch.
+    """
 
     config: Config
     files: files.Files
@@ -31,6 +35,8 @@ class Beginning:
     extras: checkpoint.Extras
     resumed_from: Path | None = None
     warnings: list[str] = field(default_factory=list)
+    origin: Files | None = None
+    unmade: list[str] = field(default_factory=list)
 
     @property
     def split(self) -> Split:
@@ -135,8 +141,9 @@ def _resumed(config: Config, picture: Picture) -> Beginning:
     split = found.split
     if split is None:
         split = image.split(picture, config.points, config.batch_size, np.random.RandomState(config.seed))
-    place = files.Files.of(config, found.identity)
-    if state.epoch < config.epochs:
+    place = files.Files.of(config, found.identity, image=found.image_name)
+    unmade = remains.unmade(place, config, found.run, state.epoch) if state.epoch == config.epochs else []
+    if state.epoch < config.epochs or unmade:
         _refuse_clash(place, found, source)
         place.make_folders()
     log.info("Resuming from checkpoint: %s", source)
@@ -145,9 +152,10 @@ def _resumed(config: Config, picture: Picture) -> Beginning:
         log.info("%s", change)
     extras = checkpoint.Extras(
         found.run or uuid.uuid4().hex, split, found.watch, found.seed, found.numpy_state, found.python_state,
-        found.film_frames,
+        found.film_frames, found.unwritten, found.rows,
     )  # fmt: skip
-    return Beginning(config, place, picture, state, extras, source, found.warnings)
+    origin = remains.origin(place, found, source)
+    return Beginning(config, place, picture, state, extras, source, found.warnings, origin, unmade)
 
 
 def _refuse_clash(place: files.Files, found: resume.Resumed, source: Path) -> None:

@@ -2,15 +2,15 @@
 
 A file is a dict of the original program's keys, so that either program can go on from the other's, and of ours:
 `format_version`, `settings`, `run`, `image_sha256`, `training_points`, `validation_points`, `watch`, `film_frames`,
-`drawn_seed`.
+`drawn_seed`; since version 2 `image_name`, and what could not be written by then: `metrics_rows`, `unwritten_frames`.
 """
 
-import contextlib
 import glob
+import io
 import os
 import pickle
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,16 @@ import torch
 from torch import Tensor
 
 from engine.config import Config, ConfigError
+from engine.disk import ReadError, read, write_whole
 from engine.files import CHECKPOINT_EPOCH, Files, settings_of
 from engine.image import Picture, Split
+from engine.ledger import Due
 from engine.network import named_views, network_names, predictor_names
 from engine.state import Learner, State
 from engine.watch import Watch
 from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MOMENT_NAMES = {
     "adam": ("exp_avg", "exp_avg_sq"),
     "sgd": (),
@@ -44,7 +46,8 @@ class Extras:
     """What a checkpoint of ours holds beside the state.
 
     `seed` is the one drawn where none was given; the generators of numpy and Python are the original's, who would go on
-    with them; `film_frames` counts frames of the schedule.
+    with them; `film_frames` counts frames of the schedule that the film has, `unwritten` are those that are still to be
+    written, and `rows` those of the metrics.
     """
 
     run: str
@@ -54,32 +57,19 @@ class Extras:
     numpy_state: Any
     python_state: Any
     film_frames: int = 0
+    unwritten: list[Due] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
 
 
-def save(path: Path, state: State, extras: Extras, config: Config, identity: str, picture: Picture) -> None:
+def save(path: Path, state: State, extras: Extras, config: Config, place: Files, picture: Picture) -> None:
     """Writes a whole checkpoint or none: to another name, synced, renamed. Raises OSError where that fails."""
-    part = path.with_name(f".{path.name}.tmp")
-    try:
-        with part.open("wb") as file:
-            torch.save(_content(state, extras, config, identity, picture), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        with contextlib.suppress(OSError):  # not every system syncs a folder
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except RuntimeError as error:  # torch's own for a failed write
-        part.unlink(missing_ok=True)
-        raise OSError(f"{path} cannot be written ({error})") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    # In memory first: torch has words of its own for a full disk.
+    whole = io.BytesIO()
+    torch.save(_content(state, extras, config, place, picture), whole)
+    write_whole(path, whole.getbuffer())
 
 
-def _content(state: State, extras: Extras, config: Config, identity: str, picture: Picture) -> dict[str, Any]:
+def _content(state: State, extras: Extras, config: Config, place: Files, picture: Picture) -> dict[str, Any]:
     main = state.main
     names = network_names(main.network)
     model = {
@@ -96,7 +86,7 @@ def _content(state: State, extras: Extras, config: Config, identity: str, pictur
         "pytorch_rng_state": state.draws.get_state(),
         "numpy_rng_state": extras.numpy_state,
         "python_rng_state": extras.python_state,
-        "network_shape_b64": identity,
+        "network_shape_b64": place.identity,
         "random_seed": config.seed,
         "args": {name: getattr(config, name) for name in
                  ("shape", "points", "batch_size", "learning_rate", "optimizer", "momentum")},
@@ -109,6 +99,9 @@ def _content(state: State, extras: Extras, config: Config, identity: str, pictur
         "watch": extras.watch.to_dict(),
         "film_frames": extras.film_frames,
         "drawn_seed": extras.seed,
+        "image_name": place.image,
+        "metrics_rows": extras.rows,
+        "unwritten_frames": [frame.to_dict() for frame in extras.unwritten],
     }  # fmt: skip
     if state.predictor:
         predictor = state.predictor
@@ -174,21 +167,23 @@ def _age(path: Path) -> tuple[int, float]:
 
 def load(path: Path) -> dict[str, Any]:
     """A checkpoint's content, read without running any code in it. Raises CheckpointError where it is none."""
+    try:
+        data = read(path)
+    except ReadError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     reconstruct = np.zeros(1, np.uint32).__reduce__()[0]
     allowed: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), reconstruct]
     # Where NumPy kept the function before version 2.
     allowed += [(reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
     try:
         with torch.serialization.safe_globals(allowed):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is no checkpoint: it is another kind of file, or holds objects that are not allowed in one"
         ) from error
-    except PermissionError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     except Exception as error:  # torch raises many kinds for a file that is cut off or no checkpoint at all
-        how = "it is cut off or damaged" if _begins_like_zip(path) else "it is another kind of file"
+        how = "it is cut off or damaged" if _begins_like_zip(data) else "it is another kind of file"
         raise CheckpointError(f"{path} is no checkpoint that can be read: {how}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
@@ -198,6 +193,5 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _begins_like_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04" and not zipfile.is_zipfile(path)
+def _begins_like_zip(data: bytes) -> bool:
+    return data[:4] == b"PK\x03\x04" and not zipfile.is_zipfile(io.BytesIO(data))

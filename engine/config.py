@@ -136,6 +136,10 @@ class Config:
         None, RESUME, "epochs from checkpoint to checkpoint; else only a final one", "--checkpoint-interval 100",
         kind=int, metavar="EPOCHS",
     )  # fmt: skip
+    keep_checkpoints: int | None = _flag(
+        None, RESUME, "remove a run's checkpoints but for the newest so many; else all stay", "--keep-checkpoints 3",
+        kind=int, metavar="COUNT",
+    )  # fmt: skip
     checkpoint_dir: str | None = _flag(
         None, RESUME, "folder of checkpoints; else the output folder", "--checkpoint-dir checkpoints", metavar="DIR"
     )
@@ -173,7 +177,15 @@ class Config:
     quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "points", "batch_size", "chunk_size", "checkpoint_interval", "threads"):
+        for name in (
+            "epochs",
+            "points",
+            "batch_size",
+            "chunk_size",
+            "checkpoint_interval",
+            "keep_checkpoints",
+            "threads",
+        ):
             _at_least(name, getattr(self, name), 1)
         if self.save_interval != LOG and not (
             isinstance(self.save_interval, int) and 1 <= self.save_interval <= LARGEST_COUNT

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-import uuid
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +37,8 @@ class Files:
     snapshot_format: str = "png"
 
     @staticmethod
-    def of(config: Config, identity: str | None = None, seed: str | None = None) -> "Files":
-        """The files of a run; a resumed one keeps the identity and seed its checkpoint tells."""
+    def of(config: Config, identity: str | None = None, seed: str | None = None, image: str | None = None) -> "Files":
+        """The files of a run; a resumed one keeps the identity, seed and image name that its checkpoint tells."""
         if identity is None:
             fields = [config.shape, config.points, config.batch_size, config.learning_rate, config.optimizer]
             if config.optimizer == "sgd_momentum":
@@ -49,7 +49,7 @@ class Files:
             seed = "none" if config.seed is None else str(config.seed)
         output = Path(config.output_dir)
         return Files(
-            os.path.basename(config.input),
+            image or os.path.basename(config.input),
             identity,
             seed,
             output,
@@ -136,14 +136,29 @@ class Files:
         several = (*self.checkpoints().values(), *self.frames().values())
         return [path for path in single if os.path.exists(path)] + list(several)
 
+    @property
+    def reserve(self) -> Path:
+        """A file that keeps room for the final checkpoint."""
+        return self.checkpoint_dir / f".{self.checkpoint_prefix}reserve"
+
+    def litter(self) -> list[Path]:
+        """What a run that was killed left of files on their way."""
+        places = [
+            (self.output_dir, (f"{self.stem}.mp4", self.smoothed.name, self.weights.name)),
+            (self.folder, ("",)),
+            (self.snapshot_dir, (self.frame_prefix,)),
+            (self.checkpoint_dir, (self.checkpoint_prefix,)),
+        ]
+        found = [path for place, starts in places for start in starts for path in _beginning_with(place, f".{start}")]
+        return [path for path in found if path.suffix == ".tmp" or path == self.reserve]
+
     def make_folders(self) -> None:
         """Makes the folders and tries to write in each. Raises ConfigError where one cannot be written."""
         for folder in (self.output_dir, self.snapshot_dir, self.checkpoint_dir, self.folder):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                probe = folder / f".{uuid.uuid4().hex}"
-                probe.touch()
-                probe.unlink()
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
             except OSError as error:
                 raise ConfigError(f"the folder {_shown(folder)} cannot be written ({error.strerror})") from error
 

@@ -1,7 +1,10 @@
 """Plots of a finished run, from its `metrics.csv`."""
 
 import csv
+from functools import partial
 from pathlib import Path
+
+from engine.disk import write_whole
 
 
 def plot(metrics: Path, losses: Path, polytopes: Path) -> list[Path]:
@@ -24,7 +27,7 @@ def plot(metrics: Path, losses: Path, polytopes: Path) -> list[Path]:
     axes.set(xlabel="epoch", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(losses, dpi=120)
+    write_whole(losses, partial(figure.savefig, dpi=120, format="png"))
     written = [losses]
     seen = [(int(row["epoch"]), int(row["polytopes"])) for row in rows if row["polytopes"]]
     if seen:
@@ -33,6 +36,6 @@ def plot(metrics: Path, losses: Path, polytopes: Path) -> list[Path]:
         axes.plot(*zip(*seen, strict=True), linewidth=1, marker="." if len(seen) < 50 else None)
         axes.set(xlabel="epoch", ylabel="polytopes visible in the frame")
         axes.grid(alpha=0.3)
-        figure.savefig(polytopes, dpi=120)
+        write_whole(polytopes, partial(figure.savefig, dpi=120, format="png"))
         written.append(polytopes)
     return written

@@ -6,33 +6,31 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 import engine
-from engine import backend, checkpoint, files, image, kolmogorov, network, processes
+from engine import backend, checkpoint, disk, files, image, kolmogorov, network, processes
 from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
-from engine.caption import LossCurves, caption
 from engine.config import Config, ConfigError
-from engine.drawers import drawer_for
-from engine.encoder import FrameWriter
+from engine.disk import write_whole
+from engine.drawing import Drawing
 from engine.failure import explain
 from engine.follow import EPOCH, Start, follow, led
-from engine.frame import Panels, film_canvas, frame_size
-from engine.journal import Metrics, epoch_line, log, logging_to, progress
-from engine.picture_file import PictureWriter, write_whole
+from engine.frame import frame_size
+from engine.gallery import Gallery
+from engine.journal import epoch_line, log, logging_to, progress
+from engine.ledger import Due
+from engine.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
+from engine.picture_file import PictureWriter
 from engine.plot import plot
 from engine.processes import Group
 from engine.signals import Signals
 from engine.smoothed import smoothed
 from engine.state import Snapshot
 from engine.trainer import Epoch, Launched, NonFinite
-
-if TYPE_CHECKING:
-    from engine.film import Film
+from engine.watch import RECENT
 
 DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number
 
@@ -72,8 +70,10 @@ def _lead(config: Config, group: Group) -> int:
     for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
         log.warning("%s", warning)
     if begun.state.epoch == begun.config.epochs:
-        log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
-        return DONE
+        if not begun.unmade:
+            log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
+            return DONE
+        log.info("The checkpoint has reached the last epoch; still to be made: %s", ", ".join(begun.unmade))
     log.info("Backend: %s on %s (%s)", chosen.name, device, why)
     if group.size > 1:
         log.info("Processes: %d", group.size)
@@ -95,22 +95,21 @@ class Run:
         self.backend, self.trainer = start.on(device, chosen, group)
         self.state = self.backend.state
         log.info("Trainable parameters: %d", config.network.size)
-        self._write_settings(begun, device)
-        size = frame_size(self.picture.width, self.picture.height, config.frame_size)
-        self._unsmoothed = begun.resumed_from is None
-        self.drawer = drawer_for(self.backend, *size, config.chunk_size, config.colour_regions)
-        shared = Panels.of(self.picture, begun.split, size)
-        self.writer = FrameWriter(shared, config.snapshot_format, config.jpeg_quality, self._film(size))
+        for path in self.files.litter():
+            disk.remove(path)
+        if self.files.settings.exists() and files.read_settings(self.files.settings) is None:
+            kept = disk.kept_aside(self.files.settings)
+            log.warning("%s is not the record that was written: it is kept as %s", self.files.settings, kept)
+        self._settings = self._described(begun, device)
+        self._write_settings(finished=None)
+        self._unsmoothed = not self.files.smoothed.exists()
+        self.metrics = self._table(begun)
+        self.gallery = Gallery(begun, self.backend, self.metrics)
         self.dropped = 0
-        self.metrics = Metrics(self.files.metrics, self.state.epoch, config.schedule)
-        self.curves = LossCurves(size[0], config)
-        for row in self.metrics.earlier:
-            combined = float(row["task"]) + config.kolmogorov_weight * float(row["kolmogorov"])
-            self.curves.add(int(row["epoch"]), combined, float(row["validation"]))
         self.bar = progress(config, self.state.epoch)
         self.signals = Signals()
         self._reported: set[str] = set()
-        self._reserve = self._reserved()
+        self._reserve()
 
     def train(self) -> int:
         """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status."""
@@ -136,7 +135,8 @@ class Run:
         snapshot = Snapshot(self.state)
         try:
             if self.state.epoch == 0:
-                self._draw(None)
+                self._draw(snapshot, None)
+            self.gallery.catch_up()
             ahead: Launched | None = None
             while ahead or self.state.epoch < self.config.epochs:
                 launched, ahead = ahead or self._launch(), None
@@ -180,37 +180,40 @@ class Run:
         log.info(epoch_line(number, config.epochs, epoch))
         parameters = [learner.parameters for learner in snapshot.state().learners]
         reason = self.watch.epoch(epoch.combined, epoch.constant, parameters)
-        self.curves.add(number, epoch.combined, epoch.validation)
+        self.gallery.add(number, epoch.combined, epoch.validation)
         scheduled, last = number in config.schedule, number == config.epochs
-        dropped = scheduled and not last and config.drop_frames and self.writer.behind
+        dropped = scheduled and not last and config.drop_frames and self.gallery.writer.behind
         self.dropped += dropped
         if last or (scheduled and not dropped):
-            reason = self._draw(epoch, scheduled) or reason
+            reason = self._draw(snapshot, epoch, scheduled) or reason
         else:
             self.metrics.add(number, epoch, None)
         self.bar.update()
         if reason:
             raise EarlyStop(reason)
         if self._is_saved(number):
-            self.writer.drain()
+            self.gallery.writer.drain()
+            self.gallery.writer.sync()
             self.metrics.flush()
             self._save("Checkpoint saved: %s")
         if last and self.state.predictor:
             length = kolmogorov.bits(epoch.kolmogorov, config.network)
             log.info("Code length: %.1f bits for %d parameters", length, config.network.size)
 
-    def _draw(self, epoch: Epoch | None, scheduled: bool = True) -> str | None:
+    def _draw(self, snapshot: Snapshot, epoch: Epoch | None, scheduled: bool = True) -> str | None:
         """Draws the network as it is, and records the epoch. Returns why the run should stop, or None."""
         started = time.perf_counter()
-        config, number = self.config, self.state.epoch
-        drawing = self.drawer.draw()
-        if epoch:
-            # Recorded before the picture is handed over, which fails where an earlier one could not be written.
-            self.metrics.add(number, epoch, drawing.polytopes)
-        reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
+        number = self.state.epoch
         losses = (epoch.combined, epoch.validation) if epoch else None
-        self.writer.put(drawing, caption(config, number, losses, self.curves), self.files.frame(number))
-        self.extras.film_frames += scheduled
+        due = Due(number, snapshot.state().main.parameters.clone(), losses, scheduled)
+        drawing: Drawing | None = None
+        try:
+            drawing = self.gallery.draw(due)
+        finally:
+            if epoch:
+                self.metrics.add(number, epoch, drawing.polytopes if drawing else None)
+        reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
+        self.gallery.write(due, drawing)
         log.info("Visualization @ epoch %d: %.2fs", number, time.perf_counter() - started)
         counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
         log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
@@ -218,15 +221,23 @@ class Run:
 
     def _smooth(self) -> None:
         """Writes the smoothed picture, which no epoch changes."""
-        self._unsmoothed = False
         size = frame_size(self.picture.width, self.picture.height, self.config.frame_size)
         pixels = smoothed(self.picture, self.extras.split, self.config.smoothing_sigma, size)
         PictureWriter("png").write(self.files.smoothed, pixels)
+        self._unsmoothed = False
 
     def _save(self, line: str) -> None:
-        path = self.files.checkpoint(self.state.epoch)
-        checkpoint.save(path, self.state, self.extras, self.config, self.files.identity, self.picture)
+        path, ledger, extras = self.files.checkpoint(self.state.epoch), self.gallery.ledger, self.extras
+        extras.unwritten, extras.film_frames, extras.rows = ledger.unwritten, ledger.frames, self.metrics.held
+        checkpoint.save(path, self.state, extras, self.config, self.files, self.picture)
         log.info(line, path)
+        if keep := self.config.keep_checkpoints:
+            reached = {epoch: old for epoch, old in self.files.checkpoints().items() if epoch <= self.state.epoch}
+            for epoch in sorted(reached)[:-keep]:
+                try:
+                    disk.remove(reached[epoch])
+                except OSError as error:
+                    log.warning("%s", explain(error))
 
     def _finish(self, status: int) -> int:
         """Frames, checkpoint, weights, film and plots; each is tried whatever became of the others."""
@@ -234,25 +245,35 @@ class Run:
         weights = network.as_text(state.main.parameters, state.main.network)
         steps: list[Callable[[], object]] = [
             self.bar.close,
-            self.writer.drain,
-            self.metrics.close,
-            lambda: self._reserve.unlink(missing_ok=True),
+            lambda: disk.remove(place.reserve),
+            self.gallery.writer.drain,
+            self.gallery.writer.sync,
+            self.metrics.flush,
             lambda: self._save("Final checkpoint saved: %s") if state.epoch else None,
+            self.metrics.close,
             lambda: write_whole(place.weights, weights.encode()),
-            self.writer.close,
+            self.gallery.writer.close,
+            lambda: self._smooth() if self._unsmoothed and status == DONE else None,
             lambda: plot(place.metrics, *place.plots),
         ]
-        for step in steps:
-            try:
-                step()
-            except Exception as error:
-                status = status or FAILED
-                self._report("While finishing: %s", error)
+        whole = all([self._done(step) for step in steps])
+        # That all is there is told last.
+        if not (whole and self._done(lambda: self._write_settings(finished=state.epoch))):
+            status = status or FAILED
         if self.dropped:
             log.info("Frames dropped because the encoders were behind: %d", self.dropped)
         if status == DONE:
             log.info("=== Training completed successfully ===")
         return status
+
+    def _done(self, step: Callable[[], object]) -> bool:
+        """Whether a step of finishing works; its failure is reported."""
+        try:
+            step()
+        except Exception as error:
+            self._report("While finishing: %s", error)
+            return False
+        return True
 
     def _report(self, line: str, error: Exception) -> None:
         """Logs a failure once, however many steps meet it."""
@@ -260,32 +281,34 @@ class Run:
             self._reported.add(explain(error))
             log.error(line, explain(error), exc_info=error if self.config.debug else None)
 
-    def _reserved(self) -> Path:
-        """A file as large as the final checkpoint, given back before it is written: a full disk does not lose it."""
-        path = self.files.checkpoint_dir / f".{self.files.checkpoint_prefix}reserve"
-        split, hashes = self.extras.split, min(self.config.epochs, 10**6)
-        numbers = sum(2 * learner.network.size for learner in self.state.learners) + 2 * hashes
+    def _reserve(self) -> None:
+        """Makes a file as large as the final checkpoint, given back before that is written: a full disk loses none."""
+        split, remembered = self.extras.split, min(self.config.epochs, RECENT)
+        # Parameters and moments, and the parameters of frames that could not be written.
+        numbers = sum(2 * learner.network.size for learner in self.state.learners) + 4 * self.config.network.size
         points = split.training.numel() + split.validation.numel()
-        write_whole(path, bytes(64 * 1024 + 8 * (numbers + points)))
-        return path
+        with disk.named(self.files.reserve):
+            self.files.reserve.write_bytes(bytes(64 * 1024 + SYNC_BYTES + 8 * (numbers + points + remembered)))
 
-    def _earlier_frames(self) -> list[Path]:
-        """The run's frame files up to now that its film should have, first to last."""
-        frames = sorted(self.files.frames().items())
-        schedule = self.config.schedule
-        return [path for epoch, path in frames if epoch <= self.state.epoch and epoch in schedule]
+    def _table(self, begun: Beginning) -> Metrics:
+        """The metrics, with what there is of their earlier rows."""
+        path, reached = self.files.metrics, self.state.epoch
+        schedule = self.config.schedule if reached < self.config.epochs else EVERY_EPOCH
+        source = begun.origin.metrics if begun.origin and not path.exists() else None
+        metrics = Metrics(path, reached, schedule, self.extras.rows, source)
+        for note in metrics.notes:
+            log.warning("%s", note)
+        return metrics
 
-    def _film(self, size: tuple[int, int]) -> "Film | None":
-        """The film, with what it has of the run's earlier frames; None where none is wanted."""
-        if self.config.no_film:
-            return None
-        from engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
+    def _write_settings(self, finished: int | None) -> None:
+        """Writes the run's record; `finished` is the epoch that everything else in its folders is of by now."""
+        content = self._settings | {"finished_epoch": finished}
+        write_whole(self.files.settings, (json.dumps(content, indent=2) + "\n").encode())
 
-        return continued(self.files.film, film_canvas(*size), self.extras.film_frames, self._earlier_frames())
-
-    def _write_settings(self, begun: Beginning, device: torch.device) -> None:
+    def _described(self, begun: Beginning, device: torch.device) -> dict[str, object]:
+        """What was asked for, and what became of it."""
         config = self.config
-        content = {
+        return {
             "version": engine.__version__,
             "run": self.extras.run,
             "settings": files.settings_of(config),
@@ -307,4 +330,3 @@ class Run:
                 "python": platform.python_version(),
             },
         }
-        write_whole(self.files.settings, (json.dumps(content, indent=2) + "\n").encode())

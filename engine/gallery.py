@@ -1,0 +1,124 @@
+"""A run's frames and film: drawn, handed to the encoders, and caught up with where an earlier process could not."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.base import Backend
+from engine.begin import Beginning
+from engine.caption import LossCurves, caption
+from engine.drawers import drawer_for
+from engine.drawing import Drawing
+from engine.encoder import Frame, FrameWriter
+from engine.frame import Panels, film_canvas, frame_size
+from engine.journal import log
+from engine.ledger import Due
+from engine.metrics import Metrics, ranges
+
+if TYPE_CHECKING:
+    from engine.film import Film
+
+
+class Gallery:
+    """The frames of a run that goes on after the rows of its `metrics`, drawn of a backend's network as it is."""
+
+    def __init__(self, begun: Beginning, backend: Backend, metrics: Metrics) -> None:
+        config = self._config = begun.config
+        self._begun, self._metrics = begun, metrics
+        self._parameters = backend.state.main.parameters
+        self._reached = begun.state.epoch
+        size = frame_size(begun.picture.width, begun.picture.height, config.frame_size)
+        self._drawer = drawer_for(backend, *size, config.chunk_size, config.colour_regions)
+        self._curves = LossCurves(size[0], config)
+        shared = Panels.of(begun.picture, begun.split, size)
+        film, filmed = self._film(size), begun.extras.film_frames
+        self.writer = FrameWriter(shared, config.snapshot_format, config.jpeg_quality, film, filmed)
+        self.ledger = self.writer.ledger
+        self._warn_of_lost_frames()
+
+    def add(self, epoch: int, training: float, validation: float) -> None:
+        """The losses of an epoch, for the curves of the frames from here on."""
+        self._curves.add(epoch, training, validation)
+
+    def draw(self, due: Due) -> Drawing:
+        """Draws the network as it is, for a frame that is to be written; it stays due where that fails."""
+        self.ledger.add(due)
+        return self._drawer.draw()
+
+    def write(self, due: Due, drawing: Drawing) -> None:
+        """Hands a frame over. Raises OSError where an earlier one could not be written."""
+        text = caption(self._config, due.epoch, due.losses, self._curves)
+        self.writer.put(Frame(drawing, text, self._begun.files.frame(due.epoch), due))
+
+    def catch_up(self) -> None:
+        """Draws the frames that an earlier process could not write, each with the curves up to its epoch."""
+        late = self._begun.extras.unwritten + self._last_frame()
+        for due in late:
+            self.ledger.add(due)
+        rows, shown = self._metrics.earlier, 0
+        polytopes: dict[int, int] = {}
+        now = self._parameters.clone()
+        try:
+            for due in late:
+                log.info("Drawing the frame of epoch %d, which was not written", due.epoch)
+                until = int(np.searchsorted(rows[:, 0], due.epoch, "right"))
+                self._show(rows[shown:until])
+                shown = until
+                self._parameters.copy_(due.parameters)
+                drawing = self._drawer.draw()
+                polytopes[due.epoch] = drawing.polytopes
+                self.write(due, drawing)
+        finally:
+            self._parameters.copy_(now)
+        self._show(rows[shown:])
+        if polytopes:
+            self._metrics.see(polytopes)
+
+    def _show(self, rows: NDArray[np.float64]) -> None:
+        """Adds rows of metrics to the curves."""
+        for number, task, code, validation in rows.tolist():
+            self.add(int(number), task + self._config.kolmogorov_weight * code, validation)
+
+    def _last_frame(self) -> list[Due]:
+        """The frame of a run that has reached its last epoch, if the film or the folder lacks it."""
+        number, config = self._reached, self._config
+        scheduled = number in config.schedule
+        there = config.snapshot_format == "none" or number in self._begun.files.frames()
+        known = any(due.epoch == number for due in self._begun.extras.unwritten)
+        if number < config.epochs or (scheduled and there) or known:
+            return []
+        rows, losses = self._metrics.earlier, None
+        if len(rows) and rows[-1, 0] == number:
+            _, task, code, validation = rows[-1].tolist()
+            losses = task + config.kolmogorov_weight * code, validation
+        return [Due(number, self._parameters.cpu().clone(), losses, scheduled, filmed=scheduled)]
+
+    def _frames_until_now(self) -> dict[int, Path]:
+        """The run's frame files of earlier processes, by epoch."""
+        place, origin = self._begun.files, self._begun.origin
+        frames = (origin.frames() if origin else {}) | place.frames()
+        return {epoch: path for epoch, path in sorted(frames.items()) if epoch <= self._reached}
+
+    def _film(self, size: tuple[int, int]) -> "Film | None":
+        """The film, with what it has of the run's earlier frames; None where none is wanted."""
+        if self._config.no_film:
+            return None
+        from engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
+
+        path, origin, schedule = self._begun.files.film, self._begun.origin, self._config.schedule
+        source = origin.film if origin and not path.exists() else None
+        pictures = [picture for epoch, picture in self._frames_until_now().items() if epoch in schedule]
+        film = continued(path, film_canvas(*size), self._begun.extras.film_frames, pictures, source)
+        for note in film.notes:
+            log.warning("%s", note)
+        return film
+
+    def _warn_of_lost_frames(self) -> None:
+        """Says which frame files of earlier processes are not there."""
+        if self._config.snapshot_format == "none" or not self._reached:
+            return
+        late = {due.epoch for due in self._begun.extras.unwritten}
+        if lost := sorted({0, *self._metrics.drawn} - late - self._frames_until_now().keys()):
+            log.warning("%s lacks the frames of %s", self._begun.files.snapshot_dir, ranges(lost))
