@@ -256,9 +256,9 @@ class Run:
             lambda: self._smooth() if self._unsmoothed and status == DONE else None,
             lambda: plot(place.metrics, *place.plots),
         ]
-        whole = all([self._done(step) for step in steps])
+        failed = [step for step in steps if not self._done(step)]
         # That all is there is told last.
-        if not (whole and self._done(lambda: self._write_settings(finished=state.epoch))):
+        if failed or not self._done(lambda: self._write_settings(finished=state.epoch)):
             status = status or FAILED
         if self.dropped:
             log.info("Frames dropped because the encoders were behind: %d", self.dropped)

@@ -3,9 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import disk
 from engine.disk import write_whole
-from engine.failure import explain
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
