@@ -119,6 +119,8 @@ class Gallery:
         """Says which frame files of earlier processes are not there."""
         if self._config.snapshot_format == "none" or not self._reached:
             return
+        place, origin = self._begun.files, self._begun.origin
         late = {due.epoch for due in self._begun.extras.unwritten}
-        if lost := sorted({0, *self._metrics.drawn} - late - self._frames_until_now().keys()):
-            log.warning("%s lacks the frames of %s", self._begun.files.snapshot_dir, ranges(lost))
+        if lost := sorted({0, *self._metrics.drawn} - late - place.frames().keys()):
+            where = f": they are in {origin.snapshot_dir}" if origin and origin.frames().keys() >= set(lost) else ""
+            log.warning("%s lacks the frames of %s%s", place.snapshot_dir, ranges(lost), where)
