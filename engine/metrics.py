@@ -66,7 +66,7 @@ class Metrics:
         if content != data or source != path:
             disk.write_whole(path, content)
         self.earlier = numbers[:, :4]
-        self.drawn = [int(number) for number, row in zip(numbers[:, 0], rows, strict=True) if ",," not in row]
+        self.drawn = [int(number) for number, row in zip(numbers[:, 0], rows, strict=True) if polytopes_of(row)]
         lacking = np.setdiff1d(np.arange(1, keep + 1), numbers[:, 0])
         if lacking.size:
             why = "" if there else f": {source} was not there"
@@ -190,6 +190,11 @@ def _numbers(rows: Sequence[str]) -> Numbers:
 
 def _epoch_of(row: str) -> int:
     return int(row.split(",", 1)[0])
+
+
+def polytopes_of(row: str) -> str:
+    """A row's number of polytopes; empty where its epoch has no frame."""
+    return row.split(",")[POLYTOPES]
 
 
 def _with_polytopes(row: str, polytopes: int | None) -> str:

@@ -10,16 +10,18 @@ from contextlib import suppress
 import torch
 
 import engine
-from engine import backend, checkpoint, disk, files, image, kolmogorov, network, processes
+from engine import backend, checkpoint, debugging, disk, files, image, kolmogorov, network, processes
 from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
 from engine.config import Config, ConfigError
+from engine.debugging import Phases, tell
 from engine.disk import write_whole
 from engine.drawing import Drawing
 from engine.failure import explain
 from engine.follow import EPOCH, Start, follow, led
 from engine.frame import frame_size
 from engine.gallery import Gallery
+from engine.inspection import Inspector
 from engine.journal import epoch_line, log, logging_to, progress
 from engine.ledger import Due
 from engine.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
@@ -64,9 +66,12 @@ def run(config: Config) -> int:
 def _lead(config: Config, group: Group) -> int:
     """The part of the process that reads, decides and writes."""
     log.info("=== Starting polytope-viz-nn training ===")
-    device = backend.find_device(config.device, group)
-    chosen, why = backend.choose(config, device)
-    begun = begin(config)
+    phases = Phases(config.debug)
+    if config.debug:
+        tell(debugging.machine())
+    device, chosen, why = backend.found(config, group)
+    with phases("begin"):
+        begun = begin(config)
     for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
         log.warning("%s", warning)
     if begun.state.epoch == begun.config.epochs:
@@ -77,13 +82,21 @@ def _lead(config: Config, group: Group) -> int:
     log.info("Backend: %s on %s (%s)", chosen.name, device, why)
     if group.size > 1:
         log.info("Processes: %d", group.size)
-    return Run(begun, chosen, device, group).train()
+    if config.debug:
+        tell(debugging.backends(begun.config, device, chosen, why))
+        tell(debugging.picture(begun.picture, begun.split))
+    with phases("prepare"):
+        run = Run(begun, chosen, device, group, phases)
+    return run.train()
 
 
 class Run:
     """One run in training, and all that it writes."""
 
-    def __init__(self, begun: Beginning, chosen: type[Backend], device: torch.device, group: Group) -> None:
+    def __init__(
+        self, begun: Beginning, chosen: type[Backend], device: torch.device, group: Group, phases: Phases
+    ) -> None:
+        self.phases = phases
         self.config, self.files, self.picture = begun.config, begun.files, begun.picture
         self.extras = begun.extras
         self.watch = begun.extras.watch
@@ -102,7 +115,8 @@ class Run:
             log.warning("%s is not the record that was written: it is kept as %s", self.files.settings, kept)
         self._settings = self._described(begun, device)
         self._write_settings(finished=None)
-        self._unsmoothed = not self.files.smoothed.exists()
+        self._size = frame_size(self.picture.width, self.picture.height, config.frame_size)
+        self._unsmoothed, self._unplotted = not self.files.smoothed.exists(), False
         self.metrics = self._table(begun)
         self.gallery = Gallery(begun, self.backend, self.metrics)
         self.dropped = 0
@@ -110,6 +124,10 @@ class Run:
         self.signals = Signals()
         self._reported: set[str] = set()
         self._reserve()
+        self._inspector: Inspector | None = None
+        if config.debug:
+            self._inspector = Inspector(config, start.training)
+            tell(debugging.work(config, begun.split, self._size, self.backend, group))
 
     def train(self) -> int:
         """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status."""
@@ -128,7 +146,10 @@ class Run:
             except Exception as error:
                 status = FAILED
                 self._report(f"Failed at epoch {self.state.epoch}: %s", error)
-            return self._finish(status)
+            with self.phases("finish"):
+                status = self._finish(status)
+            tell(self.phases.told())
+            return status
 
     def _epochs(self) -> None:
         """Epoch after epoch; leaves the state of the last finished one, on the host, whatever becomes of the device."""
@@ -139,14 +160,16 @@ class Run:
             self.gallery.catch_up()
             ahead: Launched | None = None
             while ahead or self.state.epoch < self.config.epochs:
-                launched, ahead = ahead or self._launch(), None
-                snapshot.take()
-                if self._may_run_ahead():
-                    with suppress(Interrupted):  # which the next launch raises again, when this epoch is recorded
-                        ahead = self._launch()
+                with self.phases("train"):
+                    launched, ahead = ahead or self._launch(), None
+                    snapshot.take()
+                    if self._may_run_ahead():
+                        with suppress(Interrupted):  # which the next launch raises again, when this epoch is recorded
+                            ahead = self._launch()
                 self._epoch(launched, snapshot)
                 if self._unsmoothed:  # not on the way to the first epoch: SciPy takes a third of a second to import
-                    self._smooth()
+                    with self.phases("smooth"):
+                        self._smooth()
         finally:
             self.state = snapshot.state()
 
@@ -173,7 +196,8 @@ class Run:
         """What becomes of one epoch: read, log, draw, record, watch, save."""
         config, number = self.config, launched.number
         try:
-            epoch = launched.read()
+            with self.phases("wait for the epoch"):
+                epoch = launched.read()
         except NonFinite as where:
             raise EarlyStop(f"the loss was not finite in epoch {number}, {where}") from None
         snapshot.keep()
@@ -208,28 +232,33 @@ class Run:
         due = Due(number, snapshot.state().main.parameters.clone(), losses, scheduled)
         drawing: Drawing | None = None
         try:
-            drawing = self.gallery.draw(due)
+            with self.phases("draw"):
+                drawing = self.gallery.draw(due)
         finally:
             if epoch:
                 self.metrics.add(number, epoch, drawing.polytopes if drawing else None)
         reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
-        self.gallery.write(due, drawing)
+        with self.phases("hand frames over"):
+            self.gallery.write(due, drawing)
         log.info("Visualization @ epoch %d: %.2fs", number, time.perf_counter() - started)
         counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
         log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
+        if self._inspector:
+            with self.phases("look at the network"):
+                tell(self._inspector.look(self.state))
         return reason
 
     def _smooth(self) -> None:
         """Writes the smoothed picture, which no epoch changes."""
-        size = frame_size(self.picture.width, self.picture.height, self.config.frame_size)
-        pixels = smoothed(self.picture, self.extras.split, self.config.smoothing_sigma, size)
+        pixels = smoothed(self.picture, self.extras.split, self.config.smoothing_sigma, self._size)
         PictureWriter("png").write(self.files.smoothed, pixels)
         self._unsmoothed = False
 
     def _save(self, line: str) -> None:
         path, ledger, extras = self.files.checkpoint(self.state.epoch), self.gallery.ledger, self.extras
         extras.unwritten, extras.film_frames, extras.rows = ledger.unwritten, ledger.frames, self.metrics.held
-        checkpoint.save(path, self.state, extras, self.config, self.files, self.picture)
+        with self.phases("save checkpoints"):
+            checkpoint.save(path, self.state, extras, self.config, self.files, self.picture)
         log.info(line, path)
         if keep := self.config.keep_checkpoints:
             reached = {epoch: old for epoch, old in self.files.checkpoints().items() if epoch <= self.state.epoch}
@@ -254,11 +283,12 @@ class Run:
             lambda: write_whole(place.weights, weights.encode()),
             self.gallery.writer.close,
             lambda: self._smooth() if self._unsmoothed and status == DONE else None,
-            lambda: plot(place.metrics, *place.plots),
+            self._plot,
         ]
         failed = [step for step in steps if not self._done(step)]
         # That all is there is told last.
-        if failed or not self._done(lambda: self._write_settings(finished=state.epoch)):
+        finished = None if self._unplotted else state.epoch
+        if failed or not self._done(lambda: self._write_settings(finished)):
             status = status or FAILED
         if self.dropped:
             log.info("Frames dropped because the encoders were behind: %d", self.dropped)
@@ -274,6 +304,18 @@ class Run:
             self._report("While finishing: %s", error)
             return False
         return True
+
+    def _plot(self) -> None:
+        """Plots of the run; that there are none is no failure of it, unless the disk's."""
+        try:
+            with self.phases("plot"):
+                plot(self.files.metrics, *self.files.plots)
+        except OSError:
+            raise
+        except Exception as error:
+            self._unplotted = True
+            reason, trace = explain(error), error if self.config.debug else None
+            log.warning("Plots are not made (%s): a resume makes them again", reason, exc_info=trace)
 
     def _report(self, line: str, error: Exception) -> None:
         """Logs a failure once, however many steps meet it."""

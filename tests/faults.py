@@ -6,6 +6,7 @@
 import builtins
 import ctypes
 import errno
+import importlib
 import io
 import json
 import os
@@ -240,7 +241,7 @@ def _child(main: Callable[[list[str]], int], asked: dict[str, Any], waits: int) 
 
 def _inject(fault: Fault | None, under: str | None, calls: list[tuple[str, str, str]]) -> None:
     """Has this process fail by itself, or note its calls on files below a folder: those that Python makes."""
-    import _pyio
+    _pyio = importlib.import_module("_pyio")  # which has no types
 
     from engine import film_reader
 
@@ -291,7 +292,7 @@ def _inject(fault: Fault | None, under: str | None, calls: list[tuple[str, str, 
     # Python's own implementation, whose files call `os`.
     for module in (builtins, io):
         module.open = _pyio.open  # type: ignore[attr-defined]
-    io.FileIO = _pyio.FileIO  # type: ignore[misc, assignment]
+    io.FileIO = _pyio.FileIO  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """The reference under `torch.compile`: a step at a call on a CPU, an epoch in one replay on a GPU."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from engine.backends import plain
-from engine.backends.base import Backend, Data, Scalars
+from engine.backends.base import Backend, Data, Scalars, flushing
 from engine.backends.graphed import Graphed, Room, Step
 from engine.config import Config
 from engine.state import State
@@ -50,6 +50,7 @@ class Compiled(Backend):
         """See `Stepwise.step`; the scalars are tensors of no dimension: a number would be compiled as a constant."""
         return self._compiled_step(self.state, inputs, targets, scalars)
 
+    @flushing
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
         found, ours = self._compiled_gradient(self.state, inputs, targets)
@@ -57,6 +58,7 @@ class Compiled(Backend):
         for wanted, flat in zip(gradients, ours, strict=True):
             wanted.copy_(flat)
 
+    @flushing
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
         return self._compiled_evaluate(self.state.main.parameters, self.state.coefficients, inputs)
@@ -85,15 +87,21 @@ class CompileOnGpu(Compiled, Graphed):
     tile = 1  # a GPU evaluates all pixels sooner than it sorts out which
     most_captured = 256  # of some hundred kernels each
 
+    @classmethod
+    def try_out(cls, config: Config, device: torch.device) -> None:
+        """See `Backend.try_out`; a compiled sum tells of the compiler, where a step would take it half a minute."""
+        torch.compile(torch.add, options=cls.options)(torch.ones(8, device=device), 1).sum().item()
+
     def stepper(self, data: Data) -> Step:
         """See `Graphed.stepper`."""
 
-        def step(batch: Tensor, scalars: Tensor, losses: Tensor) -> None:
+        def step(points: Tensor, scalars: Tensor, losses: Tensor) -> None:
+            batch = data.training.index_select(1, points)
             torch.stack(self.step(batch[:2], batch[2:], scalars.unbind(0)), out=losses)
 
         return step
 
-    def _captured(self, room: Room) -> Callable[[], None] | None:
+    def _capture(self, room: Room) -> None:
         # The compiler at work would be captured in part, on some devices without an error.
         with torch.compiler.set_stance("fail_on_recompile"):
-            return super()._captured(room)
+            super()._capture(room)
