@@ -62,8 +62,10 @@ def fail_closing(film: Film) -> None:
 
 @pytest.mark.parametrize(
     ("what", "interval"),
-    [("_1.txt", 1), (".mp4", 1), (".mp4", 3), ("losses.png", 3), ("polytopes.png", 1), ("smoothed.png", 3)]
-    + [("000004.png", 1), ("000004.png", 3), ("000003.pt", 1), ("config.json", 3)],
+    [
+        *[("_1.txt", 1), (".mp4", 1), (".mp4", 3), ("losses.png", 3), ("polytopes.png", 1), ("smoothed.png", 3)],
+        *[("000004.png", 1), ("000004.png", 3), ("000003.pt", 1), ("config.json", 3)],
+    ],
 )
 def test_a_run_that_ended_in_finishing_makes_what_is_missing(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, interval: int
