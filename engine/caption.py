@@ -72,18 +72,26 @@ class LossCurves:
         """The losses of an epoch."""
         self._pending.append((epoch, training, validation))
 
+    def extend(self, rows: NDArray[np.float64]) -> None:
+        """The losses of many epochs, rows (n, 3) of epoch, training and validation loss."""
+        last = self._columns - 1
+        columns = np.minimum(last, (self._schedule.positions(rows[:, 0]) / self._end * last + 0.5).astype(np.int64))
+        touched = np.unique(columns)
+        for limits, losses in zip(self._limits, rows[:, 1:].T, strict=True):
+            known = np.where(losses >= 0, losses, np.nan)
+            for limit, narrow in zip(limits, (np.fmin, np.fmax), strict=True):
+                ends = np.full(self._columns, np.nan)
+                narrow.at(ends, columns, known)
+                logarithms = [math.log10(max(loss, LEAST_LOSS)) for loss in ends[touched].tolist()]
+                limit[touched] = narrow(limit[touched], logarithms)
+
     def drawn(self) -> Curve | None:
         """Logarithms (2, 2, columns) up to the last epoch, gaps filled by straight lines; None before the first.
 
         NaN where there is none, as of a loss below zero.
         """
-        last = self._columns - 1
-        shares = [self._schedule.position(epoch) / self._end for epoch, *_ in self._pending]
-        columns = [min(last, int(share * last + 0.5)) for share in shares]
-        for limits, losses in zip(self._limits, list(zip(*self._pending, strict=True))[1:], strict=False):
-            values = [math.log10(max(loss, LEAST_LOSS)) if loss >= 0 else math.nan for loss in losses]
-            np.fmin.at(limits[0], columns, values)
-            np.fmax.at(limits[1], columns, values)
+        if self._pending:
+            self.extend(np.array(self._pending))
         self._pending.clear()
         if np.isnan(self._limits).all():
             return None

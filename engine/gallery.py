@@ -78,8 +78,9 @@ class Gallery:
 
     def _show(self, rows: NDArray[np.float64]) -> None:
         """Adds rows of metrics to the curves."""
-        for number, task, code, validation in rows.tolist():
-            self.add(int(number), task + self._config.kolmogorov_weight * code, validation)
+        epochs, task, code, validation = rows.T
+        combined = task + self._config.kolmogorov_weight * code
+        self._curves.extend(np.stack((epochs, combined, validation), axis=1))
 
     def _last_frame(self) -> list[Due]:
         """The frame of a run that has reached its last epoch, if the film or the folder lacks it."""
