@@ -8,6 +8,7 @@ import math
 import struct
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import index
 from typing import Literal, get_args
 
 CodeLoss = Literal["cross_entropy", "mse", "gaussian_nll", "laplacian_nll"]
@@ -22,6 +23,7 @@ ADAM_BETAS = (0.9, 0.999)
 RMSPROP_ALPHA = 0.99
 LARGEST_END = 1e38  # of a clip range: its width is still a float32
 EPSILON = 1e-8
+LEAST_SLOPE = 2.0**-126  # float32's smallest normal number
 MOMENTS = {"adam": 2, "sgd": 0, "sgd_momentum": 1, "rmsprop": 1}
 
 
@@ -29,11 +31,29 @@ MOMENTS = {"adam": 2, "sgd": 0, "sgd_momentum": 1, "rmsprop": 1}
 class Network:
     """A LeakyReLU network: `dims` are the widths from input to output, `(2, 10, …, 10, 1)`.
 
-    Its parameters are one flat vector: per layer the weight matrix row by row, then the bias.
+    Its parameters are one flat vector: per layer the weight matrix row by row, then the bias. Raises ValueError for
+    widths that are not whole numbers of at least 1, and for a slope that is neither 0 nor from 2^-126 to 1: below 0
+    an activation's sign would not tell its derivative, and a subnormal slope is no number on every device.
     """
 
     dims: tuple[int, ...]
     slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        try:
+            dims = tuple(map(index, self.dims))
+        except TypeError:
+            dims = ()
+        try:
+            slope = float(self.slope)
+        except (TypeError, ValueError):
+            slope = math.nan
+        if len(dims) < 2 or min(dims) < 1:
+            raise ValueError(f"a network's widths were {self.dims}: give whole numbers of at least 1, input to output")
+        if slope != 0.0 and not LEAST_SLOPE <= slope <= 1.0:
+            raise ValueError(f"a network's slope was {self.slope}: give 0, or a number from {LEAST_SLOPE:.3g} to 1")
+        object.__setattr__(self, "dims", dims)
+        object.__setattr__(self, "slope", slope)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

@@ -30,6 +30,7 @@ from kernels.cpu.threads import Team, threads_for
 from kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
 from kernels.picture.grid import places
 from kernels.spec import Network
+from kernels.support import unsupported_on_cpu
 from kernels.tensors import read_array, written
 
 BLOCKS = 16  # of a task
@@ -146,7 +147,9 @@ class Settings(NamedTuple):
 
     @classmethod
     def of(cls, network: Network, coefficients: Tensor) -> "Settings":
-        """Of a network with these coefficients (neurons,) int64."""
+        """Of a network with these coefficients (neurons,) int64. Raises ValueError for what no kernel supports."""
+        if reason := unsupported_on_cpu(network, None, coefficients.device):
+            raise ValueError(reason)
         codes = read_array("coefficients", coefficients, network.neurons, dtype=torch.int64)
         panels = block_panels(network, MANY_POINTS)
         halves = np.stack((codes >> 16, codes & 0xFFFF), 1).astype(np.int32)
@@ -177,6 +180,8 @@ class Evaluator:
 
     def grid(self, parameters: Tensor, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor) -> None:
         """Writes outputs (k, rows, width) and signatures (rows, width) of a picture's rows from `top` on."""
+        if self._network.dims[0] != 2:
+            raise ValueError(f"a pixel has 2 coordinates, and the network has {self._network.dims[0]} inputs")
         width, height = size
         columns, rows = places(0, width, width), places(top, outputs.shape[1], height)
         self._run(parameters, _NOTHING.reshape(2, 0), columns, rows, outputs, signatures, (outputs.shape[1], width))

@@ -131,10 +131,16 @@ def work(  # type: ignore[no-untyped-def]
 class Painter:
     """Draws a network with these coefficients (neurons,), again and again at one size.
 
-    Several threads may share one: they take turns.
+    Several threads may share one: they take turns. Raises ValueError for a network that is not of 2 inputs and one
+    output, and for what no kernel supports.
     """
 
     def __init__(self, network: Network, coefficients: Tensor, width: int, height: int) -> None:
+        if (network.dims[0], network.dims[-1]) != (2, 1):
+            raise ValueError(
+                f"a pixel has 2 coordinates and one gray value, and the network has {network.dims[0]} inputs and "
+                f"{network.dims[-1]} outputs"
+            )
         settings = Settings.of(network, coefficients)
         size = -(-settings.block_size // LANES) * LANES
         self._size, self._shape = network.size, (height, width)
