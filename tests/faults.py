@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ ERRORS = {
     "mkdir": ("ENOSPC", "EACCES"),
 }
 KILL = "SIGKILL"
+LONGEST = 300  # seconds, of a run that hangs
 ANY_TRACER = 0x59616D61, ctypes.c_ulong(-1)  # prctl's PR_SET_PTRACER and PR_SET_PTRACER_ANY
 
 
@@ -178,8 +180,12 @@ def _calls_in(log: str, folder: str) -> list[tuple[str, str, str]]:
 
 def serve() -> None:
     """Forks a run for each line of standard input."""
+    import tqdm
+
     import cli
 
+    # A lock that forked processes share stays taken when one is killed that holds it.
+    tqdm.tqdm.set_lock(threading.RLock())
     out, errors = os.dup(1), os.dup(2)
 
     def tell(number: int) -> None:
@@ -213,6 +219,7 @@ def serve() -> None:
 def _child(main: Callable[[list[str]], int], asked: dict[str, Any], waits: int) -> None:
     """Runs the program, and never returns."""
     status = 99
+    signal.alarm(LONGEST)
     try:
         log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
