@@ -305,7 +305,7 @@ def wait_for(running: "subprocess.Popen[str]", text: str) -> None:
     raise AssertionError(f"{text!r} was not logged")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, small_image: Path, number: int, status: int) -> None:
     words = command(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
