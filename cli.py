@@ -69,6 +69,7 @@ def parser() -> Parser:
         else:
             words |= {"type": _reader(flag.kind), "choices": flag.choices, "required": required}
             words |= {"metavar": flag.metavar, "default": None if required else item.default}
+            words |= {"nargs": "+"} if flag.several else {}
         group.add_argument(*names, **words)
     return whole
 

@@ -2,7 +2,7 @@
 
 A file is a dict of the original program's keys, so that either program can go on from the other's, and of ours:
 `format_version`, `settings`, `run`, `image_sha256`, `training_points`, `validation_points`, `watch`, `film_frames`,
-`drawn_seed`.
+`drawn_seed`, `number`.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import glob
 import os
 import pickle
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Extras:
     """What a checkpoint of ours holds beside the state.
 
     `seed` is the one drawn where none was given; the generators of numpy and Python are the original's, who would go on
-    with them; `film_frames` counts frames of the schedule.
+    with them; `film_frames` counts frames of the schedule; `number` is that of `Files`.
     """
 
     run: str
@@ -54,6 +55,7 @@ class Extras:
     numpy_state: Any
     python_state: Any
     film_frames: int = 0
+    number: int = 1
 
 
 def save(path: Path, state: State, extras: Extras, config: Config, identity: str, picture: Picture) -> None:
@@ -109,6 +111,7 @@ def _content(state: State, extras: Extras, config: Config, identity: str, pictur
         "watch": extras.watch.to_dict(),
         "film_frames": extras.film_frames,
         "drawn_seed": extras.seed,
+        "number": extras.number,
     }  # fmt: skip
     if state.predictor:
         predictor = state.predictor
@@ -149,22 +152,30 @@ def _optimizer_dict(learner: Learner, names: list[str]) -> dict[str, Any]:
     return {"state": state, "param_groups": [{**group, "params": list(range(2 * len(names)))}]}
 
 
-def find(text: str, files: Files) -> Path:
-    """The checkpoint that `--resume` means: a file, or the newest epoch in a folder or of a pattern.
+def find(texts: Iterable[str], files: Files) -> list[Path]:
+    """The checkpoints that `--resume` may mean by files, folders and patterns, the newest first.
 
-    In a folder the run's own come before others. Raises CheckpointError where there is none.
+    Of each run that has these names, with whatever number, the newest; where there is none, the newest of all. Raises
+    CheckpointError where there is no checkpoint.
     """
+    found = [path for text in texts for path in _meant(text)]
+    if not found:
+        where = "in this folder" if any(map(os.path.isdir, texts)) else "no such file, folder or match of a pattern"
+        given = " ".join(texts)
+        raise CheckpointError(f"--resume {given[:200]}: no checkpoint (*_epoch_N.pt) was found, {where}")
+    runs: dict[str, Path] = {}
+    for path in sorted(found, key=_age):
+        if run := files.run_of(path.name):
+            runs[run] = path
+    return sorted(runs.values(), key=_age, reverse=True) or [max(found, key=_age)]
+
+
+def _meant(text: str) -> list[Path]:
     path = Path(text)
     if os.path.isfile(path):
-        return path
-    folder = os.path.isdir(path)
-    found = list(path.iterdir()) if folder else [Path(name) for name in glob.glob(text)]
-    found = [item for item in found if item.is_file() and CHECKPOINT_EPOCH.search(item.name)]
-    own = [item for item in found if item.name.startswith(files.checkpoint_prefix)]
-    if not found:
-        where = "in this folder" if folder else "no such file, folder or match of a pattern"
-        raise CheckpointError(f"--resume {text[:200]}: no checkpoint (*_epoch_N.pt) was found, {where}")
-    return max(own or found, key=_age)
+        return [path]
+    found = list(path.iterdir()) if os.path.isdir(path) else [Path(name) for name in glob.glob(text)]
+    return [item for item in found if item.is_file() and CHECKPOINT_EPOCH.search(item.name)]
 
 
 def _age(path: Path) -> tuple[int, float]:
