@@ -144,10 +144,14 @@ def coded(loss: str, shape: tuple[int, ...] = (8, 8), bins: int = 256) -> CodeLe
 def gradient(hidden: tuple[int, ...], code: CodeLength | None = None, points: int = 1024, **words: Any) -> None:
     """Launches the gradient of a network on one batch."""
     network = Network((2, *hidden, words.pop("outputs", 1)))
+    dependent = words.pop("dependent", False)
+    order = torch.zeros(points, dtype=torch.int64) if words.pop("ordered", False) else None
     partials = gpu.Partials(network, code, points, torch.device("cpu"), **words)
+    partials.task = partials.task._replace(launch=partials.task.launch._replace(dependent=dependent))
     parameters = [torch.zeros(network.size)] + ([torch.zeros(code.predictor.size)] if code else [])
     positions = torch.zeros((3, network.size)) if code else None
-    gpu.gradient(partials, parameters, positions, torch.zeros((2, points)), torch.zeros((network.dims[-1], points)))
+    inputs, targets = torch.zeros((2, points)), torch.zeros((network.dims[-1], points))
+    gpu.gradient(partials, parameters, positions, inputs, targets, order)
 
 
 def operator(hidden: tuple[int, ...]) -> None:
@@ -159,15 +163,23 @@ def operator(hidden: tuple[int, ...]) -> None:
     gpu.total(partials, [torch.empty(network.size)], torch.empty(1))
 
 
-def update(kind: str, code: CodeLength | None) -> None:
+def update(kind: str, code: CodeLength | None, dependent: bool = False) -> None:
     """Launches an update."""
     network, optimizer = Network((2, *[10] * 8, 1)), Optimizer(kind, 0.001)
     partials = gpu.Partials(network, code, 1024, torch.device("cpu"))
+    partials.task = partials.task._replace(launch=partials.task.launch._replace(dependent=dependent))
     partials.batch = partials.programs = 1
     sizes = [network.size] + ([code.predictor.size] if code else [])
     moments = [torch.zeros((optimizer.moments, size)) for size in sizes]
     parameters, count = [torch.zeros(size) for size in sizes], len(sizes)
     gpu.update(partials, [optimizer] * count, parameters, moments, torch.zeros(2 * count), torch.zeros(count))
+
+
+def validate(hidden: tuple[int, ...], points: int = 1024) -> None:
+    """Launches a validation."""
+    network = Network((2, *hidden, 1))
+    made = gpu.Validation(network, points, torch.device("cpu"))
+    made.run(torch.zeros(network.size), torch.zeros((2, points)), torch.zeros((1, points)), torch.empty(3))
 
 
 def evaluate(hidden: tuple[int, ...], grid: bool = False, edges: bool = False) -> None:
@@ -189,6 +201,9 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 CONFIGURATIONS: dict[str, Callable[[], None]] = {
     **{f"task {name}": lambda hidden=hidden: gradient(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
+    "task [10]*8, ordered": lambda: gradient(SHAPES["[10]*8"], ordered=True),
+    "task [10]*8, dependent": lambda: gradient(SHAPES["[10]*8"], dependent=True),
+    "update adam, dependent": lambda: update("adam", None, dependent=True),
     "task [10]*8, 65536 points": lambda: gradient(SHAPES["[10]*8"], points=65536),
     "task [7,12,5], 3 outputs": lambda: gradient(SHAPES["[7,12,5]"], outputs=3),
     "task [10]*8, tf32": lambda: gradient(SHAPES["[10]*8"], precision="tf32"),
@@ -205,6 +220,7 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
     "operator [5]*40": lambda: operator(SHAPES["[5]*40"]),
     **{f"update {kind}": lambda kind=kind: update(kind, None) for kind in OPTIMIZERS},  # type: ignore[misc]
     "update adam + predictor": lambda: update("adam", coded("cross_entropy")),
+    **{f"validate {name}": lambda hidden=hidden: validate(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
     **{f"evaluate {name}": lambda hidden=hidden: evaluate(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
     "evaluate grid [10]*8": lambda: evaluate(SHAPES["[10]*8"], grid=True),
     **{
@@ -214,6 +230,16 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
 }
 
 
+def configurations(target: str, only: str = "") -> dict[str, Callable[[], None]]:
+    """Those that a target has, and whose names begin so."""
+    dependent = target in ("sm_90", "sm_100")  # programmatic dependent launch came with Hopper
+    return {
+        name: work
+        for name, work in CONFIGURATIONS.items()
+        if name.startswith(only) and (dependent or not name.endswith("dependent"))
+    }
+
+
 def main() -> None:
     """Compiles, and prints a row for each kernel."""
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -221,10 +247,12 @@ def main() -> None:
     reader.add_argument("--only", default="", help="configurations whose name begins so")
     reader.add_argument("--json", action="store_true", help="print JSON instead of a table")
     chosen = reader.parse_args()
-    configurations = {name: work for name, work in CONFIGURATIONS.items() if name.startswith(chosen.only)}
     if chosen.json:
         rows = {
-            target: {name: [asdict(one) for one in compiled(target, work)] for name, work in configurations.items()}
+            target: {
+                name: [asdict(one) for one in compiled(target, work)]
+                for name, work in configurations(target, chosen.only).items()
+            }
             for target in chosen.targets
         }
         print(json.dumps({"triton": triton.__version__, "binaries": rows}))
@@ -232,13 +260,14 @@ def main() -> None:
     print(f"Triton {triton.__version__}: registers a thread / spilled bytes a thread / KiB shared / seconds\n")
     print("| configuration | " + " | ".join(chosen.targets) + " |")
     print("|---" * (1 + len(chosen.targets)) + "|")
-    for name, work in configurations.items():
+    offered = {target: configurations(target, chosen.only) for target in chosen.targets}
+    for name in dict.fromkeys(name for names in offered.values() for name in names):
         cells = [
             ", ".join(
                 f"{one.registers} / {one.spilled} / {one.shared / 1024:.0f} / {one.seconds:.1f}"
-                for one in compiled(target, work)
+                for one in (compiled(target, names[name]) if name in names else [])
             )
-            for target in chosen.targets
+            for target, names in offered.items()
         ]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 

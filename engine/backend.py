@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import subprocess
 
 import torch
 
-from engine.backends.base import Backend
+from engine.backends.base import Backend, log
 from engine.backends.compile import Compile, CompileOnGpu
 from engine.backends.plain import Eager
 from engine.config import Config, ConfigError
@@ -16,6 +17,8 @@ from kernels.support import unsupported_on_cpu, unsupported_on_gpu
 # Multiplications a layer, and logits, below which waking a second thread costs more than it does.
 THREADED_WORK = 2**23
 THREADED_LOGITS = 2**16
+# What torch.compile's own Triton kernels need of a CUDA device.
+COMPILED_FROM = (7, 0)
 
 
 def training_threads(network: Network, code: CodeLength | None, batch: int, available: int) -> int:
@@ -111,4 +114,48 @@ def _missing_compiler(device: torch.device) -> str | None:
         import triton  # noqa: F401
     except ImportError:
         return "torch.compile needs triton on a GPU, and it is not installed"
+    capability = torch.cuda.get_device_capability(device)
+    if not torch.version.hip and capability < COMPILED_FROM:
+        return "torch.compile needs compute capability {}.{}, and the GPU's is {}.{}".format(
+            *COMPILED_FROM, *capability
+        )
+    return None
+
+
+def found(config: Config, group: Group = ALONE) -> tuple[torch.device, type[Backend], str]:
+    """The device, the backend that trains a run there, and one sentence that says why: tried by a small launch.
+
+    What `auto` chose and cannot be launched gives way, with a line in the log. Raises ConfigError where what was asked
+    for cannot run here.
+    """
+    device = find_device(config.device, group)
+    kind, why = choose(config, device)
+    if device.type == "cpu":
+        return device, kind, why
+    if kind.name == "triton":
+        log.info("Preparing the kernels for %s: some ten seconds the first time", torch.cuda.get_device_name(device))
+    while failure := _failure(kind, config, device):
+        if kind.name == config.backend or config.precision != "fp32":
+            raise ConfigError(f"--backend {kind.name} cannot run on {device}: {failure}; give --backend auto")
+        if kind is Eager:
+            if config.device != "auto" or group.size > 1:
+                raise ConfigError(f"--device {config.device} cannot be used: {failure}; give --device cpu")
+            log.warning("The GPU cannot be used, and the run takes the CPU: %s", failure)
+            device = torch.device("cpu")
+            return device, *choose(config, device)
+        kind = Eager if kind is CompileOnGpu or _missing_compiler(device) else CompileOnGpu
+        why = f"in place of a backend that cannot be launched here: {failure}"
+    return device, kind, why
+
+
+def _failure(kind: type[Backend], config: Config, device: torch.device) -> str | None:
+    """Why a backend's kernels cannot be launched on a device, None where they can."""
+    try:
+        with torch.inference_mode(), torch.cuda.device(device):
+            kind.try_out(config, device)
+            torch.cuda.synchronize(device)
+    except subprocess.CalledProcessError as error:
+        return f"the C compiler failed, which needs Python's headers beside it ({' '.join(map(str, error.cmd))[:60]} …)"
+    except Exception as error:  # of Triton's, the compiler's, CUDA's: whatever it is, no epoch can be taken
+        return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}" if str(error) else repr(error)
     return None

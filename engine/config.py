@@ -245,6 +245,12 @@ class Config:
         return Network((2, *parse_shape(self.shape, "--shape"), 1))
 
     @property
+    def networks(self) -> list[Network]:
+        """The networks that are trained: the one that learns the image and, where the term is on, the predictor."""
+        code = self.code_length
+        return [self.network] + ([code.predictor] if code else [])
+
+    @property
     def schedule(self) -> Schedule:
         """When a frame is drawn."""
         return Schedule(self.save_interval)

@@ -91,4 +91,9 @@ class DeviceDrawer:
                 plane.record_stream(self._copies)
             done = torch.cuda.Event()
             done.record()
-        return done.synchronize, host
+
+        def arrive() -> None:
+            torch.cuda.set_device(self._device)  # of the thread that waits, which would begin to use the first one
+            done.synchronize()
+
+        return arrive, host

@@ -68,8 +68,7 @@ def follow(config: Config, group: Group) -> None:
         start = group.hear()
         if start == END:
             return
-        device = backend.find_device(config.device, group)
-        chosen, _ = backend.choose(start.config, device)
+        device, chosen, _ = backend.found(start.config, group)
         _, trainer = start.on(device, chosen, group)
         while group.hear() == EPOCH:
             with suppress(Interrupted, NonFinite):  # process 0 meets the same, and ends the run

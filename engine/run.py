@@ -66,8 +66,7 @@ def run(config: Config) -> int:
 def _lead(config: Config, group: Group) -> int:
     """The part of the process that reads, decides and writes."""
     log.info("=== Starting polytope-viz-nn training ===")
-    device = backend.find_device(config.device, group)
-    chosen, why = backend.choose(config, device)
+    device, chosen, why = backend.found(config, group)
     begun = begin(config)
     for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
         log.warning("%s", warning)

@@ -18,6 +18,7 @@ from tests.test_parity import CASES, assert_parity
 from tests.test_run_ahead import left
 
 pytestmark = pytest.mark.gpu
+DEVICE = torch.device("cuda", 0)
 CODED = {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": 64}
 
 
@@ -30,7 +31,7 @@ def _nothing_compiled() -> None:
 def test_every_kernel_is_right_on_the_device(precision: str) -> None:
     from kernels import gpu
 
-    wrong = [row for row in verify_kernels.rows(gpu, torch.device("cuda"), precision) if not row.passed]
+    wrong = [row for row in verify_kernels.rows(gpu, DEVICE, precision) if not row.passed]
     assert not wrong
 
 
@@ -40,16 +41,17 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(
     monkeypatch: pytest.MonkeyPatch, name: str, words: dict[str, object]
 ) -> None:
     config = Config("x", "[10]*8", 1, points=500, batch_size=128, backend=name, **words)  # type: ignore[arg-type]
-    kind, _ = backend.choose(config, torch.device("cuda"))
+    kind, _ = backend.choose(config, DEVICE)
     assert issubclass(kind, Graphed)
-    most = kind.most_captured
     draws = torch.Generator().manual_seed(4)
     data = Data(torch.rand((3, 500), generator=draws).cuda(), torch.rand((3, 90), generator=draws).cuda(), 128)
     orders = [torch.randperm(500, generator=draws) for _ in range(6)]
     runs = []
-    for captured in (True, False):
-        monkeypatch.setattr(kind, "most_captured", most if captured else 0)
-        state = fresh_state(config, torch.Generator().manual_seed(3)).to(torch.device("cuda"))
+    for most in (kind.most_captured, 3, 1, 0):
+        monkeypatch.setattr(kind, "most_captured", max(most, 1))
+        if not most:
+            monkeypatch.setattr(kind, "_capture", lambda self, room: None)
+        state = fresh_state(config, torch.Generator().manual_seed(3)).to(DEVICE)
         made = kind(state, config)
         with torch.inference_mode():
             reports, ahead = [], made.epoch(data, orders[0], lambda: False)
@@ -57,10 +59,11 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(
                 before, ahead = ahead, made.epoch(data, order, lambda: False)
                 reports.append(before.tolist())
             reports.append(ahead.tolist())
-        assert (made._replay is not None) == captured
+        assert len(made._replays) == {0: 0, 1: 2, 3: 2}.get(most, 1)
         runs.append((reports, [one.parameters.cpu() for one in state.learners]))
-    assert runs[0][0] == runs[1][0]
-    assert all(torch.equal(a, b) for a, b in zip(runs[0][1], runs[1][1], strict=True))
+    for other in runs[1:]:
+        assert runs[0][0] == other[0]
+        assert all(torch.equal(a, b) for a, b in zip(runs[0][1], other[1], strict=True))
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine import kolmogorov
 from engine.config import Config
-from engine.state import State
+from engine.state import Learner, State
 from kernels import reference
 
 Scalars = Sequence[reference.Scalar]
@@ -68,6 +68,19 @@ class Backend(ABC):
         self._stacks = [reference.layers(learner.parameters, learner.network) for learner in state.learners]
         self._most_points: int | None = None  # evaluated at once, where the device's memory holds no more
 
+    @classmethod
+    def try_out(cls, config: Config, device: torch.device) -> None:
+        """Launches on a device, once, what a run will launch there; raises whatever hinders it."""
+        learners = [
+            Learner.fresh(network, optimizer, torch.zeros(network.size, device=device))
+            for network, optimizer in zip(config.networks, config.optimizers, strict=False)
+        ]
+        coefficients = torch.zeros(config.network.neurons, dtype=torch.int64, device=device)
+        state = State(learners[0], learners[1] if len(learners) > 1 else None, coefficients, torch.Generator())
+        point = torch.zeros((3, 1), device=device)
+        data = Data(point, point, min(config.batch_size, config.points))  # so that kernels are those of the run
+        cls(state, config).epoch(data, torch.zeros(1, dtype=torch.int64), lambda: False).tolist()
+
     @abstractmethod
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
         """Trains on the points in this order (n,) on the host, batch after batch, and validates.
@@ -121,13 +134,9 @@ class Backend(ABC):
 
     def _validate(self, data: Data) -> Tensor:
         """Validation error, lowest and highest output (3,)."""
-        outputs = self._outputs(data.validation[:2])
+        outputs = reference.forward(self._stacks[0], data.validation[:2], self.state.main.network.slope)[1]
         error = (outputs - data.validation[2:]).square().mean()
         return torch.stack((error, *torch.aminmax(outputs)))
-
-    def _outputs(self, inputs: Tensor) -> Tensor:
-        """Outputs (1, points) alone at coordinates (2, points)."""
-        return reference.forward(self._stacks[0], inputs, self.state.main.network.slope)[1]
 
     def _step_numbers(self, steps: int) -> list[list[float]]:
         """What the optimisers need to know of each of the next steps, learner after learner."""

@@ -1,6 +1,6 @@
 """The reference under `torch.compile`: a step at a call on a CPU, an epoch in one replay on a GPU."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -85,15 +85,21 @@ class CompileOnGpu(Compiled, Graphed):
     tile = 1  # a GPU evaluates all pixels sooner than it sorts out which
     most_captured = 256  # of some hundred kernels each
 
+    @classmethod
+    def try_out(cls, config: Config, device: torch.device) -> None:
+        """See `Backend.try_out`; a compiled sum tells of the compiler, where a step would take it half a minute."""
+        torch.compile(torch.add, options=cls.options)(torch.ones(8, device=device), 1).sum().item()
+
     def stepper(self, data: Data) -> Step:
         """See `Graphed.stepper`."""
 
-        def step(batch: Tensor, scalars: Tensor, losses: Tensor) -> None:
+        def step(points: Tensor, scalars: Tensor, losses: Tensor) -> None:
+            batch = data.training.index_select(1, points)
             torch.stack(self.step(batch[:2], batch[2:], scalars.unbind(0)), out=losses)
 
         return step
 
-    def _captured(self, room: Room) -> Callable[[], None] | None:
+    def _capture(self, room: Room) -> None:
         # The compiler at work would be captured in part, on some devices without an error.
         with torch.compiler.set_stance("fail_on_recompile"):
-            return super()._captured(room)
+            super()._capture(room)

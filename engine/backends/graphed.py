@@ -1,7 +1,8 @@
-"""An epoch on a GPU as one piece: launched once, then captured as a CUDA graph, and replayed from there on."""
+"""An epoch on a GPU without the host: launched once, then captured as CUDA graphs, and replayed from there on."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,10 +11,25 @@ from engine.backends.base import Backend, Data, Interrupted, Report, log
 from engine.config import Config
 from engine.state import State
 
-# Takes a step: on a batch (3, n), with the step's scalars (2 per learner,); writes the losses (1 per learner,).
+# Takes a step: on the batch of these points (m,) int64, with the step's scalars (2 per learner,); writes the losses
+# (1 per learner,).
 Step = Callable[[Tensor, Tensor, Tensor], None]
 # Numbers that a row of scalars has room for, so that each begins at 16 bytes: compilers read aligned memory as it is.
 ROW = 4
+
+
+@dataclass(frozen=True)
+class Window:
+    """Consecutive steps of an epoch, `begin` to `end`, that are one graph; the last one validates."""
+
+    begin: int
+    end: int
+    last: bool
+
+    @property
+    def kind(self) -> tuple[int, bool]:
+        """What windows have in common that one graph serves."""
+        return self.end - self.begin, self.last
 
 
 class Graphed(Backend):
@@ -21,7 +37,8 @@ class Graphed(Backend):
 
     The first epoch is launched kernel by kernel, which compiles them; the second is captured, then replayed from there
     on. Whatever changes from epoch to epoch is read from buffers that the graph knows: the order of points, the
-    optimisers' scalars, parameters and moments. Where a device or an epoch cannot be captured, each epoch is launched.
+    optimisers' scalars, parameters and moments. An epoch of more steps than a graph holds is taken in windows: one
+    graph for all that are full, one for the rest. Where nothing can be captured, each epoch is launched.
     """
 
     # Steps that a graph may hold.
@@ -32,86 +49,134 @@ class Graphed(Backend):
         self.runs_ahead = captures(self.device)
         self._room: Room | None = None
         self._epochs = 0  # with this room
-        self._replay: Callable[[], None] | None = None
+        self._replays: dict[tuple[int, bool], Callable[[], None]] = {}
 
     @abstractmethod
     def stepper(self, data: Data) -> Step:
         """What takes the steps of an epoch on this data, from buffers of its own where it needs any."""
 
+    def validate(self, data: Data, out: Tensor) -> None:
+        """Writes validation error, lowest and highest output (3,)."""
+        out.copy_(self._validate(data))
+
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
         """See `Backend.epoch`; its report waits for the numbers."""
         room = self._room
         if room is None or room.data is not data:
-            room = self._room = Room(data, self.stepper(data), len(self.state.learners), self.device)
-            self._epochs, self._replay = 0, None
+            room = self._room = Room(
+                data, self.stepper(data), len(self.state.learners), self.device, self.most_captured
+            )
+            self._epochs, self._replays = 0, {}
         if interrupted():
             raise Interrupted
-        mail = room.send(order, self._step_numbers(data.steps))
-        if self._epochs == 1:
-            self._replay = self._captured(room)
-        if self._replay is not None:
-            self._replay()
-        else:
-            self._launch(room, interrupted)
+        mail = room.address(order, self._step_numbers(data.steps))
+        if self._epochs == 1 and captures(self.device):
+            self._capture(room)
+        for window in room.windows:
+            if window.begin and interrupted():
+                raise Interrupted
+            room.send(mail, window)
+            if self._replays:
+                self._replays[window.kind]()
+            else:
+                self._launch(room, window, interrupted)
+            room.ask(mail, window)
         self._epochs += 1
         for learner in self.state.learners:
             learner.steps += data.steps
-        mail.ask(room.numbers)
         return mail
 
-    def _captured(self, room: "Room") -> Callable[[], None] | None:
-        """The epoch as a graph's replay, or None where there can be none."""
-        if not captures(self.device):
-            return None
-        steps = room.data.steps
-        if steps > self.most_captured:
-            log.info("An epoch of %d steps is launched step by step: a graph holds %d", steps, self.most_captured)
-            return None
-        graph = torch.cuda.CUDAGraph()
+    def _capture(self, room: "Room") -> None:
+        """Makes the epoch's windows graphs, where they can be."""
+        before = torch.cuda.current_stream(self.device)
+        replays: dict[tuple[int, bool], Callable[[], None]] = {}
+        pool = None
         try:
-            with torch.cuda.graph(graph):
-                self._launch(room, lambda: False)
+            for window in {one.kind: one for one in room.windows}.values():
+                graph = torch.cuda.CUDAGraph()
+                # Threads that wait for a frame meanwhile are none of the capture's business.
+                with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                    self._launch(room, window, lambda: False)
+                replays[window.kind] = graph.replay
+                pool = graph.pool()
         except RuntimeError as error:
+            torch.cuda.set_stream(before)  # a capture that ends with an error leaves its own behind
             log.warning("The epoch cannot be captured and is launched step by step: %s", str(error).partition("\n")[0])
-            return None
-        log.info("The epoch is captured, and its %d steps are one replay of a CUDA graph from here on", steps)
-        return graph.replay
+            return
+        self._replays = replays
+        steps, count = room.data.steps, len(room.windows)
+        pieces = "one replay of a CUDA graph" if count == 1 else f"{count} replays of CUDA graphs"
+        log.info("The epoch is captured, and its %d steps are %s from here on", steps, pieces)
 
-    def _launch(self, room: "Room", interrupted: Callable[[], bool]) -> None:
-        """An epoch's work, in the order of the stream; captured, nothing of it runs yet."""
-        data = room.data
-        torch.index_select(data.training, 1, room.order, out=room.points)
-        for step, batch in enumerate(room.points.split(data.batch_size, 1)):
+    def _launch(self, room: "Room", window: Window, interrupted: Callable[[], bool]) -> None:
+        """A window's work, in the order of the stream; captured, nothing of it runs yet."""
+        for step, points in enumerate(room.batches(window)):
             if interrupted():
                 raise Interrupted
-            room.step(batch, room.scalars[step], room.losses[step])
-        room.validation.copy_(self._validate(data))
+            room.step(points, room.scalars[step], room.losses[step])
+        if window.last:
+            self.validate(room.data, room.validation)
 
 
 class Room:
-    """The buffers of an epoch on some data, and what steps there: a graph keeps addresses, so they are made once."""
+    """The buffers of a window of steps, and what steps there: a graph keeps addresses, so they are made once.
 
-    def __init__(self, data: Data, step: Step, learners: int, device: torch.device) -> None:
-        count = data.training.shape[1]
-        self.data, self.step = data, step
+    `order` (points,), `scalars` and `losses` (steps, …) are those of the window that is under way.
+    """
+
+    def __init__(self, data: Data, step: Step, learners: int, device: torch.device, most: int) -> None:
+        self.data, self.step, self._learners = data, step, learners
+        most = min(most, data.steps)
+        self.windows = [
+            Window(begin, min(begin + most, data.steps), begin + most >= data.steps)
+            for begin in range(0, data.steps, most)
+        ]
+        count = min(most * data.batch_size, data.training.shape[1])
         self.order = torch.empty(count, dtype=torch.int64, device=device)
-        self.points = torch.empty((3, count), device=device)
-        self._rows = torch.empty((data.steps, ROW), device=device)
+        self._rows = torch.empty((most, ROW), device=device)
         self.scalars = self._rows[:, : 2 * learners]
-        self.numbers = torch.empty(data.steps * learners + 3, device=device)
-        self.losses, self.validation = self.numbers[:-3].view(data.steps, learners), self.numbers[-3:]
+        self._numbers = torch.empty(most * learners + 3, device=device)
+        self.losses = self._numbers[:-3].view(most, learners)
+        self.validation = self._numbers[-3:]
         # Two: one epoch's may be under way still while the next one's are written.
         self._mail = Mail(data, learners, device), Mail(data, learners, device)
 
-    def send(self, order: Tensor, scalars: list[list[float]]) -> "Mail":
-        """Sends an epoch's order and scalars on their way; the report of the last epoch but one must have been read."""
+    def points(self, window: Window) -> slice:
+        """Where a window's points stand in the epoch's order."""
+        size, count = self.data.batch_size, self.data.training.shape[1]
+        return slice(window.begin * size, min(window.end * size, count))
+
+    def batches(self, window: Window) -> Iterator[Tensor]:
+        """The points of each of a window's steps (m,)."""
+        whole = self.points(window)
+        return iter(self.order[: whole.stop - whole.start].split(self.data.batch_size))
+
+    def address(self, order: Tensor, scalars: list[list[float]]) -> "Mail":
+        """An epoch's order and scalars, ready to be sent; the report of the last epoch but one must have been read."""
         mail, other = self._mail
         self._mail = other, mail
         mail.order.copy_(order)
         mail.rows[:, : len(scalars[0])].copy_(torch.tensor(scalars, dtype=torch.float32))
-        self.order.copy_(mail.order, non_blocking=True)
-        self._rows.copy_(mail.rows, non_blocking=True)
         return mail
+
+    def send(self, mail: "Mail", window: Window) -> None:
+        """Sends a window's order and scalars on their way."""
+        sent = mail.order[self.points(window)]
+        self.order[: len(sent)].copy_(sent, non_blocking=True)
+        self._rows[: window.end - window.begin].copy_(mail.rows[window.begin : window.end], non_blocking=True)
+
+    def ask(self, mail: "Mail", window: Window) -> None:
+        """Has a window's numbers sent, when the device has them."""
+        steps, place = window.end - window.begin, window.begin * self._learners
+        if window.last and steps == len(self.losses):  # one piece
+            mail.numbers[place:].copy_(self._numbers, non_blocking=True)
+        else:
+            losses = self.losses[:steps].view(-1)
+            mail.numbers[place : place + len(losses)].copy_(losses, non_blocking=True)
+            if window.last:
+                mail.numbers[-3:].copy_(self.validation, non_blocking=True)
+        if window.last:
+            mail.sent()
 
 
 class Mail:
@@ -121,12 +186,11 @@ class Mail:
         pinned = device.type == "cuda"
         self.order = torch.empty(data.training.shape[1], dtype=torch.int64, pin_memory=pinned)
         self.rows = torch.empty((data.steps, ROW), pin_memory=pinned)
-        self._numbers = torch.empty(data.steps * learners + 3, pin_memory=pinned)
+        self.numbers = torch.empty(data.steps * learners + 3, pin_memory=pinned)
         self._arrived = torch.cuda.Event() if captures(device) else None
 
-    def ask(self, numbers: Tensor) -> None:
-        """Has an epoch's numbers sent, when the device has them."""
-        self._numbers.copy_(numbers, non_blocking=True)
+    def sent(self) -> None:
+        """Says that all numbers are on their way."""
         if self._arrived:
             self._arrived.record()
 
@@ -134,7 +198,7 @@ class Mail:
         """Waits for the numbers."""
         if self._arrived:
             self._arrived.synchronize()
-        numbers: list[float] = self._numbers.tolist()
+        numbers: list[float] = self.numbers.tolist()
         return numbers
 
 

@@ -17,11 +17,12 @@ class Triton(Graphed):
 
     name = "triton"
     drawn_by = "grid"
-    most_captured = 4096  # past it, launching takes no longer than running
+    most_captured = 4096  # 1 kB a node, two nodes a step
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
         self._shared: gpu.Partials | None = None  # for a share of a batch
+        self._validation: gpu.Validation | None = None
 
     def stepper(self, data: Data) -> Step:
         """See `Graphed.stepper`."""
@@ -29,11 +30,25 @@ class Triton(Graphed):
         optimizers = [one.optimizer for one in learners]
         parameters, moments = [one.parameters for one in learners], [one.moments for one in learners]
 
-        def step(batch: Tensor, scalars: Tensor, losses: Tensor) -> None:
-            gpu.gradient(partials, parameters, positions, batch[:2], batch[2:])
+        inputs, targets = data.training[:2], data.training[2:]
+
+        def step(points: Tensor, scalars: Tensor, losses: Tensor) -> None:
+            gpu.gradient(partials, parameters, positions, inputs, targets, points)
             gpu.update(partials, optimizers, parameters, moments, scalars, losses)
 
         return step
+
+    def validate(self, data: Data, out: Tensor) -> None:
+        """See `Graphed.validate`; in one launch."""
+        validation, points = self._validation, data.validation.shape[1]
+        if validation is None or validation.points != points:
+            validation = self._validation = gpu.Validation(self.state.main.network, points, self.device)
+        validation.run(self.state.main.parameters, data.validation[:2], data.validation[2:], out)
+
+    def _validate(self, data: Data) -> Tensor:
+        found = torch.empty(3, device=self.device)
+        self.validate(data, found)
+        return found
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
@@ -54,9 +69,6 @@ class Triton(Graphed):
         signatures = torch.empty(count, dtype=torch.int64, device=self.device)
         gpu.evaluate(main.network, main.parameters, self.state.coefficients, inputs, outputs, signatures)
         return outputs, signatures
-
-    def _outputs(self, inputs: Tensor) -> Tensor:
-        return self.evaluate(inputs)[0]
 
     def evaluate_grid(
         self, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor, edges: Tensor

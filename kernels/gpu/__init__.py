@@ -4,5 +4,6 @@ from kernels.gpu.evaluate import evaluate, evaluate_grid
 from kernels.gpu.mlp import gradient
 from kernels.gpu.partials import Partials
 from kernels.gpu.update import total, update
+from kernels.gpu.validate import Validation
 
-__all__ = ["Partials", "evaluate", "evaluate_grid", "gradient", "total", "update"]
+__all__ = ["Partials", "Validation", "evaluate", "evaluate_grid", "gradient", "total", "update"]

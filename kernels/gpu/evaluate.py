@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kernels.gpu.layers import dense, leaky, place
 from kernels.gpu.partials import layer_table
-from kernels.gpu.plan import evaluation_plan
+from kernels.gpu.plan import STAGES, evaluation_plan
 from kernels.spec import BELOW, RIGHT, Network
 
 RIGHT_BIT, BELOW_BIT = tl.constexpr(RIGHT), tl.constexpr(BELOW)
@@ -111,10 +111,10 @@ def evaluate_kernel(
     o_t = tl.program_id(0).to(tl.int64) * PLAN.tile + tl.arange(0, PLAN.tile)
     inputs = ()
     for k in tl.static_range(INPUTS):
-        inputs += (tl.load(p_inputs + k * stride + o_t, mask=o_t < points, other=0.0),)  # type: ignore[assignment]
+        inputs += (tl.load(p_inputs + k * stride.to(tl.int64) + o_t, mask=o_t < points, other=0.0),)  # type: ignore[assignment]
     outputs, signature = outputs_and_signature(p_parameters, p_table, p_coefficients, inputs, PLAN)
     for k in tl.static_range(OUTPUTS):
-        tl.store(p_outputs + k * points + o_t, outputs[k], mask=o_t < points)
+        tl.store(p_outputs + k * points.to(tl.int64) + o_t, outputs[k], mask=o_t < points)
     tl.store(p_signatures + o_t, signature, mask=o_t < points)
 
 
@@ -152,12 +152,12 @@ def evaluate(
     network: Network, parameters: Tensor, coefficients: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
 ) -> None:
     """Writes outputs (k, n) and int64 signatures (n,) at inputs (2, n), whose rows may have any stride."""
-    constants, warps = evaluation_plan(network, rim=False)
     points = inputs.shape[1]
+    constants, warps = evaluation_plan(network, rim=False, points=points)
     with torch.cuda.device_of(inputs):
         evaluate_kernel[(-(-points // constants.tile),)](
             parameters, layer_table(network, parameters.device), coefficients, inputs, outputs, signatures, points,
-            inputs.stride(0), PLAN=constants, num_warps=warps, enable_fp_fusion=True,
+            inputs.stride(0), PLAN=constants, num_warps=warps, num_stages=STAGES, enable_fp_fusion=True,
         )  # fmt: skip
 
 
@@ -170,9 +170,9 @@ def evaluate_grid(
     `outputs` (k, rows, width), `signatures` (rows, width); `edges` (rows, width) uint8 receives the bits `spec.RIGHT`
     and `spec.BELOW` where the neighbour there lies in the picture and has another signature.
     """
-    constants, warps = evaluation_plan(network, rim=edges is not None)
     width, height = size
     rows = signatures.shape[0]
+    constants, warps = evaluation_plan(network, rim=edges is not None, points=rows * width)
     down = 1 << (constants.tile.bit_length() - 1) // 2
     across = constants.tile // down
     rim = 0 if edges is None else 1
@@ -181,5 +181,5 @@ def evaluate_grid(
         grid_kernel[grid](
             parameters, layer_table(network, parameters.device), coefficients, outputs, signatures,
             signatures if edges is None else edges, width, height, top, rows, DOWN=down, ACROSS=across,
-            EDGES=edges is not None, PLAN=constants, num_warps=warps, enable_fp_fusion=True,
+            EDGES=edges is not None, PLAN=constants, num_warps=warps, num_stages=STAGES, enable_fp_fusion=True,
         )  # fmt: skip

@@ -92,7 +92,7 @@ def cross_entropy(
     T: tl.constexpr = PLAN.tile
     span = high - low
     clipped = tl.where(values < low, low, tl.where(values > high, high, values))  # a NaN stays one
-    center = (clipped - low) / span * (BINS - 1)
+    center = tl.div_rn(clipped - low, span) * (BINS - 1)
     whole = tl.minimum(tl.floor(center), BINS - 2)
     # The nearest bin's distance, taken off every exponent, keeps their sum above one.
     near = tl.minimum(center - whole, whole + 1 - center)
@@ -108,7 +108,7 @@ def cross_entropy(
         target, side = soft_target(center, near, start, inside, BLOCK)
         targets += tl.sum(target, 0)
         expected += tl.sum(target * logits, 0)
-    expected /= targets
+    expected = tl.div_rn(expected, targets)
     log_total = highest + tl.log(total)
 
     LAST: tl.constexpr = len(PLAN.dims) - 2
@@ -118,7 +118,7 @@ def cross_entropy(
     for start in range(0, BINS, BLOCK):
         logits, inside, weight = bins_of(p_phi, hidden, start, BINS, BLOCK, PLAN)
         target, side = soft_target(center, near, start, inside, BLOCK)
-        target /= targets[None, :]
+        target = tl.div_rn(target, tl.broadcast_to(targets[None, :], target.shape))
         pull += tl.sum(target * side * (logits - expected[None, :]), 0)
         probability = tl.where(inside, tl.exp(logits - log_total[None, :]), 0.0)
         to_logits = tl.where(live[None, :], (probability - target) * share, 0.0)
@@ -131,7 +131,7 @@ def cross_entropy(
         accumulate(p_bias, tl.sum(to_logits, 1), o_b < BINS, add, ADD)
         grad += tl.dot(tl.trans(weight), to_logits, input_precision=PLAN.precision)
     within = (values >= low) & (values <= high)
-    to_values = tl.where(within, pull / span * ((1 - BINS) * SHARPNESS), 0.0)
+    to_values = tl.where(within, tl.div_rn(pull, span) * ((1 - BINS) * SHARPNESS), 0.0)
     return log_total - expected, to_values, grad
 
 

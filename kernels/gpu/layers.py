@@ -56,6 +56,14 @@ def dense_backward(p_parameters, p_row, offset, into, out, grad, hidden, add, AD
 
 
 @triton.jit
+def follow(DEPENDENT: tl.constexpr):
+    """Waits for the launch before this one, which it may have begun beside, and lets the next one begin beside it."""
+    if DEPENDENT:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
+
+
+@triton.jit
 def forward(p_parameters, p_table, p_scratch, hidden, PLAN: tl.constexpr):
     """The inputs [W, T] through all hidden layers: what `backward` needs of them, and the last activation [W, T]."""
     HIDDEN: tl.constexpr = len(PLAN.dims) - 2

@@ -1,14 +1,14 @@
 """Scratch of a run: a row of partial gradients for each program, and how many programs wrote one."""
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from kernels.gpu.plan import Launch, Plan, batch_tile, code_tile, plan
+from kernels.gpu.plan import DEPENDENT, DEPENDENT_FROM, Launch, Plan, batch_tile, code_tile, plan
 from kernels.spec import CodeLength, Network
-from kernels.support import gpu_limit
+from kernels.support import gpu_limit, interpreted
 
 
 class Share(NamedTuple):
@@ -32,12 +32,14 @@ class Partials:
             raise ValueError(limit)
         self.network, self.code, self.points = network, code, points
         tile = batch_tile(network, points)
-        self.task = share(network, plan(network, network.dims, points, tile, precision), device)
+        dependent = launches_dependently(device)
+        constants, launch = plan(network, network.dims, points, tile, precision)
+        self.task = share(network, (constants, launch._replace(dependent=dependent)), device)
         self.predictor: Share | None = None
         if code:
             dims = code.predictor.dims[:-1] if code.loss == "cross_entropy" else code.predictor.dims
             planned = plan(code.predictor, dims, network.size, code_tile(), precision)
-            self.predictor = share(code.predictor, planned, device)
+            self.predictor = share(code.predictor, planned, device)  # launched with the task, in its way
         # The term's gradient by the network's parameters, each written by one program.
         self.to_theta = torch.empty(network.size if code else 0, device=device)
         self.programs = 0  # of the last launch: a short batch has fewer
@@ -53,7 +55,14 @@ def share(network: Network, planned: tuple[Plan, Launch], device: torch.device) 
     return Share(constants, launch, rows, losses, layer_table(network, device), scratch)
 
 
-@lru_cache(maxsize=64)
+def launches_dependently(device: torch.device) -> bool:
+    """Whether a step's launches on this device begin while the one before ends."""
+    if not DEPENDENT or device.type != "cuda" or interpreted() or torch.version.hip:
+        return False
+    return torch.cuda.get_device_capability(device) >= DEPENDENT_FROM
+
+
+@cache  # no table goes that a captured graph may read
 def layer_table(network: Network, device: torch.device) -> Tensor:
     """Offset, inputs and outputs of each layer, (layers, 3) int32: what a run-time loop over layers reads."""
     rows = [(offset, into, out) for offset, (out, into) in zip(network.offsets, network.shapes, strict=True)]

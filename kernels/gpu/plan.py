@@ -11,12 +11,18 @@ NARROWEST = 16
 MOST_UNROLLED = 10
 # Of an H100 or H200; a guess elsewhere, that costs speed alone.
 MULTIPROCESSORS = 132
+# Points of a program's tile where points are too few for all processors: one to a thread of a warp.
+FEWEST = 32
 # Past four programs to each of them, a program takes several tiles.
 MOST_PROGRAMS = 4 * MULTIPROCESSORS
 # Bytes of scratch for activations: half of the smallest supported L2 cache, an A100's 40 MB.
 SCRATCH = 20 * 2**20
 # Bins that a program of the Kolmogorov term takes at once.
 CODE_BINS = 64
+# Software pipelining of loops: a program has a tile or a few, and a pipeline's buffers take shared memory.
+STAGES = 1
+# Whether a step's launches begin while the one before ends, where the device can: from this compute capability on.
+DEPENDENT, DEPENDENT_FROM = False, (9, 0)
 
 
 class Plan(NamedTuple):
@@ -38,6 +44,8 @@ class Launch(NamedTuple):
     programs: int
     warps: int
     scratch: int  # float32 numbers a program keeps there
+    stages: int = STAGES
+    dependent: bool = False  # programmatic dependent launch
 
 
 def plan(
@@ -69,7 +77,7 @@ def code_tile() -> int:
     return _stretched(NARROWEST)
 
 
-def evaluation_plan(network: Network, rim: bool) -> tuple[Plan, int]:
+def evaluation_plan(network: Network, rim: bool, points: int) -> tuple[Plan, int]:
     """How to take points through forward alone, and with how many warps; never in tf32, which moves boundaries.
 
     `unrolled` means neuron by neuron here; as equal layers take a loop, it asks for no few of them. With a rim, a tile
@@ -82,6 +90,8 @@ def evaluation_plan(network: Network, rim: bool) -> tuple[Plan, int]:
     narrow = width == NARROWEST and (equal or len(network.shapes) <= MOST_UNROLLED)
     if narrow:  # points share the loads of weights: as many to a thread as its registers hold
         tile, warps = 512 if max(network.dims) <= 10 else 256, 4
+        while tile > FEWEST and not rim and -(-points // tile) < MULTIPROCESSORS:
+            tile, warps = tile // 2, max(1, min(warps, tile // 64))  # few points: as many processors as there are
     elif width <= 32 or rim:
         tile, warps = 64, 8 if width <= 32 else 16
     else:

@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.gpu.layers import follow
 from kernels.gpu.partials import Partials
 from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
 
@@ -68,10 +69,11 @@ def descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, l
 def update_kernel(
     p_theta, p_moments, p_rows, p_to_theta, p_losses, p_phi, p_code_moments, p_code_rows, p_code_losses, p_scalars,
     p_out, rows, size, loss_scale, momentum, code_rows, code_size, code_loss_scale, blocks, CODED: tl.constexpr,
-    KIND: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+    KIND: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """Blocks of θ, then blocks of φ, then a program for the losses."""
     program = tl.program_id(0)
+    follow(DEPENDENT)
     if program < blocks:
         o_p = program * BLOCK + tl.arange(0, BLOCK)
         live = o_p < size
@@ -133,5 +135,6 @@ def _launch(
             other.rows, other.losses, scalars, losses, partials.programs, network.size,
             1.0 / (partials.batch * outputs), momentum, other.launch.programs,
             code.predictor.size if code else 0, 1.0 / network.size, blocks, CODED=code is not None,
-            KIND=kind, BLOCK=BLOCK, ROWS=ROWS, num_warps=4, enable_fp_fusion=True,
+            KIND=kind, BLOCK=BLOCK, ROWS=ROWS, DEPENDENT=task.launch.dependent, num_warps=4,
+            num_stages=task.launch.stages, launch_pdl=task.launch.dependent, enable_fp_fusion=True,
         )  # fmt: skip

@@ -26,6 +26,10 @@ class FakeGraph:
     def __init__(self) -> None:
         self.deeds: list[Deed] = []
 
+    def pool(self) -> int:
+        """Where its memory is from."""
+        return id(self)
+
     def replay(self) -> None:
         """Does them."""
         assert FakeGraph.capturing is None
@@ -72,8 +76,9 @@ def _tensors(result: Any) -> list[Tensor]:
 
 
 @contextmanager
-def fake_capture(graph: FakeGraph) -> Iterator[None]:
+def fake_capture(graph: FakeGraph, pool: int | None, capture_error_mode: str) -> Iterator[None]:
     """`torch.cuda.graph`."""
+    assert capture_error_mode == "thread_local"
     FakeGraph.capturing, FakeGraph.captured = graph, FakeGraph.captured + 1
     try:
         with Recorder(graph):

@@ -46,6 +46,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph", graphs.fake_capture)
     monkeypatch.setattr(torch.cuda, "Event", graphs.FakeEvent)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "before")
     monkeypatch.setattr(FakeGraph, "captured", 0)
     monkeypatch.setattr(FakeGraph, "replayed", 0)
     launched: list[str] = []
@@ -55,7 +56,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         from engine.backends.triton import Triton
 
         monkeypatch.setattr(GridExecutor, "__call__", graphs.recording_launch(launched))
-        yield Machine(Triton, ["gradient_kernel", "update_kernel"] * 3 + ["evaluate_kernel"], launched)
+        yield Machine(Triton, ["gradient_kernel", "update_kernel"] * 3 + ["validate_kernel"], launched)
         return
     compiler = torch.compile
     if request.param == "traced":
@@ -177,12 +178,15 @@ def test_state_that_is_put_back_is_where_a_replay_begins(machine: Machine) -> No
 def test_what_cannot_be_captured_is_launched_and_said(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    def refuse(graph: object) -> None:
+    def refuse(graph: object, **words: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
+    streams: list[object] = []
     monkeypatch.setattr(torch.cuda, "graph", refuse)
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
     run = Run(machine)
     reports = run.epochs(3)
+    assert streams == ["before"]
     assert machine.launched == machine.an_epoch * 3
     line = "The epoch cannot be captured and is launched step by step: operation not permitted when stream is capturing"
     assert said == [line]
@@ -190,7 +194,10 @@ def test_what_cannot_be_captured_is_launched_and_said(
 
 
 @pytest.mark.parametrize("machine", ["traced"], indirect=True)
-def test_the_compiler_does_not_work_in_a_capture(machine: Machine, said: list[str]) -> None:
+def test_the_compiler_does_not_work_in_a_capture(
+    machine: Machine, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: None)
     run, other = Run(machine), Run(machine)
     run.epochs(1)
     torch._dynamo.reset()  # the compiler has forgotten the step
@@ -201,14 +208,34 @@ def test_the_compiler_does_not_work_in_a_capture(machine: Machine, said: list[st
     assert other.epochs(3)[1:] == reports
 
 
-def test_an_epoch_of_more_steps_than_a_graph_holds_is_launched(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str]
-) -> None:
-    monkeypatch.setattr(machine.backend, "most_captured", 2)
-    Run(machine).epochs(3)
-    assert said == ["An epoch of 3 steps is launched step by step: a graph holds 2"]
-    assert FakeGraph.captured == 0
-    assert machine.launched == machine.an_epoch * 3
+# Windows of one step, of two and one, and of as many as there are.
+@pytest.mark.parametrize(("most", "graphs", "replays"), [(1, 2, 3), (2, 2, 2), (3, 1, 1)])
+@pytest.mark.parametrize("words", [{}, CODED])
+def test_an_epoch_of_more_steps_than_a_graph_holds_is_several_replays(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str], most: int, graphs: int, replays: int,
+    words: dict[str, object],
+) -> None:  # fmt: skip
+    whole = Run(machine, **words).epochs(4)
+    FakeGraph.captured = FakeGraph.replayed = 0
+    said.clear()
+    machine.launched.clear()
+    monkeypatch.setattr(machine.backend, "most_captured", most)
+    assert Run(machine, **words).epochs(4) == whole
+    pieces = "one replay of a CUDA graph" if replays == 1 else f"{replays} replays of CUDA graphs"
+    assert said == [f"The epoch is captured, and its 3 steps are {pieces} from here on"]
+    assert (FakeGraph.captured, FakeGraph.replayed) == (graphs, 3 * replays)
+    assert machine.launched == machine.an_epoch
+
+
+def test_an_interrupt_is_heard_between_two_replays(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.backend, "most_captured", 1)
+    run = Run(machine)
+    run.epochs(2)
+    answers = iter((False, False, True))
+    FakeGraph.replayed = 0
+    with pytest.raises(Interrupted), torch.inference_mode():
+        run.backend.epoch(run.data, torch.arange(POINTS), lambda: next(answers))
+    assert FakeGraph.replayed == 2
 
 
 def test_an_interrupt_is_heard_before_an_epoch(machine: Machine) -> None:

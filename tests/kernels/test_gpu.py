@@ -1,10 +1,13 @@
 """What the Triton kernels do beside what every package does: tiles as on a GPU, several to a program, edges."""
 
+import numpy as np
 import pytest
 import torch
 
 from benches.plain import plain_forward, random_parameters
-from benches.verify_kernels import gradient_rows
+from benches.verify_kernels import gradient_rows, poison, stepped
+from engine import kolmogorov
+from kernels import reference
 from kernels.spec import BELOW, RIGHT, CodeLength, Network
 from tests.conftest import INTERPRETED
 
@@ -101,3 +104,104 @@ def test_a_batch_past_the_partials_is_refused() -> None:
             gpu.gradient(partials, [flat], None, torch.zeros((2, points)), torch.zeros((1, points)))
     with pytest.raises(ValueError, match="not contiguous"):
         gpu.gradient(partials, [flat], None, torch.zeros((5, 2)).t(), torch.zeros((1, 5)))
+
+
+@pytest.mark.parametrize("hidden", [(7, 12, 5), (5,) * 12])
+@pytest.mark.parametrize("code", [None, CODE])
+def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], code: CodeLength | None) -> None:
+    from kernels import gpu
+
+    network = Network((2, *hidden, 2))
+    draws = torch.Generator().manual_seed(5)
+    data = torch.rand((4, 90), generator=draws)
+    order = torch.randperm(90, generator=draws)[11:48]
+    parameters = [random_parameters(one, 1, torch.float32) for one in (network, *([code.predictor] if code else []))]
+    positions = kolmogorov.positions(network) if code else None
+    found = []
+    for inputs, targets, chosen in (
+        (data[:2], data[2:], order),
+        (data[:2, order].contiguous(), data[2:, order].contiguous(), None),
+    ):
+        partials = gpu.Partials(network, code, 37, CPU)
+        poison(partials)
+        gpu.gradient(partials, parameters, positions, inputs, targets, chosen)
+        found.append(stepped(gpu, partials, parameters))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_an_order_is_contiguous_int64() -> None:
+    from kernels import gpu
+
+    network = Network((2, 5, 1))
+    partials, flat = gpu.Partials(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
+    for order in (torch.arange(10)[::2], torch.arange(5, dtype=torch.int32)):
+        with pytest.raises(ValueError, match="give contiguous int64"):
+            gpu.gradient(partials, [flat], None, torch.zeros((2, 10)), torch.zeros((1, 10)), order)
+
+
+# Unrolled and by a loop; one point, a tile and one more, many tiles to a program.
+@pytest.mark.parametrize("hidden", [(10,) * 8, (5,) * 12, (33, 5)])
+@pytest.mark.parametrize(("points", "programs"), [(1, 528), (17, 528), (203, 528), (203, 3)])
+def test_validation_is_the_references(
+    monkeypatch: pytest.MonkeyPatch, hidden: tuple[int, ...], points: int, programs: int
+) -> None:
+    from kernels import gpu
+    from kernels.gpu import plan
+
+    monkeypatch.setattr(plan, "MOST_PROGRAMS", programs)
+    network = Network((2, *hidden, 2))
+    flat = random_parameters(network, 1, torch.float32)
+    made = gpu.Validation(network, points, CPU)
+    for turn in range(3):  # each launch leaves the counter as it found it
+        data = torch.rand((4, points), generator=torch.Generator().manual_seed(turn))
+        poison(made)
+        found = torch.full((3,), torch.nan)
+        made.run(flat, data[:2], data[2:], found)
+        outputs = reference.forward(reference.layers(flat.double(), network), data[:2].double(), network.slope)[1]
+        error = (outputs - data[2:]).square().mean()
+        truth = torch.stack((error, *torch.aminmax(outputs)))
+        torch.testing.assert_close(found.double(), truth, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=f"{points + 1} points to validate on, where {points} were said"):
+        made.run(flat, torch.zeros((2, points + 1)), torch.zeros((2, points + 1)), found)
+
+
+def test_few_points_are_shared_out_to_many_processors() -> None:
+    from kernels.gpu.plan import FEWEST, MULTIPROCESSORS, evaluation_plan
+
+    network = Network((2, *[10] * 8, 1))
+    for points in (1, 33, 1024, 5000, 2**16, 2**24):
+        constants, warps = evaluation_plan(network, False, points)
+        programs = -(-points // constants.tile)
+        assert programs >= min(MULTIPROCESSORS, -(-points // FEWEST))
+        assert FEWEST <= constants.tile <= 512
+        assert 1 <= warps <= constants.tile // 32
+    assert evaluation_plan(network, False, 2**24) == evaluation_plan(network, False, 2**20)
+
+
+def test_rows_of_inputs_may_lie_further_apart_than_32_bits_count() -> None:
+    from kernels import gpu
+
+    apart = 2**30
+    base = np.zeros(2 * apart + 8, np.float32)  # never touched, so never there
+    inputs = torch.from_numpy(base).as_strided((3, 4), (apart, 1))
+    network = Network((3, 5, 2))
+    inputs.copy_(torch.rand((3, 4)))
+    flat = random_parameters(network, 1, torch.float32)
+    coefficients = torch.randint(1, 2**31 - 1, (network.neurons,))
+    found = []
+    for points in (inputs, inputs.clone()):
+        outputs, signatures = torch.full((2, 4), torch.nan), torch.full((4,), -1)
+        gpu.evaluate(network, flat, coefficients, points, outputs, signatures)
+        partials = gpu.Partials(network, None, 4, CPU)
+        gpu.gradient(partials, [flat], None, points, torch.ones((2, 4)))
+        found.append([outputs, signatures, *stepped(gpu, partials, [flat])])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_a_table_that_a_graph_may_read_stays_whatever_comes_after() -> None:
+    from kernels.gpu.partials import layer_table
+
+    first = layer_table(Network((2, 3, 1)), CPU)
+    for width in range(4, 200):
+        layer_table(Network((2, width, 1)), CPU)
+    assert layer_table(Network((2, 3, 1)), CPU) is first
