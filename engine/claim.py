@@ -38,8 +38,9 @@ ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Owner:
-    """A process that claims files. `machine` tells one table of processes from another, `started` one process of a
-    number from the next; `about` is what it says of its run.
+    """A process that claims files, and what it says about its run.
+
+    `machine` tells one table of processes from another, `started` one process of a number from the next.
     """
 
     host: str
@@ -58,10 +59,12 @@ class Owner:
         return Owner(socket.gethostname(), _machine(), pid, _start_of(pid) or "", now, uuid.uuid4().hex, about)
 
     def __str__(self) -> str:
+        if not self.pid:
+            return "another process, since just now"
         return f"process {self.pid} on {self.host}, since {self.since}"
 
 
-UNKNOWN = Owner("an unknown machine", "", 0, "", "just now", "", {})
+UNKNOWN = Owner("", "", 0, "", "", "", {})
 
 
 class Owned(Exception):

@@ -79,15 +79,23 @@ class Stage(Generic[Item]):
 class FrameWriter:
     """Takes drawings, writes each as a picture file, and appends it to the film; either may be left out.
 
-    Each thread composes its frames itself, on panels that it keeps: a drawing is a fifth of a frame.
+    Each thread composes its frames itself, on panels that it keeps: a drawing is a fifth of a frame. `check` is called
+    before a picture file is written; what it raises is such a failure.
     """
 
-    def __init__(self, shared: Panels, format: str, jpeg_quality: int, film: "Film | None") -> None:
+    def __init__(
+        self,
+        shared: Panels,
+        format: str,
+        jpeg_quality: int,
+        film: "Film | None",
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         self._film = film
         self._pictures: Stage[tuple[Drawing, Caption, Path]] | None = None
         self._films: Stage[tuple[Drawing, Caption]] | None = None
         if format != "none":
-            writers = [_picture_writer(shared, format, jpeg_quality) for _ in range(WRITERS)]
+            writers = [_picture_writer(shared, format, jpeg_quality, check) for _ in range(WRITERS)]
             self._pictures = Stage("pictures", writers)
         if film:
             self._films = Stage("film", [_film_writer(shared, film)])
@@ -113,10 +121,14 @@ class FrameWriter:
         for stage in self._stages:
             stage.drain()
 
-    def close(self) -> None:
-        """Writes what is left and ends the film. Raises OSError where something could not be written."""
+    def stop(self) -> None:
+        """Ends the threads; the film stays as it is."""
         for stage in self._stages:
             stage.stop()
+
+    def close(self) -> None:
+        """Writes what is left and ends the film. Raises OSError where something could not be written."""
+        self.stop()
         try:
             self.drain()
         finally:
@@ -124,13 +136,17 @@ class FrameWriter:
                 self._film.close()
 
 
-def _picture_writer(shared: Panels, format: str, jpeg_quality: int) -> Callable[[tuple[Drawing, Caption, Path]], None]:
+def _picture_writer(
+    shared: Panels, format: str, jpeg_quality: int, check: Callable[[], object]
+) -> Callable[[tuple[Drawing, Caption, Path]], None]:
     composer, writer = PictureComposer(shared), PictureWriter(format, jpeg_quality)
 
     def write(item: tuple[Drawing, Caption, Path]) -> None:
         drawing, caption, path = item
         drawing.arrive()
-        writer.write(path, composer.compose(drawing, caption))
+        pixels = composer.compose(drawing, caption)
+        check()
+        writer.write(path, pixels)
 
     return write
 

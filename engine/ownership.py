@@ -57,16 +57,8 @@ class Record:
         return files.differences(stored, config)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Files that a run may write from now on, and those that it takes the place of."""
-
-    files: Files
-    replaced: list[Path]
-
-
-def settle(config: Config, picture: Picture, claim: Claim) -> Place:
-    """The files of a fresh run, claimed, in folders that are there; nothing is removed yet.
+def settle(config: Config, picture: Picture, claim: Claim) -> tuple[Files, list[Path]]:
+    """The files of a fresh run, claimed, in folders that are there; and those that are to make way for them.
 
     Where another run has their names that differs only in what names leave out, they get a number. Raises ConfigError
     for files that would be written over, and for those of the same run in another process.
@@ -80,7 +72,8 @@ def settle(config: Config, picture: Picture, claim: Claim) -> Place:
         try:
             _take(claim, place, ours)
         except Owned as owned:
-            difference = Record(owned.owner.about["settings"], owned.owner.about["digest"]).differences(config, picture)
+            about = owned.owner.about
+            difference = Record(about.get("settings", {}), about.get("digest")).differences(config, picture)
             if config.overwrite or (config.seed is not None and not difference):
                 raise ConfigError(str(owned)) from owned
             busy[place.number] = difference or str(owned.owner)
@@ -89,8 +82,9 @@ def settle(config: Config, picture: Picture, claim: Claim) -> Place:
             break
         claim.give_up()  # somebody wrote them meanwhile
     if place.number > 1:
-        log.info('Another run has the names without "%s" (%s): this run\'s have it', place.suffix, why)
-    return Place(place, replaced)
+        said = 'The names of this run\'s files have "%s" in them, since another run has them without (%s)'
+        log.info(said, place.suffix, why)
+    return place, replaced
 
 
 def take(claim: Claim, place: Files, config: Config, picture: Picture) -> None:
@@ -126,7 +120,7 @@ def _chosen(config: Config, picture: Picture, busy: Mapping[int, str]) -> tuple[
         if config.seed is not None and not config.overwrite:
             if owner := holder(place.claims):
                 raise ConfigError(str(Owned(*owner)))
-            raise files.clash(place.existing(), record and record.settings, config)
+            raise files.clash(place.existing(), files.settings_of(config) if record else None, config)
     if config.overwrite:
         return first, why
     number = next(number for number in range(1, len(taken) + len(busy) + 2) if number not in taken | busy.keys())

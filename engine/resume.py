@@ -23,7 +23,7 @@ MAY_CHANGE = ("save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "ko
 
 @dataclass
 class Resumed:
-    """A run to go on with. `config` is the one from here on; `identity` and `number` name its files, `run` is its mark."""
+    """A run to go on with. `config` is the one from here on; `identity` and `number` name its files, `run` marks it."""
 
     config: Config
     state: State

@@ -6,8 +6,10 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
@@ -16,8 +18,10 @@ from engine import backend, checkpoint, files, image, kolmogorov, network, proce
 from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
 from engine.caption import LossCurves, caption
+from engine.claim import Claim, Taken
 from engine.config import Config, ConfigError
 from engine.drawers import drawer_for
+from engine.drawing import Drawing
 from engine.encoder import FrameWriter
 from engine.failure import explain
 from engine.follow import EPOCH, Start, follow, led
@@ -32,9 +36,19 @@ from engine.state import Snapshot
 from engine.trainer import Epoch, Launched, NonFinite
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from engine.film import Film
 
 DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A frame's drawing, and how long it took."""
+
+    drawing: Drawing
+    seconds: float
 
 
 class EarlyStop(Exception):
@@ -67,22 +81,33 @@ def _lead(config: Config, group: Group) -> int:
     """The part of the process that reads, decides and writes."""
     log.info("=== Starting polytope-viz-nn training ===")
     device, chosen, why = backend.found(config, group)
-    begun = begin(config)
-    for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
-        log.warning("%s", warning)
-    if begun.state.epoch == begun.config.epochs:
-        log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
-        return DONE
-    log.info("Backend: %s on %s (%s)", chosen.name, device, why)
-    if group.size > 1:
-        log.info("Processes: %d", group.size)
-    return Run(begun, chosen, device, group).train()
+    with Claim() as claim:
+        begun = begin(config, claim)
+        for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
+            log.warning("%s", warning)
+        if begun.state.epoch == begun.config.epochs:
+            log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
+            return DONE
+        log.info("Backend: %s on %s (%s)", chosen.name, device, why)
+        if group.size > 1:
+            log.info("Processes: %d", group.size)
+        return Run(begun, claim, chosen, device, group).train()
 
 
 class Run:
     """One run in training, and all that it writes."""
 
-    def __init__(self, begun: Beginning, chosen: type[Backend], device: torch.device, group: Group) -> None:
+    # What `_open` makes.
+    writer: FrameWriter
+    metrics: Metrics
+    bar: "tqdm[NoReturn]"
+    _reserve: Path
+
+    def __init__(
+        self, begun: Beginning, claim: Claim, chosen: type[Backend], device: torch.device, group: Group
+    ) -> None:
+        self._begun, self._claim, self._device = begun, claim, device
+        self._from = begun.state.epoch
         self.config, self.files, self.picture = begun.config, begun.files, begun.picture
         self.extras = begun.extras
         self.watch = begun.extras.watch
@@ -94,49 +119,93 @@ class Run:
         self.backend, self.trainer = start.on(device, chosen, group)
         self.state = self.backend.state
         log.info("Trainable parameters: %d", config.network.size)
-        self._write_settings(begun, device)
-        size = frame_size(self.picture.width, self.picture.height, config.frame_size)
+        self._size = size = frame_size(self.picture.width, self.picture.height, config.frame_size)
         self._unsmoothed = begun.resumed_from is None
         self.drawer = drawer_for(self.backend, *size, config.chunk_size, config.colour_regions)
-        shared = Panels.of(self.picture, begun.split, size)
-        self.writer = FrameWriter(shared, config.snapshot_format, config.jpeg_quality, self._film(size))
+        self._panels = Panels.of(self.picture, begun.split, size)
         self.dropped = 0
-        self.metrics = Metrics(self.files.metrics, self.state.epoch, config.schedule)
         self.curves = LossCurves(size[0], config)
+        self.signals = Signals()
+        self._reported: set[str] = set()
+
+    def train(self) -> int:
+        """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status.
+
+        All that can fail is tried before the first file is written or removed.
+        """
+        status = DONE
+        with torch.inference_mode():
+            snapshot = Snapshot(self.state)
+            first = self._drawn() if self._from == 0 or self._begun.replaced else None
+            if first and self._begun.replaced:
+                self._try_out(first)
+            try:
+                launched = self._launch()
+            except Interrupted:
+                return self._interrupted()
+            with self.signals.caught():
+                self._open()
+                try:
+                    self._epochs(snapshot, first, launched)
+                except Interrupted:
+                    status = self._interrupted()
+                except Taken as reason:
+                    return self._leave(reason)
+                except EarlyStop as reason:
+                    status = STOPPED
+                    log.warning("Stopped at epoch %d: %s", self.state.epoch, reason)
+                except Exception as error:
+                    status = FAILED
+                    self._report(f"Failed at epoch {self.state.epoch}: %s", error)
+                return self._finish(status)
+
+    def _try_out(self, drawn: Drawn) -> None:
+        """Makes a frame of every kind that the run will make, of which nothing is left."""
+        with TemporaryDirectory(dir=self.files.folder, prefix=".try-") as folder:
+            writer = self._writer(self._film(Path(folder) / "film.mp4", []))
+            writer.put(drawn.drawing, caption(self.config, 0, None, self.curves), Path(folder) / "frame")
+            writer.close()
+
+    def _open(self) -> None:
+        """Begins the run's files, in the place of those that they replace."""
+        config, begun = self.config, self._begun
+        self._claim.check()
+        files.remove(begun.replaced)
+        self._write_settings(begun)
+        self.writer = self._writer(self._film(self.files.film, self._earlier_frames()))
+        self.metrics = Metrics(self.files.metrics, self._from, config.schedule)
         for row in self.metrics.earlier:
             combined = float(row["task"]) + config.kolmogorov_weight * float(row["kolmogorov"])
             self.curves.add(int(row["epoch"]), combined, float(row["validation"]))
-        self.bar = progress(config, self.state.epoch)
-        self.signals = Signals()
-        self._reported: set[str] = set()
+        self.bar = progress(config, self._from)
         self._reserve = self._reserved()
 
-    def train(self) -> int:
-        """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status."""
-        status = DONE
-        with self.signals.caught(), torch.inference_mode():
-            try:
-                self._epochs()
-            except Interrupted:
-                number = self.signals.received
-                by = signal.Signals(number).name if number else "a signal to another process"
-                status = 128 + (number or signal.SIGTERM)
-                log.warning("Interrupted by %s at epoch %d", by, self.state.epoch)
-            except EarlyStop as reason:
-                status = STOPPED
-                log.warning("Stopped at epoch %d: %s", self.state.epoch, reason)
-            except Exception as error:
-                status = FAILED
-                self._report(f"Failed at epoch {self.state.epoch}: %s", error)
-            return self._finish(status)
+    def _writer(self, film: "Film | None") -> FrameWriter:
+        config = self.config
+        return FrameWriter(self._panels, config.snapshot_format, config.jpeg_quality, film, self._claim.check)
 
-    def _epochs(self) -> None:
-        """Epoch after epoch; leaves the state of the last finished one, on the host, whatever becomes of the device."""
-        snapshot = Snapshot(self.state)
+    def _interrupted(self) -> int:
+        """Says by what, and returns the exit status."""
+        number = self.signals.received
+        by = signal.Signals(number).name if number else "a signal to another process"
+        log.warning("Interrupted by %s at epoch %d", by, self.state.epoch)
+        return 128 + (number or signal.SIGTERM)
+
+    def _leave(self, reason: Taken) -> int:
+        """Ends without another file written. Returns the exit status."""
+        log.error("Ended at epoch %d, and nothing is saved from here on: %s", self.state.epoch, reason)
+        self.bar.close()
+        self.writer.stop()
+        return FAILED
+
+    def _epochs(self, snapshot: Snapshot, first: Drawn | None, ahead: Launched | None) -> None:
+        """Epoch after epoch; leaves the state of the last finished one, on the host, whatever becomes of the device.
+
+        `first` is the frame before the first epoch, which is `ahead`.
+        """
         try:
-            if self.state.epoch == 0:
-                self._draw(None)
-            ahead: Launched | None = None
+            if first and self._from == 0:
+                self._show(first, 0)
             while ahead or self.state.epoch < self.config.epochs:
                 launched, ahead = ahead or self._launch(), None
                 snapshot.take()
@@ -171,6 +240,7 @@ class Run:
     def _epoch(self, launched: Launched, snapshot: Snapshot) -> None:
         """What becomes of one epoch: read, log, draw, record, watch, save."""
         config, number = self.config, launched.number
+        self._claim.check()
         try:
             epoch = launched.read()
         except NonFinite as where:
@@ -184,7 +254,7 @@ class Run:
         dropped = scheduled and not last and config.drop_frames and self.writer.behind
         self.dropped += dropped
         if last or (scheduled and not dropped):
-            reason = self._draw(epoch, scheduled) or reason
+            reason = self._show(self._drawn(), number, epoch, scheduled) or reason
         else:
             self.metrics.add(number, epoch, None)
         self.bar.update()
@@ -198,11 +268,16 @@ class Run:
             length = kolmogorov.bits(epoch.kolmogorov, config.network)
             log.info("Code length: %.1f bits for %d parameters", length, config.network.size)
 
-    def _draw(self, epoch: Epoch | None, scheduled: bool = True) -> str | None:
-        """Draws the network as it is, and records the epoch. Returns why the run should stop, or None."""
+    def _drawn(self) -> Drawn:
+        """A frame of the network as it is now."""
         started = time.perf_counter()
-        config, number = self.config, self.state.epoch
         drawing = self.drawer.draw()
+        return Drawn(drawing, time.perf_counter() - started)
+
+    def _show(self, drawn: Drawn, number: int, epoch: Epoch | None = None, scheduled: bool = True) -> str | None:
+        """Records an epoch and its frame. Returns why the run should stop, or None."""
+        started = time.perf_counter()
+        config, drawing = self.config, drawn.drawing
         if epoch:
             # Recorded before the picture is handed over, which fails where an earlier one could not be written.
             self.metrics.add(number, epoch, drawing.polytopes)
@@ -210,7 +285,7 @@ class Run:
         losses = (epoch.combined, epoch.validation) if epoch else None
         self.writer.put(drawing, caption(config, number, losses, self.curves), self.files.frame(number))
         self.extras.film_frames += scheduled
-        log.info("Visualization @ epoch %d: %.2fs", number, time.perf_counter() - started)
+        log.info("Visualization @ epoch %d: %.2fs", number, drawn.seconds + time.perf_counter() - started)
         counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
         log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
         return reason
@@ -218,11 +293,11 @@ class Run:
     def _smooth(self) -> None:
         """Writes the smoothed picture, which no epoch changes."""
         self._unsmoothed = False
-        size = frame_size(self.picture.width, self.picture.height, self.config.frame_size)
-        pixels = smoothed(self.picture, self.extras.split, self.config.smoothing_sigma, size)
+        pixels = smoothed(self.picture, self.extras.split, self.config.smoothing_sigma, self._size)
         PictureWriter("png").write(self.files.smoothed, pixels)
 
     def _save(self, line: str) -> None:
+        self._claim.check()
         path = self.files.checkpoint(self.state.epoch)
         checkpoint.save(path, self.state, self.extras, self.config, self.files.identity, self.picture)
         log.info(line, path)
@@ -243,7 +318,10 @@ class Run:
         ]
         for step in steps:
             try:
+                self._claim.check()
                 step()
+            except Taken as reason:
+                return self._leave(reason)
             except Exception as error:
                 status = status or FAILED
                 self._report("While finishing: %s", error)
@@ -272,17 +350,17 @@ class Run:
         """The run's frame files up to now that its film should have, first to last."""
         frames = sorted(self.files.frames().items())
         schedule = self.config.schedule
-        return [path for epoch, path in frames if epoch <= self.state.epoch and epoch in schedule]
+        return [path for epoch, path in frames if epoch <= self._from and epoch in schedule]
 
-    def _film(self, size: tuple[int, int]) -> "Film | None":
+    def _film(self, path: Path, earlier: list[Path]) -> "Film | None":
         """The film, with what it has of the run's earlier frames; None where none is wanted."""
         if self.config.no_film:
             return None
         from engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
 
-        return continued(self.files.film, film_canvas(*size), self.extras.film_frames, self._earlier_frames())
+        return continued(path, film_canvas(*self._size), self.extras.film_frames, earlier)
 
-    def _write_settings(self, begun: Beginning, device: torch.device) -> None:
+    def _write_settings(self, begun: Beginning) -> None:
         config = self.config
         content = {
             "version": engine.__version__,
@@ -300,7 +378,7 @@ class Run:
                     "sha256": self.picture.digest,
                 },
                 "backend": self.backend.name,
-                "device": str(device),
+                "device": str(self._device),
                 "processes": self.group.size,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
