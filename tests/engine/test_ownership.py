@@ -1,13 +1,11 @@
 """Whose files are whose: nobody loses one, and nobody is sent away who need not be."""
 
 import csv
-import errno
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,12 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from engine import claim, files
-from engine.claim import Claim
+from engine import claim
 from engine.film import count_frames
 from engine.trainer import Launched, Trainer
-from tests.conftest import GOLDEN, Outcome, Program
-from tests.test_cli import ROOT, command, wait_for
+from tests.conftest import Program
+from tests.test_cli import command, wait_for
 
 CODE = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
 RUN = "WzVdKjNfMTAwXzMyXzAuMDAxX2FkYW0="
@@ -230,28 +227,26 @@ def test_a_run_that_ended_before_epoch_1_is_no_obstacle(
     assert not [name for name in content_of(place) if re.search(r"_(1|none)-2", name)]
 
 
-def test_another_process_is_told_whose_the_files_are_and_they_stay_whole(tmp_path: Path, small_image: Path) -> None:
+def test_another_process_is_told_whose_the_files_are_and_they_stay_whole(
+    tmp_path: Path, small_image: Path, program: Program
+) -> None:
     """One process is paused, others come, and it goes on: nobody else has written."""
     place = tmp_path / "run"
-    words = command(small_image, place, "--save-interval", 50, "--checkpoint-interval", 20, "-e")
-
-    def second(*more: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([*words, *map(str, more)], capture_output=True, text=True, check=False)
-
-    with subprocess.Popen([*words, str(10**6)], stderr=subprocess.PIPE, text=True) as running:
+    words = command(small_image, place, "--save-interval", 50, "--checkpoint-interval", 20, "-e", 10**6)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
         try:
             wait_for(running, "Checkpoint saved")
             running.send_signal(signal.SIGSTOP)
             before = content_of(place)
             for more in ([], ["--overwrite"], ["--resume", place]):
-                refused = second(1000, *more)
-                assert refused.returncode == 2, refused.stderr
-                assert f"process {running.pid} on {os.uname().nodename}, since " in refused.stderr
-                assert len(refused.stderr.splitlines()) == 2
+                refused = program(*words[2:-1], 1000, *more)
+                assert refused.status == 2, refused.log
+                assert f"process {running.pid} on {os.uname().nodename}, since " in refused.log
+                assert len(refused.log.splitlines()) == 2
                 assert content_of(place) == before
-            other = second(2, *CODE)
-            assert other.returncode == 0
-            assert 'have "-2" in them' in other.stderr
+            other = program(*words[2:-1], 2, *CODE)
+            assert other.status == 0
+            assert 'have "-2" in them' in other.log
             running.send_signal(signal.SIGCONT)
             wait_for(running, "Checkpoint saved")
             running.send_signal(signal.SIGTERM)
