@@ -9,6 +9,7 @@ try:
     import dataclasses
     import os
     import signal
+    import warnings
     from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
@@ -90,6 +91,9 @@ def main(words: Sequence[str] | None = None) -> int:
     interrupted = f"{whole.prog}: interrupted\n"
     if words is None:
         interrupt_at_once(interrupted if _speaks() else "")
+    if any(option.startswith("error") for option in sys.warnoptions):
+        # What a library warns its authors of, this program's user can do nothing about.
+        warnings.simplefilter("default")
     try:
         config = Config(**vars(whole.parse_args(words)))
         # torch takes most of a second: not spent on a flag that is wrong

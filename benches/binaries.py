@@ -42,21 +42,25 @@ SHARED = {"cuda": 166_912, "hip": 65_536}
 
 @dataclass(frozen=True)
 class Binary:
-    """A compiled kernel: registers a thread, bytes a thread spills to, bytes a program shares, seconds to compile."""
+    """A compiled kernel: registers a thread, bytes a thread spills to, bytes a program shares, seconds to compile.
+
+    `approximate` counts the divisions that are off by more than rounding, on NVIDIA's GPUs.
+    """
 
     kernel: str
     registers: int
     spilled: int
     shared: int
     seconds: float
+    approximate: int
 
 
 class StandIn:
     """A driver of no device: Triton asks it for the target, and hands it the binaries."""
 
-    def __init__(self, name: str) -> None:
-        self.target = TARGETS[name]
-        self.device = list(TARGETS).index(name)
+    def __init__(self, target: GPUTarget, device: int = 0) -> None:
+        self.target = target
+        self.device = device
         self.binaries: list[tuple[str, bytes, int]] = []
         self.utils = SimpleNamespace(
             load_binary=self._load, unload_module=lambda module: None,
@@ -89,7 +93,7 @@ def compiling_for(name: str) -> Iterator[StandIn]:
     """Launches within compile for a target instead; a fresh cache, so that times are those of compilation."""
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise RuntimeError("TRITON_INTERPRET=1 was set: kernels are interpreted, and nothing is compiled")
-    stand_in = StandIn(name)
+    stand_in = StandIn(TARGETS[name], list(TARGETS).index(name))
     before = driver._active
     with tempfile.TemporaryDirectory() as folder, triton.knobs.cache.scope():
         triton.knobs.cache.dir = folder
@@ -106,9 +110,13 @@ def compiled(name: str, work: Callable[[], None]) -> list[Binary]:
         started = time.perf_counter()
         work()
         seconds = time.perf_counter() - started
+        assembly = {path.stem: path.read_text() for path in Path(str(triton.knobs.cache.dir)).rglob("*.ptx")}
     read = _read_cuda if stand_in.target.backend == "cuda" else _read_rocm
     share = seconds / max(len(stand_in.binaries), 1)
-    return [Binary(kernel, *read(binary), shared, share) for kernel, binary, shared in stand_in.binaries]
+    return [
+        Binary(kernel, *read(binary), shared, share, assembly.get(kernel, "").count("div.full"))
+        for kernel, binary, shared in stand_in.binaries
+    ]
 
 
 def _read_cuda(binary: bytes) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from benches.baseline import Baseline, Module, Predictor
-from engine import image, kolmogorov, network
+from engine import image, image_file, kolmogorov, network
 from engine.backend import training_threads
 from engine.backends.plain import Eager
 from engine.begin import fresh_state
@@ -60,7 +60,7 @@ class Job:
     @cached_property
     def picture(self) -> Picture:
         """The image."""
-        picture = image.load(str(IMAGE))
+        picture = image_file.load(str(IMAGE))
         if self.side == picture.width:
             return picture
         return Picture(np.asarray(Image.fromarray(picture.pixels).resize((self.side, self.side))))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engine.backends.base import Backend
 from kernels.picture import grid
 from kernels.spec import BELOW, RIGHT
+from kernels.subnormals import flushed
 
 Pixels = NDArray[np.uint8]
 
@@ -75,6 +76,7 @@ class Drawer:
         self._x = grid.places(0, 1 << self._shift, width)
         self._evaluations = 0
 
+    @flushed(torch_too=True)
     def draw(self) -> Drawing:
         """The picture of the network as it is now."""
         size = self._height, self._width

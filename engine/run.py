@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, NoReturn
 import torch
 
 import engine
-from engine import backend, checkpoint, files, image, kolmogorov, network, processes
+from engine import backend, checkpoint, debugging, files, image, kolmogorov, network, processes
 from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
 from engine.caption import LossCurves, caption
 from engine.claim import Claim, Taken
 from engine.config import Config, ConfigError
+from engine.debugging import Phases, tell
 from engine.drawers import drawer_for
 from engine.drawing import Drawing
 from engine.encoder import FrameWriter
 from engine.failure import explain
 from engine.follow import EPOCH, Start, follow, led
 from engine.frame import Panels, film_canvas, frame_size
+from engine.inspection import Inspector
 from engine.journal import Metrics, epoch_line, log, logging_to, progress
 from engine.picture_file import PictureWriter, write_whole
 from engine.plot import plot
@@ -45,10 +47,11 @@ DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number
 
 @dataclass(frozen=True)
 class Drawn:
-    """A frame's drawing, and how long it took."""
+    """A frame's drawing, how long it took, and what `--debug` tells of the network then."""
 
     drawing: Drawing
     seconds: float
+    looked: list[str]
 
 
 class EarlyStop(Exception):
@@ -80,9 +83,13 @@ def run(config: Config) -> int:
 def _lead(config: Config, group: Group) -> int:
     """The part of the process that reads, decides and writes."""
     log.info("=== Starting polytope-viz-nn training ===")
+    phases = Phases(config.debug)
+    if config.debug:
+        tell(debugging.machine())
     device, chosen, why = backend.found(config, group)
     with Claim() as claim:
-        begun = begin(config, claim)
+        with phases("begin"):
+            begun = begin(config, claim)
         for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
             log.warning("%s", warning)
         if begun.state.epoch == begun.config.epochs:
@@ -91,7 +98,12 @@ def _lead(config: Config, group: Group) -> int:
         log.info("Backend: %s on %s (%s)", chosen.name, device, why)
         if group.size > 1:
             log.info("Processes: %d", group.size)
-        return Run(begun, claim, chosen, device, group).train()
+        if config.debug:
+            tell(debugging.backends(begun.config, device, chosen, why))
+            tell(debugging.picture(begun.picture, begun.split))
+        with phases("prepare"):
+            run = Run(begun, claim, chosen, device, group, phases)
+        return run.train()
 
 
 class Run:
@@ -104,9 +116,15 @@ class Run:
     _reserve: Path
 
     def __init__(
-        self, begun: Beginning, claim: Claim, chosen: type[Backend], device: torch.device, group: Group
+        self,
+        begun: Beginning,
+        claim: Claim,
+        chosen: type[Backend],
+        device: torch.device,
+        group: Group,
+        phases: Phases,
     ) -> None:
-        self._begun, self._claim, self._device = begun, claim, device
+        self._begun, self._claim, self._device, self.phases = begun, claim, device, phases
         self._from = begun.state.epoch
         self.config, self.files, self.picture = begun.config, begun.files, begun.picture
         self.extras = begun.extras
@@ -127,6 +145,10 @@ class Run:
         self.curves = LossCurves(size[0], config)
         self.signals = Signals()
         self._reported: set[str] = set()
+        self._inspector: Inspector | None = None
+        if config.debug:
+            self._inspector = Inspector(config, start.training)
+            tell(debugging.work(config, begun.split, size, self.backend, group))
 
     def train(self) -> int:
         """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status.
@@ -140,9 +162,15 @@ class Run:
             if first and self._begun.replaced:
                 self._try_out(first)
             try:
-                launched = self._launch()
+                with self.phases("train"):
+                    launched = self._launch()
+                    if self._begun.replaced:
+                        launched = launched.finished()
             except Interrupted:
                 return self._interrupted()
+            except NonFinite as where:
+                log.warning("Stopped, and nothing was replaced: the loss was not finite in the first epoch, %s", where)
+                return STOPPED
             with self.signals.caught():
                 self._open()
                 try:
@@ -157,7 +185,10 @@ class Run:
                 except Exception as error:
                     status = FAILED
                     self._report(f"Failed at epoch {self.state.epoch}: %s", error)
-                return self._finish(status)
+                with self.phases("finish"):
+                    status = self._finish(status)
+            tell(self.phases.told())
+            return status
 
     def _try_out(self, drawn: Drawn) -> None:
         """Makes a frame of every kind that the run will make, of which nothing is left."""
@@ -207,14 +238,16 @@ class Run:
             if first and self._from == 0:
                 self._show(first, 0)
             while ahead or self.state.epoch < self.config.epochs:
-                launched, ahead = ahead or self._launch(), None
-                snapshot.take()
-                if self._may_run_ahead():
-                    with suppress(Interrupted):  # which the next launch raises again, when this epoch is recorded
-                        ahead = self._launch()
+                with self.phases("train"):
+                    launched, ahead = ahead or self._launch(), None
+                    snapshot.take()
+                    if self._may_run_ahead():
+                        with suppress(Interrupted):  # which the next launch raises again, when this epoch is recorded
+                            ahead = self._launch()
                 self._epoch(launched, snapshot)
                 if self._unsmoothed:  # not on the way to the first epoch: SciPy takes a third of a second to import
-                    self._smooth()
+                    with self.phases("smooth"):
+                        self._smooth()
         finally:
             self.state = snapshot.state()
 
@@ -242,7 +275,8 @@ class Run:
         config, number = self.config, launched.number
         self._claim.check()
         try:
-            epoch = launched.read()
+            with self.phases("wait for the epoch"):
+                epoch = launched.read()
         except NonFinite as where:
             raise EarlyStop(f"the loss was not finite in epoch {number}, {where}") from None
         snapshot.keep()
@@ -271,8 +305,12 @@ class Run:
     def _drawn(self) -> Drawn:
         """A frame of the network as it is now."""
         started = time.perf_counter()
-        drawing = self.drawer.draw()
-        return Drawn(drawing, time.perf_counter() - started)
+        with self.phases("draw"):
+            drawing = self.drawer.draw()
+        seconds = time.perf_counter() - started
+        with self.phases("look at the network"):
+            looked = list(self._inspector.look(self.state)) if self._inspector else []
+        return Drawn(drawing, seconds, looked)
 
     def _show(self, drawn: Drawn, number: int, epoch: Epoch | None = None, scheduled: bool = True) -> str | None:
         """Records an epoch and its frame. Returns why the run should stop, or None."""
@@ -283,11 +321,13 @@ class Run:
             self.metrics.add(number, epoch, drawing.polytopes)
         reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
         losses = (epoch.combined, epoch.validation) if epoch else None
-        self.writer.put(drawing, caption(config, number, losses, self.curves), self.files.frame(number))
+        with self.phases("hand frames over"):
+            self.writer.put(drawing, caption(config, number, losses, self.curves), self.files.frame(number))
         self.extras.film_frames += scheduled
         log.info("Visualization @ epoch %d: %.2fs", number, drawn.seconds + time.perf_counter() - started)
         counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
         log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
+        tell(drawn.looked)
         return reason
 
     def _smooth(self) -> None:
@@ -299,7 +339,8 @@ class Run:
     def _save(self, line: str) -> None:
         self._claim.check()
         path = self.files.checkpoint(self.state.epoch)
-        checkpoint.save(path, self.state, self.extras, self.config, self.files.identity, self.picture)
+        with self.phases("save checkpoints"):
+            checkpoint.save(path, self.state, self.extras, self.config, self.files.identity, self.picture)
         log.info(line, path)
 
     def _finish(self, status: int) -> int:
@@ -314,7 +355,7 @@ class Run:
             lambda: self._save("Final checkpoint saved: %s") if state.epoch else None,
             lambda: write_whole(place.weights, weights.encode()),
             self.writer.close,
-            lambda: plot(place.metrics, *place.plots),
+            self._plot,
         ]
         for step in steps:
             try:
@@ -330,6 +371,15 @@ class Run:
         if status == DONE:
             log.info("=== Training completed successfully ===")
         return status
+
+    def _plot(self) -> None:
+        """Plots of the run; that there are none is no failure of it."""
+        try:
+            with self.phases("plot"):
+                plot(self.files.metrics, *self.files.plots)
+        except Exception as error:
+            reason, trace = explain(error), error if self.config.debug else None
+            log.warning("Plots are not made (%s): a resume makes them again", reason, exc_info=trace)
 
     def _report(self, line: str, error: Exception) -> None:
         """Logs a failure once, however many steps meet it."""

@@ -5,6 +5,7 @@ moments stands here once.
 """
 
 import math
+import struct
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, get_args
@@ -19,6 +20,7 @@ RIGHT, BELOW = 1, 2
 
 ADAM_BETAS = (0.9, 0.999)
 RMSPROP_ALPHA = 0.99
+LARGEST_END = 1e38  # of a clip range: its width is still a float32
 EPSILON = 1e-8
 MOMENTS = {"adam": 2, "sgd": 0, "sgd_momentum": 1, "rmsprop": 1}
 
@@ -70,6 +72,37 @@ class CodeLength:
     def outputs(loss: str, bins: int) -> int:
         """How many outputs the predictor needs for a loss."""
         return {"cross_entropy": bins, "mse": 1}.get(loss, 2)
+
+    @property
+    def range_limit(self) -> str | None:
+        """Why float32 cannot tell the bins of the clip range apart; None if it can, or if the loss has no bins."""
+        low, high, bins = self.low, self.high, self.bins
+        if self.loss != "cross_entropy":
+            return None
+        if bins < 2:
+            return f"a clip range has at least 2 bins, not {bins}"
+        if not low < high:
+            return f"the clip range's low end, {low}, is not below its high end, {high}"
+        largest = max(abs(low), abs(high))
+        if largest > LARGEST_END:
+            return f"the clip range from {low} to {high} is not finite in float32"
+        apart, rounded = (high - low) / (bins - 1), _most_rounded(largest)
+        if apart < rounded:
+            return f"the clip range's bins are {apart:.2g} apart, where float32 rounds numbers by up to {rounded:.2g}"
+        if _single(low) == _single(high):
+            return f"the clip range's both ends are {_single(low):.9g} in float32"
+        return None
+
+
+def _single(value: float) -> float:
+    """A number rounded to float32."""
+    rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    return rounded
+
+
+def _most_rounded(value: float) -> float:
+    """By how much float32 rounds numbers of this size at most; subnormals are zeros."""
+    return math.ldexp(1.0, max(math.frexp(value)[1], -101) - 25)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def unsupported_on_cpu(network: Network, code: CodeLength | None, device: torch.
             return f"{name} width {widest} is above {WIDEST_ON_CPU}"
         if not 0 < one.slope <= 1:
             return f"slope {one.slope} is not above 0 and at most 1"
-    return None
+    return code.range_limit if code else None
 
 
 def unsupported_on_gpu(network: Network, code: CodeLength | None, device: torch.device) -> str | None:

@@ -4,7 +4,8 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from functools import wraps
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +14,9 @@ from engine import kolmogorov
 from engine.config import Config
 from engine.state import Learner, State
 from kernels import reference
+from kernels.subnormals import flushed
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 Scalars = Sequence[reference.Scalar]
 # A child of the run's logger, which a backend need not know.
 log = logging.getLogger("polytope_nn.backend")
@@ -145,3 +148,16 @@ class Backend(ABC):
             [number for one in learners for number in one.optimizer.scalars(one.steps + index)]
             for index in range(1, steps + 1)
         ]
+
+
+def flushing(method: Method) -> Method:
+    """A backend's method of torch's operations: where they run on the CPU, subnormals are zeros to them."""
+
+    @wraps(method)
+    def flushes(self: Backend, *arguments: Any) -> Any:
+        if self.device.type != "cpu":
+            return method(self, *arguments)
+        with flushed(torch_too=True):
+            return method(self, *arguments)
+
+    return cast(Method, flushes)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.backends import plain
-from engine.backends.base import Backend, Data, Scalars
+from engine.backends.base import Backend, Data, Scalars, flushing
 from engine.backends.graphed import Graphed, Room, Step
 from engine.config import Config
 from engine.state import State
@@ -50,6 +50,7 @@ class Compiled(Backend):
         """See `Stepwise.step`; the scalars are tensors of no dimension: a number would be compiled as a constant."""
         return self._compiled_step(self.state, inputs, targets, scalars)
 
+    @flushing
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
         found, ours = self._compiled_gradient(self.state, inputs, targets)
@@ -57,6 +58,7 @@ class Compiled(Backend):
         for wanted, flat in zip(gradients, ours, strict=True):
             wanted.copy_(flat)
 
+    @flushing
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
         return self._compiled_evaluate(self.state.main.parameters, self.state.coefficients, inputs)

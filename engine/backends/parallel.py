@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Interrupted
+from engine.backends.base import Backend, Data, Interrupted, flushing
 from engine.processes import Group
 from kernels import reference
 
@@ -27,6 +27,7 @@ class Parallel(Backend):
         self._sums = torch.zeros(sum(sizes) + len(sizes) + 1, device=self.device)
         *self._gradients, self._losses, self._stop = self._sums.split([*sizes, len(sizes), 1])
 
+    @flushing
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
         """See `Backend.epoch`. All processes raise Interrupted at the same step, whichever was interrupted.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Interrupted, Scalars
+from engine.backends.base import Backend, Data, Interrupted, Scalars, flushing
 from engine.config import Config
 from engine.state import State
 from kernels import reference
@@ -24,6 +24,7 @@ class Stepwise(Backend):
     def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """One step on a batch (2, points), (1, points); returns task loss, and Kolmogorov loss if it is on."""
 
+    @flushing
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
         """See `Backend.epoch`."""
         points = data.training.index_select(1, order.to(self.device))
@@ -63,6 +64,7 @@ class Eager(Stepwise):
         update(self.state, self._gradients, scalars)
         return losses
 
+    @flushing
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
         torch.stack(self._differentiate(inputs, targets), out=losses)
@@ -81,6 +83,7 @@ class Eager(Stepwise):
         weigh(self.state, self.code, self._gradients, addition)
         return losses
 
+    @flushing
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
         return reference.evaluate(self._stacks[0], self.state.coefficients, inputs, self.state.main.network.slope)

@@ -57,7 +57,10 @@ def dense_backward(p_parameters, p_row, offset, into, out, grad, hidden, add, AD
 
 @triton.jit
 def follow(DEPENDENT: tl.constexpr):
-    """Waits for the launch before this one, which it may have begun beside, and lets the next one begin beside it."""
+    """Waits for the launch before this one, beside which it may have begun, and lets the next one begin beside it.
+
+    Every program has to, before it touches what a launch writes: else the next launch could not wait for both.
+    """
     if DEPENDENT:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()

@@ -17,7 +17,7 @@ from kernels.gpu.plan import CODE_BINS
 def task_gradient(
     program, p_parameters, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_order, p_to_inputs, points,
     programs, inputs_stride, targets_stride, size, scale, ORDERED: tl.constexpr, GIVEN: tl.constexpr,
-    ADD: tl.constexpr, SCRATCH: tl.constexpr, PLAN: tl.constexpr,
+    ADD: tl.constexpr, SCRATCH: tl.constexpr, PLAN: tl.constexpr, DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """A program's tiles: its row of partial gradients, and its sum of squared errors.
 
@@ -38,9 +38,11 @@ def task_gradient(
             column = tl.load(p_order + o_t, mask=o_t < points, other=0)
         inputs_live = (o_w < PLAN.dims[0]) & (o_t < points)
         inputs = tl.load(p_inputs + o_inputs + column, mask=inputs_live, other=0.0)
-        kept, hidden = forward(p_parameters, p_table, p_scratch, inputs, PLAN)
         live = (o_w < PLAN.dims[LAST + 1]) & (o_t < points)
         targets = tl.load(p_targets + o_targets + column, mask=live, other=0.0)
+        if tile == program:
+            follow(DEPENDENT)  # no launch of a step writes what was read by now
+        kept, hidden = forward(p_parameters, p_table, p_scratch, inputs, PLAN)
         if GIVEN:
             grad = targets
         else:
@@ -78,8 +80,8 @@ def gradient_kernel(
 ):  # fmt: skip
     """The programs of the Kolmogorov term come first: each is the longer work."""
     program = tl.program_id(0)
-    follow(DEPENDENT)
     if program < code_programs:
+        follow(DEPENDENT)
         if CODE_PLAN is not None:
             code_gradient(
                 program, p_theta, p_phi, p_code_table, p_code_scratch, p_code_rows, p_code_losses, p_positions,
@@ -90,7 +92,7 @@ def gradient_kernel(
         task_gradient(
             program - code_programs, p_theta, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_order,
             p_to_inputs, points, programs, inputs_stride, targets_stride, size, scale, ORDERED, GIVEN, ADD, SCRATCH,
-            PLAN,
+            PLAN, DEPENDENT,
         )  # fmt: skip
 
 

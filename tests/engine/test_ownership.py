@@ -190,6 +190,16 @@ def test_nothing_is_removed_for_a_run_that_cannot_begin(
         assert content_of(place) == before
 
 
+def test_nothing_is_removed_for_a_run_that_learns_nothing(program: Program, place: Path) -> None:
+    words = ["--seed", 1, "--optimizer", "sgd", "-l", 0.5]
+    assert program(*words).status == 0
+    before = content_of(place)
+    outcome = program(*words, "--overwrite", *CODE, "--kolmogorov-loss-type", "mse", "--kolmogorov-weight", 1e18)
+    assert outcome.status == 1
+    assert "Stopped, and nothing was replaced: the loss was not finite in the first epoch, step 2 of 4" in outcome.log
+    assert content_of(place) == before
+
+
 def test_what_overwrite_replaces_goes_when_all_was_tried(program: Program, place: Path) -> None:
     assert program("--seed", 1, "--checkpoint-interval", 2).status == 0
     middle = min((place / "results").glob("checkpoint_*.pt"))

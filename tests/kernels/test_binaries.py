@@ -33,4 +33,5 @@ def test_every_configuration_compiles_and_narrow_ones_spill_nothing(target: str)
         if binary["spilled"] and any(part in name for part in NARROW)
     }
     assert not spilling
+    assert not any(binary["approximate"] for binaries in found.values() for binary in binaries)
     assert all(binary["registers"] > 0 for binaries in found.values() for binary in binaries)

@@ -36,7 +36,7 @@ def test_a_program_may_take_several_tiles(
 
     monkeypatch.setattr(plan, "MOST_PROGRAMS", programs)
     network = Network((2, *hidden, 1))
-    wrong = [row for row in gradient_rows(gpu, network, 37, code, CPU, "fp32") if not row.passed]
+    wrong = [row for row in gradient_rows(network, 37, code, "fp32", gpu, CPU) if not row.passed]
     assert not wrong
 
 
