@@ -149,7 +149,9 @@ class Files:
     @property
     def claims(self) -> set[Path]:
         """Where the process that writes these files says so: in each folder, by what their names there begin with."""
-        names = {(self.output_dir, self._run), (self.checkpoint_dir, self._run), (self.snapshot_dir, self.stem)}
+        names = {(self.output_dir, self._run), (self.checkpoint_dir, self._run)}
+        if self.snapshot_format != "none":
+            names.add((self.snapshot_dir, self.stem))
         return {folder.resolve() / f".{name}.owner" for folder, name in names}
 
     def records(self) -> list[Path]:
