@@ -2,7 +2,8 @@
 
 A file is a dict of the original program's keys, so that either program can go on from the other's, and of ours:
 `format_version`, `settings`, `run`, `image_sha256`, `training_points`, `validation_points`, `watch`, `film_frames`,
-`drawn_seed`; since version 2 `image_name`, and what could not be written by then: `metrics_rows`, `unwritten_frames`.
+`drawn_seed`, `number`; since version 2 `image_name`, and what could not be written by then: `metrics_rows`,
+`unwritten_frames`.
 """
 
 import glob
@@ -10,6 +11,7 @@ import io
 import os
 import pickle
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,7 @@ class Extras:
 
     `seed` is the one drawn where none was given; the generators of numpy and Python are the original's, who would go on
     with them; `film_frames` counts frames of the schedule that the film has, `unwritten` are those that are still to be
-    written, and `rows` those of the metrics.
+    written, and `rows` those of the metrics; `number` is that of `Files`.
     """
 
     run: str
@@ -57,6 +59,7 @@ class Extras:
     numpy_state: Any
     python_state: Any
     film_frames: int = 0
+    number: int = 1
     unwritten: list[Due] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
 
@@ -99,6 +102,7 @@ def _content(state: State, extras: Extras, config: Config, place: Files, picture
         "watch": extras.watch.to_dict(),
         "film_frames": extras.film_frames,
         "drawn_seed": extras.seed,
+        "number": extras.number,
         "image_name": place.image,
         "metrics_rows": extras.rows,
         "unwritten_frames": [frame.to_dict() for frame in extras.unwritten],
@@ -142,22 +146,30 @@ def _optimizer_dict(learner: Learner, names: list[str]) -> dict[str, Any]:
     return {"state": state, "param_groups": [{**group, "params": list(range(2 * len(names)))}]}
 
 
-def find(text: str, files: Files) -> Path:
-    """The checkpoint that `--resume` means: a file, or the newest epoch in a folder or of a pattern.
+def find(texts: Iterable[str], files: Files) -> list[Path]:
+    """The checkpoints that `--resume` may mean by files, folders and patterns, the newest first.
 
-    In a folder the run's own come before others. Raises CheckpointError where there is none.
+    Of each run that has these names, with whatever number, the newest; where there is none, the newest of all. Raises
+    CheckpointError where there is no checkpoint.
     """
+    found = [path for text in texts for path in _meant(text)]
+    if not found:
+        where = "in this folder" if any(map(os.path.isdir, texts)) else "no such file, folder or match of a pattern"
+        given = " ".join(texts)
+        raise CheckpointError(f"--resume {given[:200]}: no checkpoint (*_epoch_N.pt) was found, {where}")
+    runs: dict[str, Path] = {}
+    for path in sorted(found, key=_age):
+        if run := files.run_of(path.name):
+            runs[run] = path
+    return sorted(runs.values(), key=_age, reverse=True) or [max(found, key=_age)]
+
+
+def _meant(text: str) -> list[Path]:
     path = Path(text)
     if os.path.isfile(path):
-        return path
-    folder = os.path.isdir(path)
-    found = list(path.iterdir()) if folder else [Path(name) for name in glob.glob(text)]
-    found = [item for item in found if item.is_file() and CHECKPOINT_EPOCH.search(item.name)]
-    own = [item for item in found if item.name.startswith(files.checkpoint_prefix)]
-    if not found:
-        where = "in this folder" if folder else "no such file, folder or match of a pattern"
-        raise CheckpointError(f"--resume {text[:200]}: no checkpoint (*_epoch_N.pt) was found, {where}")
-    return max(own or found, key=_age)
+        return [path]
+    found = list(path.iterdir()) if os.path.isdir(path) else [Path(name) for name in glob.glob(text)]
+    return [item for item in found if item.is_file() and CHECKPOINT_EPOCH.search(item.name)]
 
 
 def _age(path: Path) -> tuple[int, float]:

@@ -3,7 +3,7 @@
 import ast
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ class Flag:
     kind: Callable[[str], Any] = str
     choices: tuple[str, ...] | None = None
     metavar: str | None = None
+    several: bool = False
 
 
 def save_interval(text: str) -> int | str:
@@ -143,9 +144,9 @@ class Config:
     checkpoint_dir: str | None = _flag(
         None, RESUME, "folder of checkpoints; else the output folder", "--checkpoint-dir checkpoints", metavar="DIR"
     )
-    resume: str | None = _flag(
-        None, RESUME, "checkpoint to go on from: a file, a folder or a quoted pattern; the newest epoch wins",
-        "--resume results", metavar="PATH",
+    resume: Sequence[str] | None = _flag(
+        None, RESUME, "checkpoint to go on from: files, a folder or a pattern; of the run that fits best the newest "
+        "epoch wins", "--resume results", metavar="PATH", several=True,
     )  # fmt: skip
     resume_optimizer: str | None = _flag(
         None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=OPTIMIZERS
@@ -204,8 +205,11 @@ class Config:
             raise ConfigError(f"--frame-size was {self.frame_size}: give a whole number from 1 to {LARGEST_FRAME}")
         if self.snapshot_format == "none" and self.no_film:
             raise ConfigError("--snapshot-format none keeps the film alone, but --no-film was given too")
+        if self.resume is not None:
+            object.__setattr__(self, "resume", (self.resume,) if isinstance(self.resume, str) else tuple(self.resume))
         for name in ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume"):
-            if getattr(self, name) == "":
+            value = getattr(self, name)
+            if value == "" or (isinstance(value, tuple) and "" in value):
                 raise ConfigError(f"{option(name)} was empty: give a path")
         for name in ("learning_rate", "kolmogorov_lr", "resume_lr", "smoothing_sigma"):
             value = getattr(self, name)

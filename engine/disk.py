@@ -84,9 +84,12 @@ def read(path: Path) -> bytes:
 
 
 def remove(path: Path) -> None:
-    """Removes a file if it is there. Raises RemovalError."""
+    """Removes a file, or a folder with what is in it, if it is there. Raises RemovalError."""
     try:
-        path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise RemovalError(error.errno, error.strerror, str(path)) from error
 

@@ -98,16 +98,25 @@ class FrameWriter:
     """Takes frames, writes each as a picture file, and appends it to the film; either may be left out.
 
     Each thread composes its frames itself, on panels that it keeps: a drawing is a fifth of a frame. The `ledger` tells
-    which frames are not written; `frames` of the schedule were before.
+    which frames are not written; `frames` of the schedule were before. `check` is called before a picture file is
+    written; what it raises is such a failure.
     """
 
-    def __init__(self, shared: Panels, format: str, jpeg_quality: int, film: "Film | None", frames: int = 0) -> None:
+    def __init__(
+        self,
+        shared: Panels,
+        format: str,
+        jpeg_quality: int,
+        film: "Film | None",
+        frames: int = 0,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         self._film = film
         self._pictures: Stage[Frame] | None = None
         self._films: Stage[Frame] | None = None
         self._unsynced: list[Path] = []
         if format != "none":
-            writers = [self._picture_writer(shared, format, jpeg_quality) for _ in range(WRITERS)]
+            writers = [self._picture_writer(shared, format, jpeg_quality, check) for _ in range(WRITERS)]
             self._pictures = Stage("pictures", writers)
         if film:
             self._films = Stage("film", [_film_writer(shared, film)])
@@ -150,23 +159,31 @@ class FrameWriter:
         if self._film:
             self._film.sync()
 
-    def close(self) -> None:
-        """Writes what is left and ends the film. Raises OSError where something could not be written."""
+    def stop(self) -> None:
+        """Ends the threads; the film stays as it is."""
         for stage in self._stages:
             stage.stop()
+
+    def close(self) -> None:
+        """Writes what is left and ends the film. Raises OSError where something could not be written."""
+        self.stop()
         try:
             self.drain()
         finally:
             if self._film:
                 self._film.close()
 
-    def _picture_writer(self, shared: Panels, format: str, jpeg_quality: int) -> Callable[[Frame], None]:
+    def _picture_writer(
+        self, shared: Panels, format: str, jpeg_quality: int, check: Callable[[], object]
+    ) -> Callable[[Frame], None]:
         composer, writer = PictureComposer(shared), PictureWriter(format, jpeg_quality)
 
         def write(frame: Frame) -> None:
             frame.drawing.arrive()
+            pixels = composer.compose(frame.drawing, frame.caption)
+            check()
             # On the disk before a checkpoint counts it, and not now: a disk may take longer for that than a frame does.
-            writer.write(frame.path, composer.compose(frame.drawing, frame.caption), synced=False)
+            writer.write(frame.path, pixels, synced=False)
             self._unsynced.append(frame.path)
             frame.due.pictured = True
 

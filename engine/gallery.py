@@ -1,11 +1,14 @@
 """A run's frames and film: drawn, handed to the encoders, and caught up with where an earlier process could not."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import files
 from engine.backends.base import Backend
 from engine.begin import Beginning
 from engine.caption import LossCurves, caption
@@ -14,7 +17,7 @@ from engine.drawing import Drawing
 from engine.encoder import Frame, FrameWriter
 from engine.frame import Panels, film_canvas, frame_size
 from engine.journal import log
-from engine.ledger import Due
+from engine.ledger import Due, Ledger
 from engine.metrics import Metrics, ranges
 
 if TYPE_CHECKING:
@@ -22,30 +25,49 @@ if TYPE_CHECKING:
 
 
 class Gallery:
-    """The frames of a run that goes on after the rows of its `metrics`, drawn of a backend's network as it is."""
+    """The frames of a run, drawn of a backend's network as it is; writes nothing before `open`."""
 
-    def __init__(self, begun: Beginning, backend: Backend, metrics: Metrics) -> None:
+    # What `open` makes.
+    writer: FrameWriter
+    ledger: Ledger
+    _metrics: Metrics
+
+    def __init__(self, begun: Beginning, backend: Backend) -> None:
         config = self._config = begun.config
-        self._begun, self._metrics = begun, metrics
+        self._begun = begun
         self._parameters = backend.state.main.parameters
         self._reached = begun.state.epoch
-        size = frame_size(begun.picture.width, begun.picture.height, config.frame_size)
+        self.size = size = frame_size(begun.picture.width, begun.picture.height, config.frame_size)
         self._drawer = drawer_for(backend, *size, config.chunk_size, config.colour_regions)
+        self._panels = Panels.of(begun.picture, begun.split, size)
         self._curves = LossCurves(size[0], config)
-        shared = Panels.of(begun.picture, begun.split, size)
-        film, filmed = self._film(size), begun.extras.film_frames
-        self.writer = FrameWriter(shared, config.snapshot_format, config.jpeg_quality, film, filmed)
+
+    def draw(self) -> Drawing:
+        """Draws the network as it is."""
+        return self._drawer.draw()
+
+    def try_out(self, drawing: Drawing) -> None:
+        """Makes a frame of every kind that the run will make, of which nothing is left."""
+        with TemporaryDirectory(dir=self._begun.files.folder, prefix=files.TRIAL) as folder:
+            writer = self._writer(None if self._config.no_film else _film(Path(folder) / "film.mp4", self.size))
+            due = Due(0, self._parameters.cpu(), None)
+            writer.put(Frame(drawing, caption(self._config, 0, None, self._curves), Path(folder) / "frame", due))
+            writer.close()
+
+    def open(self, metrics: Metrics, check: Callable[[], object]) -> None:
+        """Begins the film, with what there is of the run's earlier frames; `check` is that of `FrameWriter`."""
+        self._metrics = metrics
+        self.writer = self._writer(self._continued(), self._begun.extras.film_frames, check)
         self.ledger = self.writer.ledger
         self._warn_of_lost_frames()
+
+    def _writer(self, film: "Film | None", frames: int = 0, check: Callable[[], object] = lambda: None) -> FrameWriter:
+        config = self._config
+        return FrameWriter(self._panels, config.snapshot_format, config.jpeg_quality, film, frames, check)
 
     def add(self, epoch: int, training: float, validation: float) -> None:
         """The losses of an epoch, for the curves of the frames from here on."""
         self._curves.add(epoch, training, validation)
-
-    def draw(self, due: Due) -> Drawing:
-        """Draws the network as it is, for a frame that is to be written; it stays due where that fails."""
-        self.ledger.add(due)
-        return self._drawer.draw()
 
     def write(self, due: Due, drawing: Drawing) -> None:
         """Hands a frame over. Raises OSError where an earlier one could not be written."""
@@ -102,16 +124,14 @@ class Gallery:
         frames = (origin.frames() if origin else {}) | place.frames()
         return {epoch: path for epoch, path in sorted(frames.items()) if epoch <= self._reached}
 
-    def _film(self, size: tuple[int, int]) -> "Film | None":
+    def _continued(self) -> "Film | None":
         """The film, with what it has of the run's earlier frames; None where none is wanted."""
         if self._config.no_film:
             return None
-        from engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
-
         path, origin, schedule = self._begun.files.film, self._begun.origin, self._config.schedule
         source = origin.film if origin and not path.exists() else None
         pictures = [picture for epoch, picture in self._frames_until_now().items() if epoch in schedule]
-        film = continued(path, film_canvas(*size), self._begun.extras.film_frames, pictures, source)
+        film = _film(path, self.size, self._begun.extras.film_frames, pictures, source)
         for note in film.notes:
             log.warning("%s", note)
         return film
@@ -125,3 +145,11 @@ class Gallery:
         if lost := sorted({0, *self._metrics.drawn} - late - place.frames().keys()):
             where = f": they are in {origin.snapshot_dir}" if origin and origin.frames().keys() >= set(lost) else ""
             log.warning("%s lacks the frames of %s%s", place.snapshot_dir, ranges(lost), where)
+
+
+def _film(
+    path: Path, size: tuple[int, int], frames: int = 0, pictures: Sequence[Path] = (), source: Path | None = None
+) -> "Film":
+    from engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
+
+    return continued(path, film_canvas(*size), frames, pictures, source)

@@ -25,11 +25,12 @@ MAY_CHANGE = ("save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "ko
 
 @dataclass
 class Resumed:
-    """A run to go on with. `config` is the one from here on; `identity` names its files, `run` is its mark."""
+    """A run to go on with. `config` is the one from here on; `identity` and `number` name its files, `run` marks it."""
 
     config: Config
     state: State
     identity: str
+    number: int
     run: str | None
     split: Split | None
     watch: Watch
@@ -67,6 +68,7 @@ def restore(path: Path, content: Mapping[str, Any], config: Config, picture: Pic
             config,
             _state(content, config, predictor, changes),
             _identity(content),
+            _count(content.get("number", 1), "number"),
             str(content["run"]) if "run" in content else None,
             _split(content, fixed["points"], picture),
             Watch.from_dict(content["watch"]) if "watch" in content else Watch(),

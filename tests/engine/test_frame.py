@@ -248,7 +248,7 @@ def test_curves_hold_every_epoch_of_a_long_run_and_go_on_after_a_resume() -> Non
 def test_many_epochs_at_once_make_the_curves_that_they_make_one_by_one(interval: int | str) -> None:
     config = Config("x.png", "[10]*4", 3000, save_interval=interval)
     losses = np.random.default_rng(1).normal(0.1, 0.2, (3000, 2))  # some are below zero
-    rows = np.column_stack((np.arange(1, 3001), losses))
+    rows = np.column_stack((np.arange(1.0, 3001.0), losses))
     slow, fast = LossCurves(150, config), LossCurves(150, config)
     for epoch, training, validation in rows.tolist():
         slow.add(int(epoch), training, validation)
