@@ -177,9 +177,9 @@ def test_without_the_compiler_a_run_ends_with_a_sentence(tmp_path: Path, small_i
         "-p",
         "9",
         "-o",
-        tmp_path / "r",
+        str(tmp_path / "r"),
         "--snapshot-dir",
-        tmp_path / "s",
+        str(tmp_path / "s"),
     ]
     ended = subprocess.run(
         [sys.executable, ROOT / "cli.py", *words], env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, cwd=ROOT,
