@@ -148,7 +148,7 @@ def by_graph(work: Work, calls: int) -> Callable[[], float]:
             work()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         for _ in range(calls):
             work()
     graph.replay()
@@ -181,8 +181,10 @@ class Limit:
 
     PRODUCT, COPY = "float32 product", "copy"
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, small: bool = False) -> None:
         self._side, self._count = (8192, 2**28) if device.type == "cuda" else (1024, 2**24)
+        if small:  # a rehearsal's rates mean nothing
+            self._side, self._count = 16, 2**8
         self._square = torch.rand((self._side, self._side), device=device)
         self._result = torch.empty_like(self._square)
         self._source = torch.rand(self._count, device=device)

@@ -52,7 +52,10 @@ def gpu_limit(network: Network, code: CodeLength | None) -> str | None:
             return f"{name} width {max(dims)} is above {WIDEST_ON_GPU}"
     if len(network.dims) < 3 or (code and len(code.predictor.dims) < 3):
         return "a network without a hidden layer has nothing to fuse"
-    return None
+    for one in (network, *([code.predictor] if code else [])):
+        if not one.slope >= 0:
+            return f"slope {one.slope} is below 0"
+    return code.range_limit if code else None
 
 
 def _unsupported_device(device: torch.device) -> str | None:

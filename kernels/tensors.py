@@ -1,11 +1,25 @@
 """What kernels ask of the tensors they are given: they read memory as it lies, whatever a tensor says about it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from kernels.spec import CodeLength, Network
+
+
+def sizes(vectors: Sequence[Tensor], network: Network, code: CodeLength | None) -> list[int]:
+    """How many numbers each vector has: of the network, and of the predictor where there is one.
+
+    Raises ValueError for another number of vectors.
+    """
+    networks = [network, *([code.predictor] if code else [])]
+    if len(vectors) != len(networks):
+        raise ValueError(f"{len(vectors)} vectors of parameters were given for {len(networks)} networks")
+    return [one.size for one in networks]
 
 
 def read(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -22,6 +36,12 @@ def read_array(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torc
     _require(name, tensor, shape, dtype)
     # Not torch's copy: for some milliseconds after it, OpenMP's threads keep the cores that helpers need.
     return np.ascontiguousarray(tensor.numpy())
+
+
+def read_rows(name: str, tensor: Tensor, *shape: int) -> Tensor:
+    """As `read`, but its rows may lie any distance apart."""
+    _require(name, tensor, shape, torch.float32)
+    return tensor if shape[1] < 2 or tensor.stride(1) == 1 else tensor.contiguous()
 
 
 def written(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -161,7 +161,7 @@ def test_a_librarys_warning_is_no_error_of_a_run(program: Program, monkeypatch: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["compile", "eager", "cpu"])
+@pytest.mark.parametrize("backend", ["compile", "cpu"])
 def test_every_backend_begins_where_warnings_are_errors(tmp_path: Path, small_image: Path, backend: str) -> None:
     """With nothing kept from before, as a first run has it."""
     caches = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "torch"), "NUMBA_CACHE_DIR": str(tmp_path / "numba")}

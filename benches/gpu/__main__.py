@@ -35,6 +35,10 @@ def main(words: Sequence[str] | None = None) -> int:
     reader.add_argument("--sections", nargs="+", choices=[one.name for one in SECTIONS], help="these alone")
     reader.add_argument("--until", type=float, help=argparse.SUPPRESS)  # in the process that measures
     chosen = reader.parse_args(words)
+    if chosen.json and not chosen.json.absolute().parent.is_dir():
+        reader.error(f"--json was {chosen.json}: its folder is not there")
+    if chosen.budget is not None and not chosen.budget > 0:
+        reader.error(f"--budget was {chosen.budget}: give seconds above 0")
     names = [one.name for one in SECTIONS if not chosen.sections or one.name in chosen.sections]
     if chosen.until:
         return _measure(chosen.json, names, chosen.small, chosen.until)

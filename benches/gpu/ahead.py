@@ -36,7 +36,8 @@ def cases(small: bool) -> dict[str, Case]:
         with suppress(Exception):  # the section itself will say that its file cannot be imported
             module = importlib.import_module(f"benches.gpu.{section.file}")
             if hasattr(module, "cases"):
-                found |= {section.name + JOINT + name: case for name, case in module.cases(small).items()}
+                made = module.cases(small).items()
+                found |= {section.name + JOINT + name: case for name, case in made if case.ours}
     return found
 
 

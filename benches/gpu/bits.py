@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benches.gpu import device as devices
 from benches.gpu import tool
-from benches.gpu.cases import CODE, HIDDEN, POINTS, Step
+from benches.gpu.cases import USUAL, Step
 from benches.gpu.command_line import TERM, command
 from benches.gpu.course import Bench
 from benches.gpu.epochs import JOBS, job
@@ -20,7 +20,7 @@ from kernels.spec import Network
 from kernels.support import interpreted
 
 # Epochs of a comparison; of a run on the command line, and after which of them it is resumed.
-EPOCHS, STRAIGHT, RESUMED = 12, 60, 30
+EPOCHS, SMALL_EPOCHS, STRAIGHT, RESUMED = 12, 4, 60, 30
 # Steps of a graph, and its replays.
 STEPS, REPLAYS = 50, 20
 
@@ -37,10 +37,11 @@ def work(bench: Bench) -> None:
     dependent(bench)
     for name, bins in JOBS.items():
         one = job(bench.small, bench.device, bins)
-        captured = epochs(one, Triton, ahead=True)
+        count = SMALL_EPOCHS if bench.small else EPOCHS
+        captured = epochs(one, Triton, count, ahead=True)
         for other, found in {
-            "launched one by one": epochs(one, Stepwise, ahead=False),
-            "captured, each waited for": epochs(one, Triton, ahead=False),
+            "launched one by one": epochs(one, Stepwise, count, ahead=False),
+            "captured, each waited for": epochs(one, Triton, count, ahead=False),
         }.items():
             same = equal(captured, found)
             bench.note(**{f"{name}, {other}": "the same" if same else "differ"})
@@ -49,14 +50,14 @@ def work(bench: Bench) -> None:
     resumed(bench)
 
 
-def epochs(one: Job, kind: type[Triton], ahead: bool) -> list[Tensor]:
+def epochs(one: Job, kind: type[Triton], count: int, ahead: bool) -> list[Tensor]:
     """Each epoch's numbers, then the parameters and moments after the last."""
     state = one.state().to(torch.device(one.device))
     trainer = Trainer(kind(state, one.config), one.training, one.validation, one.batch)
     with torch.inference_mode():
         numbers: list[list[float]] = []
         before: Launched | None = None
-        for _ in range(EPOCHS):
+        for _ in range(count):
             launched = trainer.launch(lambda: False)
             before, last = (launched, before) if ahead else (None, launched)
             if last:
@@ -72,10 +73,10 @@ def dependent(bench: Bench) -> None:
     if bench.device.type != "cuda" or interpreted():
         bench.note(**{"dependent launches": "not to be had here"})
         return
-    for code in (None, CODE):
+    for code in (None, USUAL.code):
         found = []
         for begins_early in (False, True):
-            made = Step(Network((2, *HIDDEN, 1)), POINTS, code, bench.device, dependent=begins_early)
+            made = Step(Network((2, *USUAL.hidden, 1)), USUAL.points, code, bench.device, dependent=begins_early)
             made.both()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -102,7 +103,7 @@ def equal(one: list[Tensor], other: list[Tensor]) -> bool:
 
 def resumed(bench: Bench) -> None:
     """A run resumed on its way ends with the weights, and the rows, of the run that went straight on."""
-    straight, middle = (6, 3) if bench.small else (STRAIGHT, RESUMED)
+    straight, middle = (2, 1) if bench.small else (STRAIGHT, RESUMED)
     words = ["-e", str(straight), "--save-interval", str(10 * straight), *TERM, *devices.words(bench.device)]
     with TemporaryDirectory() as folder:
         first, second = Path(folder) / "straight", Path(folder) / "resumed"

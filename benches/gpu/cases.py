@@ -15,17 +15,34 @@ from kernels.gpu.partials import Partials, share
 from kernels.gpu.plan import plan
 from kernels.spec import CodeLength, Network, Optimizer
 
-CODE = CodeLength(Network((3, 8, 8, 256)), "cross_entropy", 0.05)
-# The main network, and its batch.
-HIDDEN, POINTS = (10,) * 8, 1024
+
+@dataclass(frozen=True)
+class Sizes:
+    """The main network, its batch and its term; `side` of a picture."""
+
+    hidden: tuple[int, ...]
+    points: int
+    code: CodeLength
+    side: int
+
+
+USUAL = Sizes((10,) * 8, 1024, CodeLength(Network((3, 8, 8, 256)), "cross_entropy", 0.05), 4096)
+# What an interpreter has time for.
+SMALL = Sizes((5,) * 2, 40, CodeLength(Network((3, 4, 11)), "cross_entropy", 0.05, 11), 8)
+
+
+def sizes(small: bool) -> Sizes:
+    """Of a run, or of a rehearsal."""
+    return SMALL if small else USUAL
 
 
 @dataclass(frozen=True)
 class Case:
-    """Work on a device, and how many calls of it a graph holds."""
+    """Work on a device, how many calls of it a graph holds where there are graphs, whether it is ours to compile."""
 
     make: Callable[[torch.device], Work]
     calls: int
+    ours: bool = True
 
 
 class Step:
@@ -77,20 +94,20 @@ def step(part: str, hidden: tuple[int, ...], points: int, code: CodeLength | Non
         work: Work = getattr(made, part)
         return work
 
-    return Case(make, 2 if points < POINTS else 100)
+    return Case(make, 100)
 
 
-def tuned(points: int, tile: int, unrolled: bool, **changes: Any) -> Case:
-    """The gradient of the main network by another plan."""
+def tuned(hidden: tuple[int, ...], points: int, tile: int, unrolled: bool, **changes: Any) -> Case:
+    """The gradient of a network by another plan."""
 
     def make(device: torch.device) -> Work:
-        network = Network((2, *HIDDEN, 1))
+        network = Network((2, *hidden, 1))
         made = Step(network, points, None, device)
         constants, launch = plan(network, network.dims, points, tile, "fp32", unrolled)
         made.partials.task = share(network, (constants, launch._replace(**changes)), device)
         return made.gradient
 
-    return Case(make, 2 if points < POINTS else 50)
+    return Case(make, 50)
 
 
 def validation(hidden: tuple[int, ...], points: int) -> Case:
@@ -103,7 +120,7 @@ def validation(hidden: tuple[int, ...], points: int) -> Case:
         out = torch.empty(3, device=device)
         return partial(gpu.Validation(network, points, device).run, flat, data[:2], data[2:], out)
 
-    return Case(make, 2 if points < POINTS else 100)
+    return Case(make, 100)
 
 
 def evaluation(kind: str, hidden: tuple[int, ...], side: int) -> Case:
@@ -128,7 +145,7 @@ def evaluation(kind: str, hidden: tuple[int, ...], side: int) -> Case:
             gpu.evaluate, network, flat, coefficients, inputs, outputs.view(1, -1), signatures.view(-1)
         )  # fmt: skip
 
-    return Case(make, 2)
+    return Case(make, 2, kind != "PyTorch")
 
 
 def shape(hidden: tuple[int, ...]) -> str:

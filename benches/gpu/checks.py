@@ -17,6 +17,8 @@ SEEDS, SMALL_SEEDS = 60, 1
 REHEARSED = ("[7,12,5]", "cross_entropy 11", "update adam")
 # Where so much of the section's time is left, there is another draw.
 SHARE = 0.6
+# float64 on the CPU is many small operations, and compilers want the cores.
+THREADS = 2
 # How many times PyTorch's own error one of ours may be.
 FACTOR = SLACK["fp32"][0]
 
@@ -43,6 +45,7 @@ def work(bench: Bench) -> None:
     """Seed after seed while there is time."""
     groups, verdict = _groups(bench.small).values(), Verdict()
     seeds, enough = 0, bench.left * SHARE
+    torch.set_num_threads(min(THREADS, torch.get_num_threads()))
     while seeds < (SMALL_SEEDS if bench.small else SEEDS) and (bench.left > enough or not seeds):
         for make in groups:
             for row in make(gpu, bench.device, seeds):

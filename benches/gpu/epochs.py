@@ -52,7 +52,7 @@ class Run(Ours):
 def job(small: bool, device: torch.device, bins: int | None = None) -> Job:
     """The main job, or a small one."""
     if small:
-        return Job("[5]*2", 70, 32, bins, 32, device=str(device))
+        return Job("[5]*2", 40, 32, bins and 11, 32, device=str(device))
     return Job(bins=bins, device=str(device))
 
 
@@ -129,10 +129,11 @@ def _by_the_command_line(bench: Bench, alone: dict[str, dict[str, Any]]) -> None
     """Wall time of an epoch by what the run itself notes, and how much of it the device works."""
     from benches.gpu.command_line import TERM, command
 
-    epochs, warm = (6, 2) if bench.small else (EPOCHS, WARM)
+    epochs, warm = (2, 1) if bench.small else (EPOCHS, WARM)
     words = ["-e", str(epochs), "--save-interval", str(10 * epochs), *devices.words(bench.device)]
     found: dict[str, Any] = {}
-    for name, more in {"main": [], "with the term": TERM}.items():
+    runs: dict[str, list[str]] = {"main": []} if bench.small else {"main": [], "with the term": TERM}
+    for name, more in runs.items():
         with TemporaryDirectory() as folder:
             (said,) = tool.together({"": command(bench, Path(folder), [*words, *more])}, bench.left - 5).values()
             if said.status != 0:

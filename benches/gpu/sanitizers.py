@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from benches.gpu import device as devices
-from benches.gpu import tool
-from benches.gpu.cases import CODE, HIDDEN, POINTS, Step
+from benches.gpu import tool, uncaptured
+from benches.gpu.cases import Case, Step, sizes
 from benches.gpu.course import Bench, Skip
 from kernels.spec import CodeLength, Network
 
@@ -25,6 +25,11 @@ class Report:
 
     errors: int | None
     lines: list[str]
+
+
+def cases(small: bool) -> dict[str, Case]:
+    """What the watched program launches, which would compile it three times over."""
+    return uncaptured.small()
 
 
 def work(bench: Bench) -> None:
@@ -55,11 +60,12 @@ def read(text: str) -> Report:
 def _rerun(bench: Bench) -> None:
     """One step from the same state, again and again: a moving bit is a race."""
     reruns = SMALL_RERUNS if bench.small else RERUNS
-    cases: list[tuple[str, tuple[int, ...], int, CodeLength | None]] = [
-        ("main", HIDDEN, POINTS, None), ("with the term", HIDDEN, POINTS, CODE), ("by a loop", (5,) * 12, 904, CODE)
-    ]  # fmt: skip
-    for name, hidden, points, code in cases[2:] if bench.small else cases:
-        made = Step(Network((2, *hidden, 1)), 70 if bench.small else points, code, bench.device)
+    size, cases = sizes(bench.small), list[tuple[str, tuple[int, ...], int, CodeLength | None]]()
+    cases = [("main", size.hidden, size.points, None), ("with the term", size.hidden, size.points, size.code)]
+    if not bench.small:
+        cases += [("by a loop", (5,) * 12, 904, size.code), ("of many tiles", size.hidden, 2**16, None)]
+    for name, hidden, points, code in cases:
+        made = Step(Network((2, *hidden, 1)), points, code, bench.device)
         begun = [*made.parameters, *made.moments]
         start = [one.clone() for one in begun]
         first, moved = None, 0

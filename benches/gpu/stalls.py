@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benches.gpu import tool
+from benches.gpu import tool, uncaptured
+from benches.gpu.cases import Case
 from benches.gpu.course import Bench, Skip
 
 TOOL = "ncu"
@@ -24,6 +25,11 @@ TOLD = {
     "warps active, %": "sm__warps_active.avg.pct_of_peak_sustained_active",
     "processors' throughput, %": "sm__throughput.avg.pct_of_peak_sustained_elapsed",
 }
+
+
+def cases(small: bool) -> dict[str, Case]:
+    """What the profiled program launches."""
+    return uncaptured.usual()
 
 
 def work(bench: Bench) -> None:

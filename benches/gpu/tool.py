@@ -98,5 +98,5 @@ def find(name: str) -> str | None:
     """Where a tool of CUDA's is; None where it is not installed."""
     if found := shutil.which(name):
         return found
-    beside = [path for place in PLACES for path in sorted(Path(place).glob(f"**/{name}")) if os.access(path, os.X_OK)]
-    return str(beside[-1]) if beside else None
+    beside = [path for place in PLACES for path in Path(place).glob(f"**/{name}") if path.is_file()]
+    return str(min(beside, key=lambda path: len(path.parts))) if beside else None

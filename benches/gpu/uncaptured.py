@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from benches.gpu import device as devices
-from benches.gpu.cases import CODE, HIDDEN, POINTS, Case, Step, evaluation, step, validation
+from benches.gpu.cases import USUAL, Case, Step, evaluation, step, validation
 from benches.method import Work
 from kernels import gpu
 from kernels.gpu import plan
@@ -29,25 +29,34 @@ def small() -> dict[str, Case]:
     """All kernels, each in the ways that its code has branches for."""
     found: dict[str, Case] = {}
     for hidden, points in SMALL:
-        for code in (None, SMALL_CODE):
-            found[f"step {hidden}, {'term' if code else 'alone'}"] = step("both", hidden, points, code)
-        found[f"validate {hidden}"] = validation(hidden, points)
-        found[f"operator {hidden}"] = Case(partial(_operator, hidden, points), 1)
-        for kind in ("points", "grid", "edges"):
-            found[f"evaluate {kind} {hidden}"] = evaluation(kind, hidden, 13)
-    for kind in OPTIMIZERS:
-        found[f"update {kind}"] = Case(partial(_updated, kind), 1)
-    return found
+        tiled = {
+            f"step {hidden}": step("both", hidden, points, None),
+            f"step {hidden} with the term": step("both", hidden, points, SMALL_CODE),
+            f"validate {hidden}": validation(hidden, points),
+            f"operator {hidden}": Case(partial(_operator, hidden, points), 1),
+        }
+        found |= tiled | {f"{name}, {FEW} programs": Case(partial(_few, case), 1) for name, case in tiled.items()}
+        found |= {f"evaluate {kind} {hidden}": evaluation(kind, hidden, 13) for kind in ("points", "grid", "edges")}
+    return found | {f"update {kind}": Case(partial(_updated, kind), 1) for kind in OPTIMIZERS}
+
+
+def _few(case: Case, device: torch.device) -> Work:
+    """A case whose programs have several tiles each."""
+    before, plan.MOST_PROGRAMS = plan.MOST_PROGRAMS, FEW
+    try:
+        return case.make(device)
+    finally:
+        plan.MOST_PROGRAMS = before
 
 
 def usual() -> dict[str, Case]:
     """The kernels that the time goes to."""
     return {
-        "step": step("both", HIDDEN, POINTS, None),
-        "step with the term": step("both", HIDDEN, POINTS, CODE),
-        "validate": validation(HIDDEN, POINTS),
-        "evaluate": evaluation("points", HIDDEN, 4096),
-        "evaluate with edges": evaluation("edges", HIDDEN, 1024),
+        "step": step("both", USUAL.hidden, USUAL.points, None),
+        "step with the term": step("both", USUAL.hidden, USUAL.points, USUAL.code),
+        "validate": validation(USUAL.hidden, USUAL.points),
+        "evaluate": evaluation("points", USUAL.hidden, USUAL.side),
+        "evaluate with edges": evaluation("edges", USUAL.hidden, 1024),
     }
 
 
@@ -83,13 +92,10 @@ def main(words: Sequence[str] | None = None) -> None:
             for work in works:
                 work()
         return
-    for most in (plan.MOST_PROGRAMS, FEW):
-        plan.MOST_PROGRAMS = most
-        for name, case in small().items():
-            work = case.make(device)
-            work()
-            devices.wait(device)
-            print(name, flush=True)
+    for name, case in small().items():
+        case.make(device)()
+        devices.wait(device)
+        print(name, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from kernels.cpu.threads import Team, threads_for
 from kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 from kernels.support import unsupported_on_cpu
-from kernels.tensors import read_array, written
+from kernels.tensors import read_array, sizes, written
 
 
 def _learner(
@@ -62,12 +62,9 @@ class Partials:
         self, parameters: Sequence[Tensor], moments: Sequence[Tensor] = (), optimizers: Sequence[Optimizer] = ()
     ) -> tuple[Learner, Learner]:
         """The network and the predictor, or nobody, as the kernels know them; they train the tensors that are given."""
-        sizes = [self.network.size, *([self.code.predictor.size] if self.code else [])]
-        if len(parameters) != len(sizes):
-            raise ValueError(f"{len(parameters)} vectors of parameters were given for {len(sizes)} networks")
         found = [_NOBODY, _NOBODY]
         share = self.code.weight / self.network.size if self.code else 0.0
-        for index, (flat, size) in enumerate(zip(parameters, sizes, strict=True)):
+        for index, (flat, size) in enumerate(zip(parameters, sizes(parameters, self.network, self.code), strict=True)):
             numbers, kept, optimizer = read_array("parameters", flat, size), _NOBODY.moments, None
             if moments:
                 numbers, optimizer = written("parameters", flat, size).numpy(), optimizers[index]

@@ -36,9 +36,9 @@ def plain(case: Case) -> list[Tensor]:
     )
 
 
-# A batch that fills no panel, and one that fills one; narrow layers, which are padded, unrolled and in a loop.
+# A batch that fills no panel, and one that fills one; layers that are padded, unrolled and in a loop.
 @pytest.mark.parametrize("value", [INF, -INF, NAN])
-@pytest.mark.parametrize(("dims", "points"), [((2, 6, 5, 3), 21), ((2, 6, 5, 1), 16), ((2, *[4] * 12, 1), 5)])
+@pytest.mark.parametrize(("dims", "points"), [((2, 6, 5, 3), 21), ((2, 6, 5, 1), 16), ((2, 17, 3, 1), 5)])
 def test_losses_and_gradients_are_of_pytorchs_kinds(
     package: ModuleType, dims: tuple[int, ...], points: int, value: float
 ) -> None:
@@ -80,7 +80,7 @@ def test_parameters_beyond_the_clip_range_take_no_gradient_even_if_not_finite(pa
     assert torch.equal(gradients[0].isfinite(), outside)
 
 
-@pytest.mark.parametrize("dims", [(2, 6, 5, 2), (2, 20, 17, 1), (2, 7, 6, 5, 4, 5, 6, 7, 6, 5, 4, 3, 1)])
+@pytest.mark.parametrize("dims", [(2, 6, 5, 2), (2, 20, 17, 1)])
 @pytest.mark.parametrize("value", [INF, -INF, NAN])
 def test_outputs_are_of_pytorchs_kinds(package: ModuleType, dims: tuple[int, ...], value: float) -> None:
     for name, at in (("parameters", 1), ("parameters", -1), ("parameters", 40), ("inputs", 0), ("inputs", -1)):

@@ -32,6 +32,9 @@ class Calls:
             self.set_device(index)
         return before
 
+    def maybe_exchange_device(self, index: int) -> int:
+        return self.exchange_device(index)
+
     def device_properties(self, index: int) -> Properties:
         return self.machine.device(index).properties
 
@@ -113,7 +116,7 @@ NAMES = {
     "_cuda_getDevice": Calls.get_device,
     "_cuda_setDevice": Calls.set_device,
     "_cuda_exchangeDevice": Calls.exchange_device,
-    "_cuda_maybeExchangeDevice": Calls.exchange_device,
+    "_cuda_maybeExchangeDevice": Calls.maybe_exchange_device,
     "_cuda_synchronize": Calls.synchronize,
     "_cuda_getCurrentStream": Calls.current_stream,
     "_cuda_getCurrentRawStream": Calls.raw_stream,

@@ -101,6 +101,10 @@ class GraphBase:
                 )
             self._capture = queue.capture = Capture(queue, capture_error_mode)
             machine.captures.append(self._capture)
+        if machine.meanwhile:
+            other = threading.Thread(target=machine.meanwhile)
+            other.start()
+            other.join()
 
     def capture_end(self) -> None:
         machine = self.machine
@@ -114,6 +118,7 @@ class GraphBase:
             capture.end()
             queue.device.call()
             self._done = capture
+            machine.graphs += 1
 
     def replay(self) -> None:
         machine = self.machine

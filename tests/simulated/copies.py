@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tests.simulated.machine import Machine
 from tests.simulated.memory import POISON
+from tests.simulated.streams import Queue
 from tests.simulated.tensor import SPECIAL, DeviceTensor, aten, blocks_of, empty, queued
 
 
@@ -30,16 +31,21 @@ def _is_direct(host: Tensor, device: DeviceTensor) -> bool:
     return same and host.is_pinned() and host.is_contiguous() and device.host.is_contiguous()
 
 
-def _to_device(machine: Machine, target: DeviceTensor, source: Tensor, non_blocking: bool) -> None:
-    queue, direct, written = machine.queue_of(target.place), _is_direct(source, target), target.host
-    if queue.capture and not source.is_pinned():
+def _refuse_to_capture(machine: Machine, queue: Queue, host: Tensor) -> None:
+    """Torch does not let pageable memory into a graph; the capture goes on."""
+    if queue.capture and not host.is_pinned():
         machine.refuse(
-            "a copy from pageable memory is captured",
+            "a copy to or from pageable memory is captured",
             RuntimeError(
                 "Cannot copy between CPU and CUDA tensors during CUDA graph capture unless the CPU tensor is pinned. "
                 "Please use tensor.pin_memory() or allocate the tensor with pin_memory=True."
             ),
         )
+
+
+def _to_device(machine: Machine, target: DeviceTensor, source: Tensor, non_blocking: bool) -> None:
+    queue, direct, written = machine.queue_of(target.place), _is_direct(source, target), target.host
+    _refuse_to_capture(machine, queue, source)
     # From pageable memory it is taken before the call returns, from pinned memory when the stream comes to it.
     read = source if direct else source.clone()
     queue.add(lambda: written.copy_(read), blocks_of([target]))
@@ -49,6 +55,7 @@ def _to_device(machine: Machine, target: DeviceTensor, source: Tensor, non_block
 
 def _to_host(machine: Machine, target: Tensor, source: DeviceTensor, non_blocking: bool) -> None:
     queue, direct, read = machine.queue_of(source.place), _is_direct(target, source), source.host
+    _refuse_to_capture(machine, queue, target)
     if not (direct and non_blocking):
         queue.wait("a copy to the host waits")
         target.copy_(read)

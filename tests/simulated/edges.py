@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.simulated import copies, launches, native
+from tests.simulated import compiler, copies, launches, native, processes
 from tests.simulated.calls import NAMES, Calls
 from tests.simulated.capture import GraphBase
 from tests.simulated.machine import Machine
@@ -36,7 +36,8 @@ def installed(machine: Machine) -> Iterator[None]:
         try:
             _stand_in(machine, calls, patch)
             _register(machine, library)
-            launches.install(machine, patch)
+            for edge in (launches, compiler, processes):
+                edge.install(machine, patch)
             yield
         finally:
             library._destroy()
@@ -55,13 +56,16 @@ def _stand_in(machine: Machine, calls: Calls, patch: pytest.MonkeyPatch) -> None
     inside = {"machine": machine, "calls": calls}
     words: dict[str, Any] = {name: type(name, (base,), inside) for name, base in bases.items()}
     words |= {name: method.__get__(calls) for name, method in NAMES.items()}
+    # Names that torch.compile imports where there is CUDA.
+    words |= {"_cuda_CUDAAllocator_AllocatorState": object, "_set_cached_tensors_enabled": lambda enabled: None}
     for name, value in words.items():
         patch.setattr(torch._C, name, value, raising=False)
     patch.setattr(torch._C, "_has_cuda", True)
     patch.setattr(torch.cuda, "_initialized", True)
     patch.setattr(torch.cuda, "_cached_device_count", None)
-    for name in ("_exchange_device", "_maybe_exchange_device"):
-        patch.setattr(torch.cuda, name, calls.exchange_device)
+    patch.setattr(torch.cuda, "default_generators", tuple(torch.Generator() for _ in machine.devices))
+    patch.setattr(torch.cuda, "_exchange_device", calls.exchange_device)
+    patch.setattr(torch.cuda, "_maybe_exchange_device", calls.maybe_exchange_device)
     patch.setattr(torch.cuda, "_get_device_index", _noting(machine, torch.cuda._get_device_index))  # type: ignore[attr-defined]
     patch.setattr(torch.cuda, "_get_device_properties", calls.device_properties, raising=False)
     # torch's own classes over these bases: made anew, since classes keep theirs.
@@ -144,4 +148,4 @@ def _from_host(machine: Machine, name: str) -> Callable[..., DeviceTensor]:
     return made
 
 
-__all__ = ["copies", "installed"]
+__all__ = ["copies", "installed"]  # the first is there for what it registers

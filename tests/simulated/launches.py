@@ -1,38 +1,58 @@
-"""Kernels: Triton's are interpreted, and compiled by `torch.compile` run as they stand, when a stream comes to them."""
+"""Triton's kernels: interpreted when a stream comes to them, and refused where a launch would be."""
 
 import dataclasses
 import importlib.util
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from torch import Tensor
 
 from tests.simulated.machine import Device, Machine
 from tests.simulated.tensor import DeviceTensor, blocks_of, on_host, tensors
 
-# Below, neither Triton nor what torch.compile makes with it.
+# Triton has no code for older ones.
 OLDEST = (7, 0)
 
 
 def install(machine: Machine, patch: pytest.MonkeyPatch) -> None:
-    """Puts the machine where Triton launches, and where torch compiles."""
-    if importlib.util.find_spec("triton"):
-        from triton.runtime.interpreter import GridExecutor, InterpretedFunction
+    """Puts the machine where Triton launches."""
+    if importlib.util.find_spec("triton") is None:
+        return
+    from triton.runtime.interpreter import GridExecutor, InterpretedFunction
 
-        compiled: set[Any] = set()
+    compiled: set[Any] = set()
 
-        def run(function: Any, *args: Any, grid: Any, warmup: bool = False, **words: Any) -> None:
-            with machine.lock:
-                device = machine.device(machine.current_device())
-                launch = GridExecutor(function.rewrite(), function.arg_names, grid, function.pre_run_hooks)
-                _launch(machine, device, compiled, function, launch, args, words, warmup)
+    def run(function: Any, *args: Any, grid: Any, warmup: bool = False, **words: Any) -> None:
+        with machine.lock:
+            device = machine.device(machine.current_device())
+            launch = GridExecutor(function.rewrite(), function.arg_names, grid, function.pre_run_hooks)
+            _launch(machine, device, compiled, function, launch, args, words, warmup)
 
-        patch.setattr(InterpretedFunction, "run", run)
-    patch.setattr(torch, "compile", _compiling(machine, torch.compile))
+    patch.setattr(InterpretedFunction, "run", run)
+    _patch_once(patch)
+
+
+def _patch_once(patch: pytest.MonkeyPatch) -> None:
+    """The interpreter puts itself into Triton's language at each call within a launch; once is enough, and quicker."""
+    from triton.runtime import interpreter
+
+    begin, within, done = interpreter.GridExecutor.__call__, interpreter._patch_lang, set[Any]()
+
+    def launch(executor: Any, *args: Any, **words: Any) -> None:
+        done.clear()
+        begin(executor, *args, **words)
+
+    def put(function: Any) -> Any:
+        modules = frozenset(id(value) for value in function.__globals__.values() if inspect.ismodule(value))
+        if modules in done:
+            return None
+        done.add(modules)
+        return within(function)
+
+    patch.setattr(interpreter.GridExecutor, "__call__", launch)
+    patch.setattr(interpreter, "_patch_lang", put)
 
 
 def _launch(
@@ -78,8 +98,8 @@ def _launch(
         compiled.add(key)
     if warmup:
         return
-    machine.launches.append(function.__name__)
     ours, named = on_host(args), on_host(words)
+    machine.launched(function.__name__, device)
     machine.queue_of(device).add(lambda: launch(*ours, **named), blocks_of(given))
 
 
@@ -101,55 +121,3 @@ def _signature(function: Any, arguments: dict[str, Any]) -> tuple[Any, ...]:
         else:
             found.append(type(value))
     return tuple(found)
-
-
-def _compiling(machine: Machine, compiler: Callable[..., Any]) -> Callable[..., Any]:
-    """`torch.compile`: of what is given tensors of a device, a first call of a kind compiles."""
-
-    def compiling(function: Callable[..., Any] | None = None, **words: Any) -> Any:
-        if function is None:
-            return lambda one: compiling(one, **words)
-        on_host = compiler(function, **words)
-        compiled: set[Any] = set()
-
-        def called(*args: Any, **named: Any) -> Any:
-            found = _deep((args, named))
-            device = next((one.place for one in found if isinstance(one, DeviceTensor)), None)
-            if device is None:
-                return on_host(*args, **named)
-            key = tuple((tuple(one.shape), one.stride(), one.dtype, one.device) for one in found)
-            with machine.lock:
-                device.call()
-                if key not in compiled:
-                    _compile(machine, device)
-                    compiled.add(key)
-            machine.launches.append(function.__name__)
-            return function(*args, **named)
-
-        return called
-
-    return compiling
-
-
-def _compile(machine: Machine, device: Device) -> None:
-    if device.capability < OLDEST:
-        raise RuntimeError(
-            f"Found {device.properties.name} which is too old to be supported by the triton GPU compiler, which is "
-            f"used as the backend. Triton only supports devices of CUDA Capability >= {OLDEST[0]}.{OLDEST[1]}, but "
-            f"your device is of CUDA capability {device.capability[0]}.{device.capability[1]}"
-        )
-    frames = sys.modules.get("torch._dynamo.eval_frame")
-    if frames and frames._stance.stance == "fail_on_recompile":
-        raise RuntimeError("Detected recompile when torch.compile stance is 'fail_on_recompile'")
-    device.memory.refuse_while_capturing("torch compiles")
-
-
-def _deep(value: Any) -> list[Tensor]:
-    """All tensors in arguments, and in the records among them."""
-    if isinstance(value, Tensor):
-        return [value]
-    if dataclasses.is_dataclass(value):
-        return [one for field in dataclasses.fields(value) for one in _deep(getattr(value, field.name))]
-    if isinstance(value, dict):
-        return _deep(list(value.values()))
-    return [one for part in value for one in _deep(part)] if isinstance(value, list | tuple) else []

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +100,8 @@ class Device:
 class Machine:
     """Some devices of one compute capability, seen by torch while `installed`.
 
-    `memory` is each one's bytes, `architectures` what torch was built for.
+    `memory` is each one's bytes, `compiler` makes what `torch.compile` is given a kernel, which is called with host
+    tensors, and `architectures` is what torch was built for.
     """
 
     def __init__(
@@ -108,14 +109,16 @@ class Machine:
         devices: int = 2,
         capability: tuple[int, int] = (9, 0),
         memory: int = 2**30,
+        compiler: Callable[..., Any] = lambda function, **words: function,
         architectures: tuple[str, ...] = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90", "sm_100"),
     ) -> None:
-        self.architectures = architectures
+        self.architectures, self.compiler = architectures, compiler
         self.devices = [Device(self, index, capability, memory) for index in range(devices)]
         self.violations: list[str] = []
         self.captures: list[Capture] = []
-        self.launches: list[str] = []  # names of kernels, as the program launched or captured them
-        self.replays = 0
+        self.launches: list[str] = []  # names of kernels, those in graphs left out
+        self.graphs = self.replays = 0
+        self.meanwhile: Callable[[], object] | None = None  # what another thread does while a graph is captured
         self.native: Any = None  # each thread's device and streams, in `edges.cpp`
         self.lock = threading.RLock()
 
@@ -151,6 +154,11 @@ class Machine:
     def current_queue(self) -> "Queue":
         """This thread's current stream."""
         return self.queue_of(self.device(self.current_device()))
+
+    def launched(self, name: str, device: Device) -> None:
+        """Writes down a kernel that is launched for itself."""
+        if self.queue_of(device).capture is None:
+            self.launches.append(name)
 
     def give_back(self) -> None:
         """Takes up what was given back of the devices' memory since the last call."""

@@ -69,7 +69,7 @@ class DeviceTensor(Tensor):
     def data_ptr(self) -> int:
         return self.host.data_ptr()
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"DeviceTensor(shape={tuple(self.shape)}, dtype={self.dtype}, device={self.device})"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -98,6 +98,10 @@ def dispatched(machine: Machine, func: Any, args: Any, kwargs: Any) -> Any:
     machine.give_back()
     if special := SPECIAL.get(func):
         return special(machine, *args, **kwargs)
+    if func.namespace == "c10d":
+        from tests.simulated.processes import collective
+
+        return collective(machine, func, args, kwargs)
     if func._can_decompose():
         result = func.decompose(*args, **kwargs)
         if result is not NotImplemented:
