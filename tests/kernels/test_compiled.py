@@ -167,20 +167,7 @@ def test_any_folder_may_be_named_for_it(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_without_the_compiler_a_run_ends_with_a_sentence(tmp_path: Path, small_image: Path) -> None:
-    words = [
-        "-i",
-        small_image,
-        "-s",
-        "[4]",
-        "-e",
-        "1",
-        "-p",
-        "9",
-        "-o",
-        str(tmp_path / "r"),
-        "--snapshot-dir",
-        str(tmp_path / "s"),
-    ]
+    words = f"-i {small_image} -s [4] -e 1 -p 9 -o {tmp_path}/r --snapshot-dir {tmp_path}/s".split()
     ended = subprocess.run(
         [sys.executable, ROOT / "cli.py", *words], env=os.environ | {"NUMBA_DISABLE_JIT": "1"}, cwd=ROOT,
         capture_output=True, text=True,
