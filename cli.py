@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -72,6 +73,9 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the program on these words, or on the command line's; returns the exit status, or exits with it."""
     whole = parser()
+    if any(option.startswith("error") for option in sys.warnoptions):
+        # What a library warns its authors of, this program's user can do nothing about.
+        warnings.simplefilter("default")
     try:
         config = Config(**vars(whole.parse_args(words)))
         # torch takes most of a second: not spent on a flag that is wrong

@@ -2,6 +2,7 @@
 
 A module with points in rows, a DataLoader that collates sample by sample and is made again each epoch, signatures
 computed while training, `.item()` of every batch's losses, the validation pass twice, frames on the training path.
+On a GPU the points stay on the host, and each batch goes to the device.
 """
 
 from fractions import Fraction
@@ -33,7 +34,7 @@ class Module(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and signatures."""
-        signatures = torch.zeros(inputs.shape[0], dtype=torch.int64)
+        signatures = torch.zeros(inputs.shape[0], dtype=torch.int64, device=inputs.device)
         hidden, layer = inputs, 0
         for module in self.network:
             hidden = module(hidden)
@@ -63,7 +64,7 @@ class Predictor(nn.Module):
         logits = self.output_layer(self.hidden_layers(self.positions))  # (P, bins)
         clipped = weights.clamp(code.low, code.high)
         center = (clipped - code.low) / (code.high - code.low) * (code.bins - 1)
-        distances = (center[:, None] - torch.arange(code.bins, dtype=torch.float32)).abs()
+        distances = (center[:, None] - torch.arange(code.bins, dtype=torch.float32, device=weights.device)).abs()
         target = torch.softmax(-distances / 0.1, dim=1)
         return -(target * torch.log_softmax(logits, dim=1)).sum(1).mean()
 
@@ -82,7 +83,8 @@ class Baseline:
     ) -> None:
         self.module, self.predictor, self.weight = module, predictor, weight
         self.data = TensorDataset(training[0].t().contiguous(), training[1].t().contiguous())
-        self.validation = validation[0].t().contiguous(), validation[1].t().contiguous()
+        self.device = next(module.parameters()).device
+        self.validation = [one.t().contiguous().to(self.device) for one in validation]
         self.batch_size = batch_size
         self.encoder: av.VideoCodecContext | None = None
         self.optimizers = [torch.optim.Adam(module.parameters(), lr=0.001)]
@@ -101,6 +103,7 @@ class Baseline:
 
     def step(self, inputs: Tensor, targets: Tensor) -> float:
         """One step on a batch (points, 2), (points, 1), every loss brought to the host; returns the task's."""
+        inputs, targets = inputs.to(self.device), targets.to(self.device)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         outputs, _ = self.module(inputs)
@@ -124,9 +127,9 @@ class Baseline:
         values, signatures = [], []
         with torch.no_grad():
             for part in grid.split(chunk):
-                outputs, signature = self.module(part)
-                values.append(outputs[:, 0].numpy())
-                signatures.append(signature.numpy())
+                outputs, signature = self.module(part.to(self.device))
+                values.append(outputs[:, 0].cpu().numpy())
+                signatures.append(signature.cpu().numpy())
         gray = np.clip(255 * np.concatenate(values).reshape(height, width), 0, 255).astype(np.uint8)
         regions = np.concatenate(signatures).reshape(height, width)
         boundary = np.zeros((height, width), bool)

@@ -58,9 +58,9 @@ class Binary:
 class StandIn:
     """A driver of no device: Triton asks it for the target, and hands it the binaries."""
 
-    def __init__(self, name: str) -> None:
-        self.target = TARGETS[name]
-        self.device = list(TARGETS).index(name)
+    def __init__(self, target: GPUTarget, device: int = 0) -> None:
+        self.target = target
+        self.device = device
         self.binaries: list[tuple[str, bytes, int]] = []
         self.utils = SimpleNamespace(
             load_binary=self._load, unload_module=lambda module: None,
@@ -93,7 +93,7 @@ def compiling_for(name: str) -> Iterator[StandIn]:
     """Launches within compile for a target instead; a fresh cache, so that times are those of compilation."""
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise RuntimeError("TRITON_INTERPRET=1 was set: kernels are interpreted, and nothing is compiled")
-    stand_in = StandIn(name)
+    stand_in = StandIn(TARGETS[name], list(TARGETS).index(name))
     before = driver._active
     with tempfile.TemporaryDirectory() as folder, triton.knobs.cache.scope():
         triton.knobs.cache.dir = folder

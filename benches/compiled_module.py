@@ -65,7 +65,8 @@ class CompiledModule(Contender):
         found: tuple[Tensor, Tensor] = self._loss(batch[:, :2], batch[:, 2:])
         found[1].backward()
         self._optimizer.step()
-        return found[0].detach()
+        # The compiler's own graph writes the next step's loss where this one's is.
+        return found[0].detach().clone() if found[0].is_cuda else found[0].detach()
 
     def steps(self) -> None:
         """See `Contender.steps`."""

@@ -16,6 +16,7 @@ import torch
 from benches.entries import CLOCK
 from benches.method import provenance
 from benches.suite import Absent, Group, Suite
+from engine.backend import find_device
 
 RESULTS = Path(__file__).parent / "results"
 SUITE = pytest.StashKey[Suite]()
@@ -60,7 +61,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 def device() -> torch.device:
     """Where contenders run: the GPU, if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return find_device("auto")
 
 
 @pytest.fixture(scope="session")

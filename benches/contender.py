@@ -35,11 +35,11 @@ class Contender(ABC):
 
     @abstractmethod
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (1, n) and int64 signatures (n,) at coordinates (2, n)."""
+        """Outputs (1, n) and int64 signatures (n,) at coordinates (2, n), wherever these are."""
 
     @abstractmethod
     def parameters(self) -> Tensor:
-        """The network's parameters (P,), flat."""
+        """The network's parameters (P,), flat, on the CPU."""
 
 
 def in_chunks(evaluate: Callable[[Tensor], tuple[Tensor, Tensor]], inputs: Tensor, chunk: int) -> tuple[Tensor, Tensor]:

@@ -99,12 +99,13 @@ class Original(Contender):
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Contender.evaluate`; in pieces of its own size."""
         with torch.no_grad():
-            outputs, signatures = zip(*(self.baseline.module(part) for part in inputs.t().split(131072)), strict=True)
+            parts = inputs.t().to(self.baseline.device).split(131072)
+            outputs, signatures = zip(*(self.baseline.module(part) for part in parts), strict=True)
         return torch.cat(outputs).t(), torch.cat(signatures)
 
     def parameters(self) -> Tensor:
         """See `Contender.parameters`."""
-        return torch.cat([one.detach().reshape(-1) for one in self.baseline.module.parameters()])
+        return torch.cat([one.detach().reshape(-1) for one in self.baseline.module.parameters()]).cpu()
 
 
 @dataclass(frozen=True)

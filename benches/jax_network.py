@@ -127,7 +127,7 @@ class JaxNetwork(Contender):
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Contender.evaluate`."""
-        parts = inputs.numpy()
+        parts = inputs.cpu().numpy()
         found = [
             self._evaluate(self._carry[0][0], parts[:, start : start + CHUNK])
             for start in range(0, parts.shape[1], CHUNK)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benches.baseline import Baseline, Module, Predictor, go_on
 from benches.late import make_late
-from engine import backend, image, kolmogorov, network
+from engine import backend, image, image_file, kolmogorov, network
 from engine.backend import training_threads
 from engine.begin import fresh_state
 from engine.config import Config
@@ -61,7 +61,7 @@ class Job:
     @cached_property
     def picture(self) -> Picture:
         """The image."""
-        picture = image.load(str(IMAGE))
+        picture = image_file.load(str(IMAGE))
         if self.side == picture.width:
             return picture
         return Picture(np.asarray(Image.fromarray(picture.pixels).resize((self.side, self.side))))

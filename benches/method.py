@@ -4,7 +4,8 @@ A drift of the machine's speed meets all contenders of a group alike, since they
 another one; a ratio of two is the median of the ratios of turns. The first call is compilation and warm-up, and
 told apart. A turn lasts long enough for the clock's jitter to vanish, and begins after a rest: OpenMP's threads keep
 their cores busy for some milliseconds after their work, which would be charged to whoever comes next. Work on a GPU is
-timed by its own events while a graph of many calls is replayed, or by the host around whole epochs, synchronised.
+timed by its own events while a graph of many calls is replayed, without rests, which would let its clocks sink; or by
+the host around whole epochs, synchronised.
 Needs torch and nothing else.
 """
 
@@ -65,11 +66,23 @@ class Timing:
         return statistics.median(self.rounds)
 
 
-def measure(variants: Mapping[str, Variant], turns: int, shortest: float = SHORTEST_TURN) -> dict[str, Timing]:
-    """Times variants in turns; leaves torch's number of threads as it was."""
+def measure(
+    variants: Mapping[str, Variant], turns: int, shortest: float = SHORTEST_TURN, failed: dict[str, str] | None = None
+) -> dict[str, Timing]:
+    """Times variants in turns; leaves torch's number of threads as it was.
+
+    With `failed`, a variant that cannot be made ready is named there with the reason, and the others are timed.
+    """
     threads = torch.get_num_threads()
     try:
-        ready = {name: _prepare(variant, threads, shortest) for name, variant in variants.items()}
+        ready: dict[str, Ready] = {}
+        for name, variant in variants.items():
+            try:
+                ready[name] = _prepare(variant, threads, shortest)
+            except Exception as error:
+                if failed is None:
+                    raise
+                failed[name] = f"{type(error).__name__}: {error}"[:500]
         rounds: dict[str, list[float]] = {name: [] for name in ready}
         names = list(ready)
         gc.collect()
@@ -77,20 +90,31 @@ def measure(variants: Mapping[str, Variant], turns: int, shortest: float = SHORT
         for turn in range(turns):
             start = turn % max(len(names), 1)
             for name in names[start:] + names[:start]:
-                clock, _, calls, own = ready[name]
-                torch.set_num_threads(own)
-                time.sleep(REST)
-                if calls > 1:  # wakes this one's own threads
-                    variants[name].work()
-                rounds[name].append(clock() / (calls * variants[name].share))
+                one = ready[name]
+                torch.set_num_threads(one.threads)
+                if not one.replayed:
+                    time.sleep(REST)
+                    if one.calls > 1:  # wakes this one's own threads
+                        variants[name].work()
+                rounds[name].append(one.clock() / (one.calls * variants[name].share))
     finally:
         gc.enable()
         torch.set_num_threads(threads)
-    return {name: Timing(rounds[name], first, calls, own) for name, (_, first, calls, own) in ready.items()}
+    return {name: Timing(rounds[name], one.first, one.calls, one.threads) for name, one in ready.items()}
 
 
-def _prepare(variant: Variant, threads: int, shortest: float) -> tuple[Callable[[], float], float, int, int]:
-    """What tells the seconds of a turn; those of the first call, the calls of a turn, and the threads."""
+@dataclass(frozen=True)
+class Ready:
+    """What tells the seconds of a turn, and those of the first call; whether a turn is a graph's replay."""
+
+    clock: Callable[[], float]
+    first: float
+    calls: int
+    threads: int
+    replayed: bool
+
+
+def _prepare(variant: Variant, threads: int, shortest: float) -> Ready:
     own = variant.threads or threads
     torch.set_num_threads(own)
     first = _by_host(variant.work, 1)
@@ -102,8 +126,8 @@ def _prepare(variant: Variant, threads: int, shortest: float) -> tuple[Callable[
         if calls > 10:
             calls = max(1, math.ceil(shortest / max(_by_host(variant.work, 10) / 10, 1e-9)))
     if variant.graph and torch.cuda.is_available():
-        return by_graph(variant.work, calls), first, calls, own
-    return lambda: _by_host(variant.work, calls), first, calls, own
+        return Ready(by_graph(variant.work, calls), first, calls, own, True)
+    return Ready(lambda: _by_host(variant.work, calls), first, calls, own, False)
 
 
 def _by_host(work: Work, calls: int) -> float:
@@ -124,7 +148,7 @@ def by_graph(work: Work, calls: int) -> Callable[[], float]:
             work()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         for _ in range(calls):
             work()
     graph.replay()
@@ -157,8 +181,10 @@ class Limit:
 
     PRODUCT, COPY = "float32 product", "copy"
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, small: bool = False) -> None:
         self._side, self._count = (8192, 2**28) if device.type == "cuda" else (1024, 2**24)
+        if small:  # a rehearsal's rates mean nothing
+            self._side, self._count = 16, 2**8
         self._square = torch.rand((self._side, self._side), device=device)
         self._result = torch.empty_like(self._square)
         self._source = torch.rand(self._count, device=device)

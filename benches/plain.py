@@ -1,5 +1,7 @@
 """The mathematics by PyTorch's own functions and autograd, any dtype and device: what a user would write without us."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,13 +19,38 @@ def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.fl
     return flat
 
 
-def plain_forward(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
+class TensorFloat(torch.autograd.Function):
+    """A product of operands that keep ten bits of their fractions, as TF32 has them; also its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
+        """Rows of `left` by rows of `right`."""
+        ctx.save_for_backward(left, right)
+        return _ten_bits(left) @ _ten_bits(right).t()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """By both."""
+        (left, right), gradient = ctx.saved_tensors, _ten_bits(gradients[0])
+        return gradient @ _ten_bits(right), gradient.t() @ _ten_bits(left)
+
+
+def _ten_bits(values: Tensor) -> Tensor:
+    """float32 without the last 13 bits."""
+    return (values.contiguous().view(torch.int32) & ~0x1FFF).view(torch.float32)
+
+
+def plain_forward(flat: Tensor, network: Network, inputs: Tensor, precision: str = "fp32") -> Tensor:
     """The network by torch's own modules' functions, points in rows; differentiable."""
     hidden, start = inputs.t(), 0
     for index, (out, into) in enumerate(network.shapes):
         weight = flat[start : start + out * into].view(out, into)
         start += out * into
-        hidden = nn.functional.linear(hidden, weight, flat[start : start + out])
+        bias = flat[start : start + out]
+        if precision == "tf32":
+            hidden = TensorFloat.apply(hidden, weight) + bias
+        else:
+            hidden = nn.functional.linear(hidden, weight, bias)
         start += out
         if index < len(network.shapes) - 1:
             hidden = nn.functional.leaky_relu(hidden, network.slope)

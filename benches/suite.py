@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from benches import contenders
 from benches.contender import Contender
 from benches.contenders import WrongAnswer
 from benches.job import Job
-from benches.method import Limit, Timing, Variant, measure
+from benches.method import SHORTEST_TURN, Limit, Timing, Variant, measure
 
 TURNS, QUICK_TURNS = 15, 2
 QUICK_SHORTEST = 0.002
@@ -82,13 +82,13 @@ class Suite:
         return found
 
     def _built(self, job: Job, name: str) -> Contender:
-        entry = contenders.ENTRIES[name]
-        if reason := entry.absent(job):
+        entry, placed = contenders.ENTRIES[name], replace(job, device=str(self.device))
+        if reason := entry.absent(placed):
             raise Absent(reason)
         if self.quick and entry.compiled:
             raise Absent("left out of the quick mode: to compile it takes longer")
         try:
-            made = entry.build(job, self.threads)
+            made = entry.build(placed, self.threads)
             torch.set_num_threads(made.threads)
             on_gpu = self.device.type == "cuda"
             if on_gpu:
@@ -123,7 +123,7 @@ class Suite:
                 self.absent |= {name: str(reason)} if isinstance(reason, Absent) else {}
         own = {LIMIT: group.limit(self, group.job)} if group.limit else self._limit.variants()
         turns = max(1, round(QUICK_TURNS * group.turns)) if self.quick else max(2, round(TURNS * group.turns))
-        timings = measure({**own, **variants}, turns, *([QUICK_SHORTEST] if self.quick else []))
+        timings = measure({**own, **variants}, turns, QUICK_SHORTEST if self.quick else SHORTEST_TURN)
         info: dict[str, Any] = dict(group.info)
         if group.limit:
             limit = timings[LIMIT].median

@@ -17,6 +17,7 @@ import torch
 
 from benches import verify_backends, verify_kernels
 from benches.verify_kernels import Row
+from engine.backend import find_device
 from kernels.spec import Network
 from kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
@@ -43,7 +44,7 @@ def main() -> int:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("--failures", action="store_true", help="print only what is wrong")
     chosen = reader.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device("auto")
     print(f"| of | kernel | case | output | error | PyTorch's in float32 | allowed | |\n{'|---' * 8}|")
     wrong = 0
     for name, row in everything(device):

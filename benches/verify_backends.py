@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from benches.away import MARGIN, nearest, points_away
 from benches.plain import plain_forward, random_parameters
-from benches.verify_kernels import SLACK, Row, by_autograd, error_of, name_of, nearest
+from benches.verify_kernels import SLACK, Row, by_autograd, error_of, name_of
 from engine import backend, kolmogorov
 from engine.backends.base import Backend, Data
 from engine.begin import fresh_state
@@ -49,7 +50,8 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
     for number, learner in enumerate(state.learners):
         learner.parameters.copy_(random_parameters(learner.network, points + number, torch.float32))
     parameters = [learner.parameters.clone() for learner in state.learners]
-    inputs, targets = torch.rand((2, points), generator=draws), torch.rand((1, points), generator=draws)
+    inputs = points_away(parameters[0], network, points, draws, MARGIN["fp32"])
+    targets = torch.rand((1, points), generator=draws)
     positions = kolmogorov.positions(network) if code else None
     cpu = torch.device("cpu")
     exact = by_autograd(parameters, network, inputs, targets, positions, code, torch.float64, cpu)
@@ -73,6 +75,6 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
     truth, patterns = reference.evaluate(stack, state.coefficients, inputs.double(), network.slope)
     other = error_of(plain_forward(flat, network, inputs), truth)
     yield Row("evaluate points", case, "outputs", error_of(outputs, truth), other, max(factor * other, least))
-    near = nearest(flat.double(), network, inputs.double()) < 1e-5
+    near = nearest(flat.double(), network, inputs.double()) < MARGIN["fp32"]
     wrong = float(((signatures != patterns) & ~near).sum())
     yield Row("evaluate points", case, "signatures", wrong, 0.0, 0.0)

@@ -1,20 +1,22 @@
 """The kernels' rows of `benches.verify`: each output of each shape against float64, beside PyTorch's in float32."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benches.away import MARGIN, drawn, nearest, points_away
 from benches.plain import plain_code_loss, plain_forward, random_parameters
-from engine import kolmogorov
 from kernels import reference
 from kernels.spec import BELOW, CODE_LOSSES, OPTIMIZERS, RIGHT, CodeLength, Network, Optimizer
 
 NAN = float("nan")
-# As good as PyTorch's own float32, or within two roundings of it where that was lucky; tf32 keeps ten bits.
+# As good as PyTorch's own float32, or within two roundings of it where that was lucky; in tf32, as PyTorch's own with
+# operands of ten bits.
 SLACK = {"fp32": (4.0, 1e-6), "tf32": (4.0, 3e-3)}
 SHAPES: list[tuple[tuple[int, ...], int]] = [
     ((2, *[10] * 8, 1), 1024), ((2, *[10] * 8, 1), 904), ((2, *[10] * 8, 1), 5000), ((2, 7, 12, 5, 3), 333),
@@ -39,56 +41,80 @@ class Row:
         return self.error <= self.allowed
 
 
-def rows(package: ModuleType, device: torch.device, precision: str = "fp32", small: bool = False) -> Iterator[Row]:
+def rows(
+    package: ModuleType, device: torch.device, precision: str = "fp32", small: bool = False, seed: int = 0
+) -> Iterator[Row]:
     """Every kernel of a package of kernels at every shape; `small` takes the shapes that an interpreter can."""
-    shapes = [(dims, min(points, 70)) for dims, points in SHAPES[3:]] if small else SHAPES
-    for dims, points in shapes:
-        network = Network(dims)
-        yield from gradient_rows(package, network, points, None, device, precision)
+    for make in groups(precision, small).values():
+        yield from make(package, device, seed)
+
+
+Rows = Callable[[ModuleType, torch.device, int], Iterator[Row]]
+
+
+def groups(precision: str, small: bool) -> dict[str, Rows]:
+    """The rows of one shape, term or optimiser: of a package on a device, by a seed."""
+    found: dict[str, Rows] = {}
+    for dims, points in [(dims, min(points, 70)) for dims, points in SHAPES[3:]] if small else SHAPES:
+        name = f"{name_of(Network(dims))}, {points} points"
+        found[f"gradient {name}"] = partial(gradient_rows, Network(dims), points, None, precision)
         if precision == "fp32":
-            yield from evaluate_rows(package, network, points, device)
+            found[f"evaluate {name}"] = partial(evaluate_rows, Network(dims), points)
+            found[f"validate {name}"] = partial(validate_rows, Network(dims), points)
     for index, loss in enumerate(CODE_LOSSES):
         for bins in (256, 11) if loss == "cross_entropy" else (256,):
             predictor = Network((3, 8, 5 + index, CodeLength.outputs(loss, bins)))
             code = CodeLength(predictor, loss, 0.7, bins, -0.8, 1.1)  # a range that cuts off on both sides
             network = Network((2, 5, 1) if small else (2, *[10] * 8, 1))
-            yield from gradient_rows(package, network, 65, code, device, precision)
+            found[f"{loss} {bins}"] = partial(gradient_rows, network, 65, code, precision)
     if precision == "fp32":
-        for kind in OPTIMIZERS:
-            yield update_row(package, kind, device)
+        found |= {f"update {kind}": partial(update_rows, kind) for kind in OPTIMIZERS}
+    return found
 
 
 def gradient_rows(
-    package: ModuleType, network: Network, points: int, code: CodeLength | None, device: torch.device, precision: str
-) -> Iterator[Row]:
-    """Losses and gradients of one step, and that a second run gives the same bits."""
-    draws = torch.Generator().manual_seed(points)
-    parameters = [random_parameters(network, points, torch.float32)]
-    if code:
-        parameters.append(random_parameters(code.predictor, points, torch.float32))
-    inputs = torch.rand((network.dims[0], points), generator=draws)
+    network: Network, points: int, code: CodeLength | None, precision: str, package: ModuleType, device: torch.device,
+    seed: int = 0,
+) -> Iterator[Row]:  # fmt: skip
+    """Losses and gradients of one step, and that a second run, and a batch named by an order, give the same bits."""
+    draws = drawing(points, seed)
+    start = drawn(network, code, points, draws, MARGIN[precision])
+    parameters, positions, inputs = start.parameters, start.positions, start.inputs
     targets = torch.rand((network.dims[-1], points), generator=draws)
-    positions = kolmogorov.positions(network) if code else None
     exact = by_autograd(parameters, network, inputs, targets, positions, code, torch.float64, torch.device("cpu"))
-    plain = by_autograd(parameters, network, inputs, targets, positions, code, torch.float32, device)
+    plain = by_autograd(parameters, network, inputs, targets, positions, code, torch.float32, device, precision)
 
     on_device = [one.to(device) for one in parameters]
     placed = positions.to(device) if positions is not None else None
     words = {} if precision == "fp32" else {"precision": precision}
     partials = package.Partials(network, code, points, device, **words)
     found = []
-    for _ in range(2):
+    whole, ways = torch.cat((inputs, targets)), ["", ", again"]
+    if "gpu" in package.__name__:
+        ways.append(", by an order")
+    for way in ways:
         poison(partials)
-        package.gradient(partials, on_device, placed, inputs.to(device), targets.to(device))
+        data, named = whole, []
+        if "order" in way:
+            order = torch.randperm(points, generator=draws)
+            data, named = whole[:, order.argsort()], [order.to(device)]
+        data = data.contiguous().to(device)
+        package.gradient(partials, on_device, placed, data[: len(inputs)], data[len(inputs) :], *named)
         found.append(stepped(package, partials, on_device))
     case = f"{name_of(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
     kernel = f"gradient {precision}"
     names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
     factor, least = SLACK[precision]
-    for name, ours, again, truth, theirs in zip(names, *found, exact, plain, strict=True):
-        mine, other = error_of(ours, truth), error_of(theirs, truth)
+    for name, truth, theirs, *ours in zip(names, exact, plain, *found, strict=True):
+        mine, other = error_of(ours[0], truth), error_of(theirs, truth)
         yield Row(kernel, case, name, mine, other, max(factor * other, least))
-        yield Row(kernel, case, f"{name}, again", 0.0 if torch.equal(ours, again) else NAN, 0.0, 0.0)
+        for way, again in zip(ways[1:], ours[1:], strict=True):
+            yield Row(kernel, case, name + way, 0.0 if torch.equal(ours[0], again) else NAN, 0.0, 0.0)
+
+
+def drawing(points: int, seed: int) -> torch.Generator:
+    """The draws of a case of so many points."""
+    return torch.Generator().manual_seed(points + 10_000 * seed)
 
 
 def poison(partials: object) -> None:
@@ -112,10 +138,12 @@ def stepped(package: ModuleType, partials: object, parameters: Sequence[Tensor])
     return [*losses.cpu().unbind(0), *(-one.cpu() for one in downhill)]
 
 
-def evaluate_rows(package: ModuleType, network: Network, points: int, device: torch.device) -> Iterator[Row]:
+def evaluate_rows(
+    network: Network, points: int, package: ModuleType, device: torch.device, seed: int = 0
+) -> Iterator[Row]:
     """Outputs and signatures at points and of a grid, and the grid's edges where the package tells them."""
-    draws = torch.Generator().manual_seed(points)
-    flat = random_parameters(network, points, torch.float32)
+    draws = drawing(points, seed)
+    flat = random_parameters(network, draws.initial_seed(), torch.float32)
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws)
     width, height = points // 7 + 1, 11
     y, x = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
@@ -138,7 +166,7 @@ def evaluate_rows(package: ModuleType, network: Network, points: int, device: to
         case = f"{name_of(network)}, {count} points"
         yield Row(f"evaluate {name}", case, "outputs", error_of(outputs, exact), other, max(4 * other, 1e-6))
         # A neuron within rounding of zero may fall to either side.
-        near = nearest(flat.double(), network, inputs.double()) < 1e-5
+        near = nearest(flat.double(), network, inputs.double()) < MARGIN["fp32"]
         wrong = ((signatures.cpu() != patterns) & ~near).sum().item()
         yield Row(f"evaluate {name}", case, "signatures", float(wrong), 0.0, 0.0)
         if name == "grid" and "gpu" in package.__name__:
@@ -148,17 +176,46 @@ def evaluate_rows(package: ModuleType, network: Network, points: int, device: to
             yield Row("evaluate grid", case, "edges", float((edges != edges_of(again)).sum()), 0.0, 0.0)
 
 
-def update_row(package: ModuleType, kind: str, device: torch.device) -> Row:
+def validate_rows(
+    network: Network, points: int, package: ModuleType, device: torch.device, seed: int = 0
+) -> Iterator[Row]:
+    """A validation's three numbers, twice from one room; of packages that validate in one launch."""
+    if "gpu" not in package.__name__:
+        return
+    draws = drawing(points, seed)
+    flat = random_parameters(network, draws.initial_seed(), torch.float32)
+    data = torch.rand((network.dims[0] + network.dims[-1], points), generator=draws)
+    made = package.Validation(network, points, device)
+    found = []
+    for _ in range(2):
+        poison(made)
+        out, there = torch.full((3,), NAN, device=device), data.to(device)
+        made.run(flat.to(device), there[: network.dims[0]], there[network.dims[0] :], out)
+        found.append(out.cpu())
+    sides = []
+    for dtype, place in ((torch.float64, torch.device("cpu")), (torch.float32, device)):
+        outputs = plain_forward(flat.to(place, dtype), network, data[: network.dims[0]].to(place, dtype))
+        error = (outputs - data[network.dims[0] :].to(place, dtype)).square().mean()
+        sides.append(torch.stack((error, *torch.aminmax(outputs))).cpu())
+    size = float(sides[0].abs().max())  # what the outputs' errors are of: the lowest may be near zero
+    for index, name in enumerate(("error", "lowest", "highest")):
+        mine, other = (abs(float(one[index]) - float(sides[0][index])) / size for one in (found[0], sides[1]))
+        yield Row("validate", f"{name_of(network)}, {points} points", name, mine, other, max(4 * other, 1e-6))
+    same = 0.0 if torch.equal(*found) else NAN
+    yield Row("validate", f"{name_of(network)}, {points} points", "again", same, 0.0, 0.0)
+
+
+def update_rows(kind: str, package: ModuleType, device: torch.device, seed: int = 0) -> Iterator[Row]:
     """Five steps of an optimiser on gradients of many sizes, against the reference's in float64."""
     network, optimizer = Network((2, 9, 1)), Optimizer(kind, 0.01, 0.85)
-    draws = torch.Generator().manual_seed(1)
-    start = random_parameters(network, 1, torch.float32)
+    draws = drawing(1, seed)
+    start = random_parameters(network, draws.initial_seed(), torch.float32)
     ours, moments = start.to(device), torch.zeros((optimizer.moments, network.size), device=device)
     exact, exact_moments = start.double(), torch.zeros((optimizer.moments, network.size), dtype=torch.float64)
     plain, plain_moments = start.clone(), torch.zeros((optimizer.moments, network.size))
     partials = package.Partials(network, None, 77, device)
     for step in range(1, 6):
-        inputs = torch.rand((2, 77), generator=draws)
+        inputs = points_away(exact, network, 77, draws, MARGIN["fp32"])
         targets = torch.rand((1, 77), generator=draws) * 10.0 ** (step - 3)
         package.gradient(partials, [ours], None, inputs.to(device), targets.to(device))
         scalars = torch.tensor(optimizer.scalars(step), device=device)
@@ -170,34 +227,24 @@ def update_row(package: ModuleType, kind: str, device: torch.device) -> Row:
             )
             reference.update(optimizer, flat, out, stored, optimizer.scalars(step))
     other = error_of(plain, exact)
-    return Row(f"update {kind}", "five steps", "θ", error_of(ours, exact), other, max(4 * other, 1e-6))
+    yield Row(f"update {kind}", "five steps", "θ", error_of(ours, exact), other, max(4 * other, 1e-6))
 
 
 def by_autograd(
     parameters: Sequence[Tensor], network: Network, inputs: Tensor, targets: Tensor, positions: Tensor | None,
-    code: CodeLength | None, dtype: torch.dtype, device: torch.device,
+    code: CodeLength | None, dtype: torch.dtype, device: torch.device, precision: str = "fp32",
 ) -> list[Tensor]:  # fmt: skip
     """Losses, then gradients of their weighted sum, by PyTorch's own functions."""
     leaves = [one.to(device, dtype, copy=True).requires_grad_() for one in parameters]
-    outputs = plain_forward(leaves[0], network, inputs.to(device, dtype))
+    outputs = plain_forward(leaves[0], network, inputs.to(device, dtype), precision)
     losses = [torch.nn.functional.mse_loss(outputs, targets.to(device, dtype))]
     total = losses[0]
     if code and positions is not None:
-        predicted = plain_forward(leaves[1], code.predictor, positions.to(device, dtype))
+        predicted = plain_forward(leaves[1], code.predictor, positions.to(device, dtype), precision)
         losses.append(plain_code_loss(predicted, leaves[0], code))
         total = total + code.weight * losses[1]
     total.backward()
     return [*(loss.detach() for loss in losses), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
-
-
-def nearest(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
-    """How near to zero a point's nearest pre-activation is (points,)."""
-    hidden, nearest = inputs, torch.full((inputs.shape[1],), torch.inf, dtype=inputs.dtype)
-    for weight, bias in reference.layers(flat, network)[:-1]:
-        before = torch.addmm(bias, weight, hidden)
-        nearest = torch.minimum(nearest, before.abs().amin(0))
-        hidden = torch.nn.functional.leaky_relu(before, network.slope)
-    return nearest
 
 
 def edges_of(signatures: Tensor) -> Tensor:

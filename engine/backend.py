@@ -90,7 +90,7 @@ def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
         raise ConfigError(f"--backend {name} cannot run this: {limit}; give --backend auto")
     if limit and config.precision != "fp32":
         raise ConfigError(f"--precision {config.precision} cannot be had here: {limit}")
-    missing = _missing_compiler(device)
+    missing = missing_compiler(device)
     if name == "compile" and missing:
         raise ConfigError(f"--backend compile cannot run here: {missing}; give --backend eager")
     if name == "eager":
@@ -104,7 +104,8 @@ def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
     return CompileOnGpu, f"{limit}: using torch.compile"
 
 
-def _missing_compiler(device: torch.device) -> str | None:
+def missing_compiler(device: torch.device) -> str | None:
+    """Why `torch.compile` cannot compile for this device; None if it can."""
     if device.type == "cpu":
         names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]
         if not any(shutil.which(name) for name in names):
@@ -143,7 +144,7 @@ def found(config: Config, group: Group = ALONE) -> tuple[torch.device, type[Back
             log.warning("The GPU cannot be used, and the run takes the CPU: %s", failure)
             device = torch.device("cpu")
             return device, *choose(config, device)
-        kind = Eager if kind is CompileOnGpu or _missing_compiler(device) else CompileOnGpu
+        kind = Eager if kind is CompileOnGpu or missing_compiler(device) else CompileOnGpu
         why = f"in place of a backend that cannot be launched here: {failure}"
     return device, kind, why
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, image, memory, network, picture_file, resume
+from engine import checkpoint, files, image, image_file, memory, network, picture_file, resume
 from engine.config import Config, ConfigError
 from engine.frame import can_be_filmed, film_canvas, frame_size
 from engine.image import Picture, Split
@@ -43,7 +43,7 @@ def begin(config: Config) -> Beginning:
 
     Raises ConfigError for what cannot be done, and for files of another run that would be written over.
     """
-    picture = image.load(config.input)
+    picture = image_file.load(config.input)
     width, height = frame_size(picture.width, picture.height, config.frame_size)
     memory.require(
         width * height * memory.BYTES_PER_PANEL_PIXEL,
@@ -64,7 +64,7 @@ def _with_what_is_installed(config: Config) -> tuple[Config, list[str]]:
     Raises ConfigError where the film was all that a run was to draw.
     """
     warnings = []
-    if config.snapshot_format == "png" and picture_file.deflate.__name__ == "zlib":
+    if config.snapshot_format == "png" and not picture_file.HAS_ISAL:
         warnings.append("PNG frames take longer than they need: isal is not installed (python -m pip install isal)")
     if config.no_film:
         return config, warnings

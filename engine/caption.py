@@ -56,10 +56,13 @@ def caption(
 
 
 class LossCurves:
-    """Training and validation loss over the frames of a run, as many columns as a panel has, whatever its length."""
+    """Training and validation loss over the epochs of a run, as many columns as a panel has, whatever its length.
+
+    Epochs are as far apart as in the film, whether they have a frame or not.
+    """
 
     def __init__(self, columns: int, config: Config) -> None:
-        self._schedule, self._frames = config.schedule, max(1, config.schedule.count(config.epochs))
+        self._schedule, self._end = config.schedule, config.schedule.position(config.epochs)
         self._columns = columns
         # Kind of loss, least and greatest, column.
         self._limits = np.full((2, 2, columns), np.nan)
@@ -70,21 +73,25 @@ class LossCurves:
         self._pending.append((epoch, training, validation))
 
     def drawn(self) -> Curve | None:
-        """Logarithms (2, 2, columns) up to the last epoch, gaps filled by straight lines; None before the first."""
+        """Logarithms (2, 2, columns) up to the last epoch, gaps filled by straight lines; None before the first.
+
+        NaN where there is none, as of a loss below zero.
+        """
         for epoch, *losses in self._pending:
-            share = self._schedule.count(epoch) / self._frames
+            share = self._schedule.position(epoch) / self._end
             column = min(self._columns - 1, int(share * (self._columns - 1) + 0.5))
             for limits, loss in zip(self._limits[:, :, column], losses, strict=True):
-                value = math.log10(max(loss, LEAST_LOSS))
+                value = math.log10(max(loss, LEAST_LOSS)) if loss >= 0 else math.nan
                 limits[:] = np.fmin(limits[0], value), np.fmax(limits[1], value)
         self._pending.clear()
-        known = np.flatnonzero(~np.isnan(self._limits[0, 0]))
-        if not known.size:
+        if np.isnan(self._limits).all():
             return None
         curves = np.full_like(self._limits, np.nan)
-        between = np.arange(known[0], known[-1] + 1)
         for target, limits in zip(curves.reshape(4, -1), self._limits.reshape(4, -1), strict=True):
-            target[between] = np.interp(between, known, limits[known])
+            known = np.flatnonzero(~np.isnan(limits))
+            if known.size:
+                between = np.arange(known[0], known[-1] + 1)
+                target[between] = np.interp(between, known, limits[known])
         return curves
 
 

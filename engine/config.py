@@ -169,7 +169,14 @@ class Config:
         None, MACHINE, "most threads of arithmetic on a CPU; else OMP_NUM_THREADS, or every core, or one for each of "
         "several processes", "--threads 2", kind=int,
     )  # fmt: skip
-    debug: bool = _flag(False, MACHINE, "log more, and the traceback of a failure", "-d", short="d", kind=bool)
+    debug: bool = _flag(
+        False,
+        MACHINE,
+        "also log the machine, each layer at every frame, times, and a failure's traceback",
+        "-d",
+        short="d",
+        kind=bool,
+    )
     quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
 
     def __post_init__(self) -> None:
@@ -234,6 +241,11 @@ class Config:
                 f"give numbers from -{LARGEST_VALUE:g} to {LARGEST_VALUE:g}, the first below the second"
             )
         parse_shape(self.kolmogorov_shape, "--kolmogorov-shape")
+        if self.code_length and (limit := self.code_length.range_limit):
+            raise ConfigError(
+                f"--kolmogorov-weight-min {low} and --kolmogorov-weight-max {high} with --kolmogorov-bins "
+                f"{self.kolmogorov_bins} were given: {limit}; give a wider range, nearer to zero, or fewer bins"
+            )
 
     @property
     def network(self) -> Network:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from engine.config import Config, ConfigError
+from engine.backends.base import log as backends_log
+from engine.config import Config
+from engine.log_file import Console, LogFile
 from engine.schedule import Schedule
 from engine.trainer import Epoch
 
@@ -25,47 +27,22 @@ EVERY_EPOCH = Schedule(1)
 log = logging.getLogger(LOGGER)
 
 
-class _Console(logging.StreamHandler[TextIO]):
-    """Writes above a progress bar where there is one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            with tqdm.external_write_mode(file=self.stream):
-                self.stream.write(self.format(record) + self.terminator)
-                self.flush()
-        except Exception:
-            self.handleError(record)
-
-
-class _File(logging.FileHandler):
-    """Gives up with one warning once its file cannot be written."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        log.removeHandler(self)
-        log.warning("--log-file %s cannot be written any more", self.baseFilename)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            super().close()
-
-
 @contextmanager
 def logging_to(config: Config, leads: bool = True) -> Iterator[None]:
     """Sends the log to standard error and to `--log-file`; of a process that does not lead, its failure alone.
 
+    Whatever logging the user has set up, both hear everything, and it is left as it was.
     Raises ConfigError where the file cannot be written.
     """
     handlers: list[logging.Handler] = []
     if sys.stderr is not None:  # it is None where the user closed it
-        handlers.append(_Console(sys.stderr))
+        handlers.append(Console(sys.stderr))
         handlers[0].setLevel(logging.ERROR if not leads else logging.WARNING if config.quiet else logging.NOTSET)
     if config.log_file and leads:
-        try:
-            handlers.append(_File(config.log_file, encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"--log-file {config.log_file} cannot be written ({error.strerror})") from error
+        handlers.append(LogFile(config.log_file, log))
+    before = log.level, log.propagate, log.disabled, backends_log.disabled
     log.setLevel(logging.DEBUG if config.debug else logging.INFO)
-    log.propagate = False
+    log.propagate = log.disabled = backends_log.disabled = False
     for handler in handlers:
         handler.setFormatter(logging.Formatter(FORMAT))
         log.addHandler(handler)
@@ -75,6 +52,8 @@ def logging_to(config: Config, leads: bool = True) -> Iterator[None]:
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
+        log.setLevel(before[0])
+        log.propagate, log.disabled, backends_log.disabled = before[1:]
 
 
 def progress(config: Config, done: int) -> "tqdm[NoReturn]":

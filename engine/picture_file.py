@@ -13,8 +13,12 @@ from PIL import Image
 
 try:
     from isal import isal_zlib as deflate
+
+    HAS_ISAL = True
 except ImportError:  # a GPU cluster's container may hold little beside torch
     import zlib as deflate  # type: ignore[no-redef]
+
+    HAS_ISAL = False
 
 Pixels = NDArray[np.uint8]
 

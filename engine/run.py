@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 import torch
 
 import engine
-from engine import backend, checkpoint, files, image, kolmogorov, network, processes
+from engine import backend, checkpoint, debugging, files, image, kolmogorov, network, processes
 from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
 from engine.caption import LossCurves, caption
 from engine.config import Config, ConfigError
+from engine.debugging import Phases, tell
 from engine.drawers import drawer_for
 from engine.encoder import FrameWriter
 from engine.failure import explain
 from engine.follow import EPOCH, Start, follow, led
 from engine.frame import Panels, film_canvas, frame_size
+from engine.inspection import Inspector
 from engine.journal import Metrics, epoch_line, log, logging_to, progress
 from engine.picture_file import PictureWriter, write_whole
 from engine.plot import plot
@@ -66,8 +68,12 @@ def run(config: Config) -> int:
 def _lead(config: Config, group: Group) -> int:
     """The part of the process that reads, decides and writes."""
     log.info("=== Starting polytope-viz-nn training ===")
+    phases = Phases(config.debug)
+    if config.debug:
+        tell(debugging.machine())
     device, chosen, why = backend.found(config, group)
-    begun = begin(config)
+    with phases("begin"):
+        begun = begin(config)
     for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
         log.warning("%s", warning)
     if begun.state.epoch == begun.config.epochs:
@@ -76,13 +82,21 @@ def _lead(config: Config, group: Group) -> int:
     log.info("Backend: %s on %s (%s)", chosen.name, device, why)
     if group.size > 1:
         log.info("Processes: %d", group.size)
-    return Run(begun, chosen, device, group).train()
+    if config.debug:
+        tell(debugging.backends(begun.config, device, chosen, why))
+        tell(debugging.picture(begun.picture, begun.split))
+    with phases("prepare"):
+        run = Run(begun, chosen, device, group, phases)
+    return run.train()
 
 
 class Run:
     """One run in training, and all that it writes."""
 
-    def __init__(self, begun: Beginning, chosen: type[Backend], device: torch.device, group: Group) -> None:
+    def __init__(
+        self, begun: Beginning, chosen: type[Backend], device: torch.device, group: Group, phases: Phases
+    ) -> None:
+        self.phases = phases
         self.config, self.files, self.picture = begun.config, begun.files, begun.picture
         self.extras = begun.extras
         self.watch = begun.extras.watch
@@ -110,6 +124,10 @@ class Run:
         self.signals = Signals()
         self._reported: set[str] = set()
         self._reserve = self._reserved()
+        self._inspector: Inspector | None = None
+        if config.debug:
+            self._inspector = Inspector(config, start.training)
+            tell(debugging.work(config, begun.split, size, self.backend, group))
 
     def train(self) -> int:
         """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status."""
@@ -128,7 +146,10 @@ class Run:
             except Exception as error:
                 status = FAILED
                 self._report(f"Failed at epoch {self.state.epoch}: %s", error)
-            return self._finish(status)
+            with self.phases("finish"):
+                status = self._finish(status)
+            tell(self.phases.told())
+            return status
 
     def _epochs(self) -> None:
         """Epoch after epoch; leaves the state of the last finished one, on the host, whatever becomes of the device."""
@@ -138,14 +159,16 @@ class Run:
                 self._draw(None)
             ahead: Launched | None = None
             while ahead or self.state.epoch < self.config.epochs:
-                launched, ahead = ahead or self._launch(), None
-                snapshot.take()
-                if self._may_run_ahead():
-                    with suppress(Interrupted):  # which the next launch raises again, when this epoch is recorded
-                        ahead = self._launch()
+                with self.phases("train"):
+                    launched, ahead = ahead or self._launch(), None
+                    snapshot.take()
+                    if self._may_run_ahead():
+                        with suppress(Interrupted):  # which the next launch raises again, when this epoch is recorded
+                            ahead = self._launch()
                 self._epoch(launched, snapshot)
                 if self._unsmoothed:  # not on the way to the first epoch: SciPy takes a third of a second to import
-                    self._smooth()
+                    with self.phases("smooth"):
+                        self._smooth()
         finally:
             self.state = snapshot.state()
 
@@ -172,7 +195,8 @@ class Run:
         """What becomes of one epoch: read, log, draw, record, watch, save."""
         config, number = self.config, launched.number
         try:
-            epoch = launched.read()
+            with self.phases("wait for the epoch"):
+                epoch = launched.read()
         except NonFinite as where:
             raise EarlyStop(f"the loss was not finite in epoch {number}, {where}") from None
         snapshot.keep()
@@ -202,17 +226,22 @@ class Run:
         """Draws the network as it is, and records the epoch. Returns why the run should stop, or None."""
         started = time.perf_counter()
         config, number = self.config, self.state.epoch
-        drawing = self.drawer.draw()
+        with self.phases("draw"):
+            drawing = self.drawer.draw()
         if epoch:
             # Recorded before the picture is handed over, which fails where an earlier one could not be written.
             self.metrics.add(number, epoch, drawing.polytopes)
         reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
         losses = (epoch.combined, epoch.validation) if epoch else None
-        self.writer.put(drawing, caption(config, number, losses, self.curves), self.files.frame(number))
+        with self.phases("hand frames over"):
+            self.writer.put(drawing, caption(config, number, losses, self.curves), self.files.frame(number))
         self.extras.film_frames += scheduled
         log.info("Visualization @ epoch %d: %.2fs", number, time.perf_counter() - started)
         counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
         log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
+        if self._inspector:
+            with self.phases("look at the network"):
+                tell(self._inspector.look(self.state))
         return reason
 
     def _smooth(self) -> None:
@@ -224,7 +253,8 @@ class Run:
 
     def _save(self, line: str) -> None:
         path = self.files.checkpoint(self.state.epoch)
-        checkpoint.save(path, self.state, self.extras, self.config, self.files.identity, self.picture)
+        with self.phases("save checkpoints"):
+            checkpoint.save(path, self.state, self.extras, self.config, self.files.identity, self.picture)
         log.info(line, path)
 
     def _finish(self, status: int) -> int:
@@ -239,7 +269,7 @@ class Run:
             lambda: self._save("Final checkpoint saved: %s") if state.epoch else None,
             lambda: write_whole(place.weights, weights.encode()),
             self.writer.close,
-            lambda: plot(place.metrics, *place.plots),
+            self._plot,
         ]
         for step in steps:
             try:
@@ -252,6 +282,15 @@ class Run:
         if status == DONE:
             log.info("=== Training completed successfully ===")
         return status
+
+    def _plot(self) -> None:
+        """Plots of the run; that there are none is no failure of it."""
+        try:
+            with self.phases("plot"):
+                plot(self.files.metrics, *self.files.plots)
+        except Exception as error:
+            reason, trace = explain(error), error if self.config.debug else None
+            log.warning("Plots are not made (%s): a resume makes them again", reason, exc_info=trace)
 
     def _report(self, line: str, error: Exception) -> None:
         """Logs a failure once, however many steps meet it."""

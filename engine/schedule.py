@@ -26,9 +26,13 @@ class Schedule:
 
     def count(self, epoch: int) -> int:
         """Frames from epoch 1 up to this one."""
+        return epoch // self.interval if isinstance(self.interval, int) else int(self.position(epoch))
+
+    def position(self, epoch: int) -> float:
+        """Frames up to this epoch, and the share of the next one that has passed."""
         if isinstance(self.interval, int):
-            return epoch // self.interval
+            return epoch / self.interval
         if epoch <= DENSE:
             return epoch
         # The n-th gap after DENSE is RATIO^(n-1) epochs: a geometric sum, solved for n.
-        return DENSE + int(math.log(1.0 + (RATIO - 1.0) * (epoch - DENSE)) / math.log(RATIO))
+        return DENSE + math.log(1.0 + (RATIO - 1.0) * (epoch - DENSE)) / math.log(RATIO)

@@ -8,7 +8,7 @@ Its order of parameters is `kernels.spec.Network`'s. On a GPU that the Triton ke
 backward two; elsewhere it is `kernels.reference`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from kernels.spec import Network
 from kernels.support import unsupported_on_gpu
 
 SLOPE = 0.01
+HALF, WHOLE = (torch.float16, torch.bfloat16), (torch.float32, torch.float64)
 
 
 def mlp(
@@ -26,12 +27,22 @@ def mlp(
 ) -> Tensor:
     """A LeakyReLU network of hidden `widths` at coordinates (inputs, points): its outputs (outputs, points).
 
-    Differentiable once, in the flat `parameters` (P,) and in the coordinates. Raises ValueError where the number of
-    parameters is not the network's, or a tensor is no floating-point one; a second derivative raises
-    NotImplementedError.
+    Differentiable once, in the flat `parameters` (P,) and in the coordinates, also by `torch.func.grad` and `jacrev`;
+    `vmap` calls it again and again. Tensors have any strides, and one floating-point type. It computes in float32, also
+    under autocast: half precision is brought up to it, and the outputs down again where both tensors had it. Float64
+    stays float64, by the reference. Raises ValueError for tensors of other types, for parameters that are not as many
+    as the network's, for widths and outputs that are not whole numbers of at least 1, and for a slope out of
+    `Network`'s range; NotImplementedError for a second derivative and for forward-mode differentiation.
     """
-    result: Tensor = _forward(parameters, coordinates, list(widths), outputs, slope)
-    return result
+    network = _checked(parameters, coordinates, widths, outputs, slope, (*HALF, *WHOLE))
+    brought = [tensor.float() if tensor.dtype in HALF else tensor for tensor in (parameters, coordinates)]
+    result: Tensor = _Mlp.apply(*brought, list(network.dims[1:-1]), network.dims[-1], network.slope)
+    both = parameters.dtype == coordinates.dtype
+    return result.to(coordinates.dtype) if both and coordinates.dtype in HALF else result
+
+
+# The compiler is not to look into it, nor to transform what it calls by other rules than those below.
+torch.compiler.allow_in_graph(mlp)
 
 
 @torch.library.custom_op("draw_poly::mlp", mutates_args=())
@@ -79,6 +90,7 @@ def _backward(
 
 @_forward.register_fake
 def _(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs: int, slope: float) -> Tensor:
+    _checked(parameters, coordinates, widths, outputs, slope)
     return coordinates.new_empty((outputs, coordinates.shape[1]))
 
 
@@ -86,6 +98,7 @@ def _(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs: int, 
 def _(
     to_outputs: Tensor, parameters: Tensor, coordinates: Tensor, widths: list[int], slope: float
 ) -> tuple[Tensor, Tensor]:
+    _checked(parameters, coordinates, widths, to_outputs.shape[0], slope)
     contiguous = torch.contiguous_format
     return torch.empty_like(parameters, memory_format=contiguous), torch.empty_like(
         coordinates, memory_format=contiguous
@@ -99,30 +112,94 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _differentiate(ctx: Any, to_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
     parameters, coordinates = ctx.saved_tensors
-    return *_backward(to_outputs, parameters, coordinates, ctx.widths, ctx.slope), None, None, None
+    return *_MlpBackward.apply(to_outputs, parameters, coordinates, ctx.widths, ctx.slope), None, None, None
 
 
 def _differentiate_again(ctx: Any, *grads: Tensor) -> tuple[None, ...]:
     raise NotImplementedError("draw_poly::mlp has no second derivative: its backward cannot be differentiated")
 
 
+class _Mlp(torch.autograd.Function):
+    """The operator with a derivative that `torch.func` can transform, as it cannot what the library registers."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs: int, slope: float) -> Tensor:
+        result: Tensor = _forward(parameters, coordinates, widths, outputs, slope)
+        return result
+
+    setup_context = staticmethod(_keep)
+    backward = staticmethod(_differentiate)
+
+
+class _MlpBackward(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
+        gradients: tuple[Tensor, Tensor] = _backward(*inputs)
+        return gradients
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        pass
+
+    backward = staticmethod(_differentiate_again)
+
+
 _forward.register_autograd(_differentiate, setup_context=_keep)
 _backward.register_autograd(_differentiate_again)
+
+
+def _one_by_one(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule for `vmap` of an operator: one call for each of the batch."""
+
+    def rule(info: Any, dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+        pairs = list(zip(inputs, dims, strict=True))
+        calls = [
+            operator(*(one.select(dim, index) if isinstance(dim, int) else one for one, dim in pairs))
+            for index in range(info.batch_size)
+        ]
+        if isinstance(calls[0], Tensor):
+            return torch.stack(calls), 0
+        return tuple(map(torch.stack, zip(*calls, strict=True))), (0,) * len(calls[0])
+
+    return rule
+
+
+for _operator in (_forward, _backward):
+    _operator.register_vmap(_one_by_one(_operator))
+    for _device in ("cpu", "cuda"):
+        _operator.register_autocast(_device, torch.float32)
 
 
 def _fused(network: Network, parameters: Tensor) -> bool:
     return parameters.dtype == torch.float32 and unsupported_on_gpu(network, None, parameters.device) is None
 
 
-def _checked(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs: int, slope: float) -> Network:
+def _checked(
+    parameters: Tensor,
+    coordinates: Tensor,
+    widths: Sequence[int],
+    outputs: int,
+    slope: float,
+    types: Sequence[torch.dtype] = WHOLE,
+) -> Network:
     if coordinates.dim() != 2:
         raise ValueError(f"coordinates have {coordinates.dim()} dimensions: give (inputs, points)")
     network = Network((coordinates.shape[0], *widths, outputs), slope)
     if parameters.shape != (network.size,):
         given = tuple(parameters.shape)
         raise ValueError(f"parameters have shape {given}, and a network of {network.dims} has ({network.size},)")
-    if not parameters.is_floating_point() or parameters.dtype != coordinates.dtype:
+    kinds = {parameters.dtype, coordinates.dtype}
+    if not kinds.issubset(types) or (torch.float64 in kinds and len(kinds) > 1):
         raise ValueError(
-            f"parameters are {parameters.dtype} and coordinates {coordinates.dtype}: give one floating-point type"
+            f"parameters are {parameters.dtype} and coordinates {coordinates.dtype}: give one floating-point type of "
+            f"{', '.join(map(str, types))}"
+        )
+    if parameters.device != coordinates.device:
+        raise ValueError(
+            f"parameters are on {parameters.device} and coordinates on {coordinates.device}: give one device"
         )
     return network

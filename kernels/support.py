@@ -31,9 +31,9 @@ def unsupported_on_cpu(network: Network, code: CodeLength | None, device: torch.
         widest = max(one.dims[:-1])
         if widest > WIDEST_ON_CPU:
             return f"{name} width {widest} is above {WIDEST_ON_CPU}"
-        if not 0 < one.slope <= 1:
-            return f"slope {one.slope} is not above 0 and at most 1"
-    return None
+        if one.slope == 0:  # times an infinity
+            return "slope 0 is not above 0"
+    return code.range_limit if code else None
 
 
 def unsupported_on_gpu(network: Network, code: CodeLength | None, device: torch.device) -> str | None:
@@ -52,7 +52,10 @@ def gpu_limit(network: Network, code: CodeLength | None) -> str | None:
             return f"{name} width {max(dims)} is above {WIDEST_ON_GPU}"
     if len(network.dims) < 3 or (code and len(code.predictor.dims) < 3):
         return "a network without a hidden layer has nothing to fuse"
-    return None
+    for one in (network, *([code.predictor] if code else [])):
+        if not one.slope >= 0:
+            return f"slope {one.slope} is below 0"
+    return code.range_limit if code else None
 
 
 def _unsupported_device(device: torch.device) -> str | None:

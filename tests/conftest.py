@@ -17,6 +17,8 @@ import torch
 from PIL import Image
 
 import cli
+from tests.simulated import Machine
+from tests.simulated.native import compiler
 
 GOLDEN = Path(__file__).parent / "golden"
 INTERPRETED = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
@@ -27,6 +29,7 @@ BEFORE = "DRAW_POLY_TESTS_"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--gpu", action="store_true", help="run the tests that need a GPU, and no others")
+    parser.addoption("--fuzz", type=int, default=40, help="damaged files of each kind of image; `-m slow` runs them")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,6 +59,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if (item.get_closest_marker("gpu") is not None) != chosen]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture
+def fuzz(request: pytest.FixtureRequest) -> int:
+    """How many damaged files of each kind to try."""
+    return int(request.config.getoption("--fuzz"))
 
 
 @dataclass
@@ -88,6 +97,17 @@ def small_image(tmp_path: Path) -> Path:
     path = tmp_path / "small.png"
     Image.fromarray(((x * 11 + y * 5) % 256).astype(np.uint8)).save(path)
     return path
+
+
+@pytest.fixture
+def cuda(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Two simulated CUDA devices, of compute capability 9.0 unless parametrised; the test fails that misuses them."""
+    if compiler(Path("x.cpp")) is None:
+        pytest.skip("no C++ compiler")
+    machine = Machine(**getattr(request, "param", {}))
+    with machine.installed():
+        yield machine
+    machine.check()
 
 
 @pytest.fixture

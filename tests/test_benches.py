@@ -1,6 +1,5 @@
 """What the benchmarks compare is the same work, and what they say of it is so; times are never asserted."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,13 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from benches import compare, method, report, verify_backends
-from benches.contenders import ENTRIES, ORIGINAL, Ours, WrongAnswer, check
+from benches import away, compare, method, report, suite, verify_backends, verify_kernels
+from benches.baseline import Baseline
+from benches.contenders import ENTRIES, ORIGINAL, Entry, Ours, WrongAnswer, check
 from benches.figures import Record, Run, keep, read
 from benches.job import Job
+from benches.plain import TensorFloat
 from benches.verify_kernels import Row
 from engine import kolmogorov
 from kernels import reference
+from kernels.spec import CodeLength, Network
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,16 +53,78 @@ def test_the_baseline_computes_our_losses_and_gradients() -> None:
     assert torch.equal(signatures, made.evaluate(inputs)[1])
 
 
+def test_the_baseline_works_where_its_module_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    job, there = Job("[7, 5]", points=500, batch=128, bins=20), torch.device("meta")
+    made = job.baseline()
+    assert made.predictor
+    made.module.coefficients = [one.to(there) for one in made.module.coefficients]
+    made.predictor.positions = made.predictor.positions.to(there)
+    moved = Baseline(made.module.to(there), made.predictor.to(there), 0.1, job.training, job.validation, job.batch)
+    monkeypatch.setattr(torch.Tensor, "item", lambda self: 0.5)  # there are no numbers there
+    assert moved.module(torch.empty((3, 2), device=there))[1].device == there
+    assert moved.epoch() == (0.5, 0.5)
+
+
+def test_a_contender_is_built_on_the_suites_device_and_checked_as_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def build(job: Job, available: int) -> Ours:
+        built.append(job.device)
+        return Ours(replace(job, device="cpu"), available, "eager")
+
+    monkeypatch.setattr("benches.suite.Limit.__init__", lambda self, device: None)
+    monkeypatch.setitem(ENTRIES, "eager", Entry(build, lambda job: None))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7)
+    made = suite.Suite(torch.device("cuda", 0), quick=False)
+    made.contender(JOB, "eager")
+    assert built == ["cuda:0"]
+    assert made._checked[JOB, "eager"]["peak_device_bytes"] == 7
+
+
+def test_points_are_drawn_away_from_every_boundary() -> None:
+    draws = torch.Generator().manual_seed(1)
+    for margin in (1e-5, 1e-2):
+        code = CodeLength(Network((3, 8, 11)), "cross_entropy", 0.5, 11, -0.8, 1.1)
+        found = away.drawn(Network((2, *[10] * 8, 1)), code, 300, draws, margin)
+        flat, predictor = found.parameters
+        assert found.positions is not None
+        assert float(away.nearest(flat.double(), Network((2, *[10] * 8, 1)), found.inputs.double()).min()) > margin
+        assert float(away.nearest(predictor.double(), code.predictor, found.positions.double()).min()) > margin
+        bins = (flat.double() + 0.8) / 1.9 * 10
+        assert float((bins - bins.round()).abs().min()) > 0.9 * away.BIN_MARGIN
+    flat = torch.zeros(Network((2, 3, 1)).size)  # every neuron is zero everywhere
+    with pytest.raises(away.TooNear, match="of 10 points, 10 could not be drawn"):
+        away.points_away(flat, Network((2, 3, 1)), 10, draws, 1e-5)
+
+
+def test_a_laplacians_predictions_are_no_weights() -> None:
+    code = CodeLength(Network((3, 4, 2)), "laplacian_nll", 0.5)
+    predictor, positions = torch.zeros(code.predictor.size), torch.rand((3, 6))
+    flat = torch.tensor([0.0, 5e-6, -5e-6, 0.1, -0.1, 2e-5])
+    moved = away.weights_away(flat, predictor, positions, code, 1e-5)
+    assert float(moved.abs().min()) > 1e-5
+    assert torch.equal(moved[3:], flat[3:])
+
+
+def test_a_tf32_product_reads_ten_bits_of_its_operands() -> None:
+    draws = torch.Generator().manual_seed(1)
+    left, right = (torch.randn((5, 7), generator=draws).requires_grad_() for _ in range(2))
+    kept = [(one.detach().double().numpy().astype("f4").view("u4") & 0xFFFFE000).view("f4") for one in (left, right)]
+    product = TensorFloat.apply(left, right)
+    torch.testing.assert_close(product.detach(), torch.from_numpy(kept[0] @ kept[1].T))
+    product.sum().backward()
+    torch.testing.assert_close(left.grad, torch.from_numpy(kept[1]).sum(0).expand(5, 7))
+    torch.testing.assert_close(right.grad, torch.from_numpy(kept[0]).sum(0).expand(5, 7))
+
+
 @pytest.mark.slow
-def test_the_gpu_benchmark_checks_every_kernel_and_writes_its_figures(tmp_path: Path) -> None:
-    pytest.importorskip("triton")
-    command = [sys.executable, "-m", "benches.gpu", "--small", "--json", str(tmp_path / "gpu.json")]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"}, check=True, capture_output=True)
-    found = json.loads((tmp_path / "gpu.json").read_text())
-    assert len(found["checks"]) > 80
-    assert all(row["passed"] for row in found["checks"])
-    assert {"step [10]*8, 1024", "evaluate [10]*8, 256"} <= set(found["microseconds"])
-    assert {"ours", "ours, compile", "original's way"} <= set(found["epoch"]["microseconds"])
+def test_no_draw_of_the_cpu_kernels_is_wrong_for_roundings_sake() -> None:
+    from kernels import cpu
+
+    found = [row for seed in range(1, 61) for row in verify_kernels.rows(cpu, torch.device("cpu"), seed=seed)]
+    assert len(found) > 60 * 80
+    assert [row for row in found if not row.passed] == []
 
 
 def test_a_wrong_or_unwritten_output_is_found_wrong() -> None:
@@ -94,6 +158,30 @@ def test_threads_are_a_variants_own_and_put_back() -> None:
     method.measure({"two": method.Variant(lambda: seen.append(torch.get_num_threads()), threads=2, calls=1)}, 2)
     assert seen == [2, 2, 2]
     assert torch.get_num_threads() == 1
+
+
+def test_a_replay_has_no_rest_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(time, "sleep", rests.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(method, "by_graph", lambda work, calls: lambda: 0.5)
+    variants = {"graph": method.Variant(list, calls=5, graph=True), "host": method.Variant(list, calls=1)}
+    timings = method.measure(variants, 3)
+    assert rests == [method.REST] * 3
+    assert timings["graph"].rounds == [0.1] * 3
+
+
+def test_a_variant_that_cannot_be_made_ready_is_named_and_the_others_are_timed() -> None:
+    def fails() -> None:
+        raise ValueError("no such thing")
+
+    failed: dict[str, str] = {}
+    variants = {"bad": method.Variant(fails, calls=1), "good": method.Variant(list, calls=1)}
+    assert set(method.measure(variants, 2, failed=failed)) == {"good"}
+    assert failed == {"bad": "ValueError: no such thing"}
+    with pytest.raises(ValueError, match="no such thing"):
+        method.measure(variants, 2)
 
 
 def test_growth_is_the_exponent() -> None:

@@ -30,6 +30,8 @@ from kernels.cpu.threads import Team, threads_for
 from kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
 from kernels.picture.grid import places
 from kernels.spec import Network
+from kernels.support import unsupported_on_cpu
+from kernels.tensors import read_array, written
 
 BLOCKS = 16  # of a task
 
@@ -145,9 +147,12 @@ class Settings(NamedTuple):
 
     @classmethod
     def of(cls, network: Network, coefficients: Tensor) -> "Settings":
-        """Of a network with these coefficients (neurons,)."""
+        """Of a network with these coefficients (neurons,) int64. Raises ValueError for what no kernel supports."""
+        if reason := unsupported_on_cpu(network, None, coefficients.device):
+            raise ValueError(reason)
+        codes = read_array("coefficients", coefficients, network.neurons, dtype=torch.int64)
         panels = block_panels(network, MANY_POINTS)
-        halves = torch.stack((coefficients >> 16, coefficients & 0xFFFF), 1).int().numpy()
+        halves = np.stack((codes >> 16, codes & 0xFFFF), 1).astype(np.int32)
         return cls(table(network, panels), panels, np.float32(network.slope), halves)
 
     @property
@@ -157,25 +162,29 @@ class Settings(NamedTuple):
 
 
 class Evaluator:
-    """What evaluating a network with these coefficients (neurons,) takes, made once."""
+    """What evaluating a network with these coefficients (neurons,) takes, made once.
+
+    Several threads may share one: they take turns.
+    """
 
     def __init__(self, network: Network, coefficients: Tensor) -> None:
+        self._network = network
         self._settings = Settings.of(network, coefficients)
         self._operations = 2.0 * network.size
         self._team = Team(self._settings.block_size)
 
     def points(self, parameters: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor) -> None:
         """Writes outputs (k, n) and signatures (n,) at inputs (2, n)."""
-        # Not torch's copy: for some milliseconds after it, OpenMP's threads keep the cores that helpers need.
-        coordinates = np.ascontiguousarray(inputs.numpy())
-        self._run(parameters, coordinates, _NOTHING, _NOTHING, outputs, signatures)
+        coordinates = read_array("inputs", inputs, self._network.dims[0], inputs.shape[-1])
+        self._run(parameters, coordinates, _NOTHING, _NOTHING, outputs, signatures, inputs.shape[-1:])
 
     def grid(self, parameters: Tensor, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor) -> None:
         """Writes outputs (k, rows, width) and signatures (rows, width) of a picture's rows from `top` on."""
+        if self._network.dims[0] != 2:
+            raise ValueError(f"a pixel has 2 coordinates, and the network has {self._network.dims[0]} inputs")
         width, height = size
         columns, rows = places(0, width, width), places(top, outputs.shape[1], height)
-        flat = outputs.view(len(outputs), -1), signatures.view(-1)
-        self._run(parameters, _NOTHING.reshape(2, 0), columns, rows, *flat)
+        self._run(parameters, _NOTHING.reshape(2, 0), columns, rows, outputs, signatures, (outputs.shape[1], width))
 
     def _run(
         self,
@@ -185,11 +194,15 @@ class Evaluator:
         rows: NDArray[np.float32],
         outputs: Tensor,
         signatures: Tensor,
+        shape: tuple[int, ...],
     ) -> None:
-        operations = self._operations * outputs.shape[1]
+        results = self._network.dims[-1]
+        values = written("outputs", outputs, results, *shape).view(results, -1).numpy()
+        patterns = written("signatures", signatures, *shape, dtype=torch.int64).view(-1).numpy()
+        operations = self._operations * len(patterns)
         self._team.run(
-            threads_for(operations), operations, work, parameters.numpy(), *self._settings, inputs, columns, rows,
-            outputs.numpy(), signatures.numpy(),
+            threads_for(operations), operations, work, read_array("parameters", parameters, self._network.size),
+            *self._settings, inputs, columns, rows, values, patterns,
         )  # fmt: skip
 
 

@@ -22,32 +22,35 @@ CROSS_ENTROPY, SQUARED, GAUSSIAN, LAPLACIAN = (
 CENTER, FIRST, WHOLE, REST, PULL, NEAR = (LANES * index for index in range(6))
 TARGET = NEAR + LANES * WINDOW
 NOTES = TARGET + LANES * WINDOW
+BLOCK = 64  # bins that are summed at once: one running sum over thousands would lose digits
 LOG_2, LOG_2_PI = math.log(2.0), math.log(2.0 * math.pi)
 ONE = np.float32(1.0)
 
 
 @part
-def code_loss(kind, bins, low, high, parameters, first, count, block, start, stride, notes, gradient):  # type: ignore[no-untyped-def]
+def code_loss(  # type: ignore[no-untyped-def]
+    kind, bins, low, high, span, parameters, first, count, block, start, stride, notes, gradient
+):
     """The loss `kind` of parameters `first` to `first + count`, outputs at a place in the block."""
     total = 0.0
     for done in range(0, count, LANES):
         lanes = min(LANES, count - done)
         at = start + done // LANES * stride
         if kind == CROSS_ENTROPY:
-            total += _cross_entropy(bins, low, high, parameters, first + done, lanes, block, at, notes, gradient)
+            total += _cross_entropy(bins, low, high, span, parameters, first + done, lanes, block, at, notes, gradient)
         else:
             total += _likelihood(kind, parameters, first + done, lanes, block, at, gradient)
     return total
 
 
 @part
-def _cross_entropy(bins, low, high, parameters, first, lanes, block, at, notes, gradient):  # type: ignore[no-untyped-def]
+def _cross_entropy(bins, low, high, span, parameters, first, lanes, block, at, notes, gradient):  # type: ignore[no-untyped-def]
     """Binned cross-entropy of the parameters of one panel."""
     window = min(WINDOW, bins)
     zero = splat(np.float32(0.0))
     for lane in range(LANES):
         value = within(parameters[first + min(lane, lanes - 1)], low, high)
-        center = (value - low) / (high - low) * np.float32(bins - 1)
+        center = (value - low) / span * np.float32(bins - 1)
         begin = np.float32(math.floor(center)) - np.float32(window // 2 - 1)
         if not begin > np.float32(0.0):  # nor where it is no number
             begin = np.float32(0.0)
@@ -64,7 +67,11 @@ def _cross_entropy(bins, low, high, parameters, first, lanes, block, at, notes, 
         weight = exp(larger(distance, zero - distance) * splat(np.float32(-1.0 / TEMPERATURE)))
         store(notes, TARGET + index * LANES, weight)
         norm = norm + weight
-    expected = zero
+    top, spoilt = load(block, at), zero  # NaN once a logit is not finite, in the window or not
+    for bin in range(bins):
+        logit = load(block, at + bin * LANES)
+        top, spoilt = larger(top, logit), fma(logit, zero, spoilt)
+    expected = spoilt
     for index in range(window):
         weight = load(notes, TARGET + index * LANES) / norm
         store(notes, TARGET + index * LANES, weight)
@@ -76,26 +83,23 @@ def _cross_entropy(bins, low, high, parameters, first, lanes, block, at, notes, 
         pull = pull + where_positive(distance, term, where_positive(zero - distance, zero - term, zero))
     store(notes, PULL, pull)
 
-    top = load(block, at)
-    for bin in range(1, bins):
-        top = larger(top, load(block, at + bin * LANES))
     whole = zero
-    for bin in range(bins):
-        weight = exp(load(block, at + bin * LANES) - top)
-        store(block, at + bin * LANES, weight)
-        whole = whole + weight
+    for begin in range(0, bins, BLOCK):
+        some = zero
+        for bin in range(begin, min(begin + BLOCK, bins)):
+            weight = exp(load(block, at + bin * LANES) - top)
+            store(block, at + bin * LANES, weight)
+            some = some + weight
+        whole = whole + some
     store(notes, WHOLE, whole)
     store(notes, REST, top - expected)
-    slope = np.float32((1 - bins) / (TEMPERATURE * (high - low)))
+    slope = np.float32((1 - bins) / (TEMPERATURE * span))
     loss = 0.0
     for lane in range(lanes):
         value = parameters[first + lane]
-        inside = np.float32(value >= low and value <= high)
-        gradient[first + lane] = notes[PULL + lane] * slope * inside
+        gradient[first + lane] = notes[PULL + lane] * slope if low <= value <= high else np.float32(0.0)
         loss += math.log(notes[WHOLE + lane]) + notes[REST + lane]
         notes[WHOLE + lane] = ONE / notes[WHOLE + lane]
-    for lane in range(lanes, LANES):
-        notes[WHOLE + lane] = np.float32(0.0)  # fills up the panel, and counts for nothing
     share = load(notes, WHOLE)
     for bin in range(bins):
         store(block, at + bin * LANES, load(block, at + bin * LANES) * share)
@@ -120,13 +124,8 @@ def within(value, low, high):  # type: ignore[no-untyped-def]
 def _likelihood(kind, parameters, first, lanes, block, at, gradient):  # type: ignore[no-untyped-def]
     """Squared error, Gaussian or Laplacian code length of the parameters of one panel."""
     total = 0.0
-    for lane in range(LANES):
+    for lane in range(lanes):
         place, log_place = at + lane, at + LANES + lane
-        if lane >= lanes:
-            block[place] = np.float32(0.0)
-            if kind != SQUARED:
-                block[log_place] = np.float32(0.0)
-            continue
         error = parameters[first + lane] - block[place]
         if kind == SQUARED:
             total += error * error

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kernels.compiled import part
 from kernels.cpu.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradient_tile
-from kernels.cpu.vector import LANES, fma, load, pick, splat, store, total
+from kernels.cpu.vector import LANES, fma, load, pick, splat, store, total, where_positive
 from kernels.spec import Network
 
 # Panels of a block: of many points, of fewer, which are to be several tasks, and where the block would otherwise be of
@@ -18,6 +18,8 @@ PANELS, FEWER_PANELS, FEWEST_PANELS = 32, 16, 8
 MANY_POINTS, LARGEST_BLOCK = 4096, 2**18
 # Columns of a table of layers, a row each.
 OUT, INTO, WEIGHT, BIAS, SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE = range(8)
+# From place LANES - n on: a vector whose first n lanes are ones, the others zeros.
+ONES_AND_ZEROS = np.repeat(np.array([1.0, 0.0], np.float32), LANES)
 
 
 def table(network: Network, panels: int) -> NDArray[np.int64]:
@@ -66,10 +68,27 @@ def forward(parameters, layers, panels, block, slope):  # type: ignore[no-untype
 
 
 @part
-def backward(parameters, layers, panels, block, slope, gradient):  # type: ignore[no-untyped-def]
-    """Adds every layer's gradient to `gradient`, from the outputs' gradient, which stands in their place."""
+def clear_fillers(features, count, block, start, stride):  # type: ignore[no-untyped-def]
+    """Writes zeros where a place in a block has lanes in its last panel that are none of its `count` points."""
+    last = (count - 1) // LANES
+    if count == (last + 1) * LANES:
+        return
+    live = load(ONES_AND_ZEROS, (last + 1) * LANES - count)
+    at = start + last * stride
+    for feature in range(features):
+        row = at + feature * LANES
+        store(block, row, where_positive(live, load(block, row), splat(np.float32(0.0))))
+
+
+@part
+def backward(parameters, layers, points, block, slope, gradient):  # type: ignore[no-untyped-def]
+    """Adds every layer's gradient to `gradient`, from that of `points` outputs, in their place."""
+    panels = (points + LANES - 1) // LANES
     for layer in range(len(layers) - 1, -1, -1):
         out, into, weight, bias, source, source_stride, target, target_stride = layers[layer]
+        # Zeros on both sides: one of them times an infinity would be a NaN.
+        clear_fillers(out, points, block, target, target_stride)
+        clear_fillers(into, points, block, source, source_stride)
         tiles = (out + ROWS - 1) // ROWS
         row = 0
         for tile in range(tiles):
@@ -131,17 +150,16 @@ def gather_neighbours(data, first, count, block, start, stride):  # type: ignore
 def squared_error(outputs, count, block, start, stride, targets, targets_stride, scale):  # type: ignore[no-untyped-def]
     """Replaces outputs by their gradient, given the targets' place; returns the sum of squared errors.
 
-    `scale` is 2 over the number of outputs of the whole batch. Points that only fill up a panel count for nothing.
+    `scale` is 2 over the number of outputs of the whole batch.
     """
     panels = (count + LANES - 1) // LANES
     factor = splat(scale)
     squares = splat(np.float32(0.0))
+    clear_fillers(outputs, count, block, start, stride)
+    clear_fillers(outputs, count, block, targets, targets_stride)
     for output in range(outputs):
         at, wanted = start + output * LANES, targets + output * LANES
-        for panel in range(panels):
-            if panel == panels - 1:
-                for lane in range(count - panel * LANES, LANES):
-                    block[wanted + lane] = block[at + lane]
+        for _ in range(panels):
             difference = load(block, at) - load(block, wanted)
             squares = fma(difference, difference, squares)
             store(block, at, difference * factor)

@@ -18,6 +18,7 @@ from kernels.cpu.threads import Team, threads_for
 from kernels.cpu.vector import LANES
 from kernels.picture.grid import NO_SIGNATURE, REMEMBERED, halve, places, settle
 from kernels.spec import Network
+from kernels.tensors import read_array
 
 # Pixels of a block, and of the tiles that it begins with: powers of two.
 ROWS, COLUMNS, SIDE = 128, 256, 128
@@ -128,11 +129,21 @@ def work(  # type: ignore[no-untyped-def]
 
 
 class Painter:
-    """Draws a network with these coefficients (neurons,), again and again at one size."""
+    """Draws a network with these coefficients (neurons,), again and again at one size.
+
+    Several threads may share one: they take turns. Raises ValueError for a network that is not of 2 inputs and one
+    output, and for what no kernel supports.
+    """
 
     def __init__(self, network: Network, coefficients: Tensor, width: int, height: int) -> None:
+        if (network.dims[0], network.dims[-1]) != (2, 1):
+            raise ValueError(
+                f"a pixel has 2 coordinates and one gray value, and the network has {network.dims[0]} inputs and "
+                f"{network.dims[-1]} outputs"
+            )
         settings = Settings.of(network, coefficients)
         size = -(-settings.block_size // LANES) * LANES
+        self._size, self._shape = network.size, (height, width)
         self._settings = *settings, size
         self._operations = 2.0 * network.size * WORTH * ROWS * COLUMNS  # of a block
         self._team = Team(size + NODES * NODE_SIZE)
@@ -149,18 +160,23 @@ class Painter:
         colours: NDArray[np.uint8],
     ) -> Seen:
         """Draws into planes (height, width), `edges` zeros so far, `colours` perhaps empty: see `grid.settle`."""
+        numbers = read_array("parameters", parameters, self._size)
+        for plane in (gray, edges, *([colours] if colours.size else [])):
+            if plane.shape != self._shape:
+                raise ValueError(f"a plane of shape {plane.shape} was given for a picture of {self._shape}")
         found, evaluations = np.zeros(self._blocks, np.int64), np.zeros(self._blocks, np.int64)
         limits = np.full((self._blocks, 2), (np.inf, -np.inf), np.float32)
         signatures = []
-        for begin in range(0, self._blocks, PART):
-            part = slice(begin, min(begin + PART, self._blocks))
-            operations = self._operations * (part.stop - begin)
-            self._team.run(
-                threads_for(operations), operations, work, parameters.numpy(), *self._settings, begin, self._x, self._y,
-                gray, edges, colours, self._seen, found[part], evaluations[part], limits[part],
-            )  # fmt: skip
-            lists = [seen[:count] for seen, count in zip(self._seen, found[part], strict=False)]
-            signatures.append(np.unique(np.concatenate(lists)))
+        with self._team.turn:  # what was seen is read after each part
+            for begin in range(0, self._blocks, PART):
+                part = slice(begin, min(begin + PART, self._blocks))
+                operations = self._operations * (part.stop - begin)
+                self._team.run(
+                    threads_for(operations), operations, work, numbers, *self._settings, begin, self._x, self._y,
+                    gray, edges, colours, self._seen, found[part], evaluations[part], limits[part],
+                )  # fmt: skip
+                lists = [seen[:count] for seen, count in zip(self._seen, found[part], strict=False)]
+                signatures.append(np.unique(np.concatenate(lists)))
         lowest, highest = limits.T
         everything = np.unique(np.concatenate(signatures))
         return Seen(everything, float(lowest.min()), float(highest.max()), int(evaluations.sum()))

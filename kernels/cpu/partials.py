@@ -11,11 +11,7 @@ from kernels.cpu.threads import Team, threads_for
 from kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
 from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 from kernels.support import unsupported_on_cpu
-
-
-def _array(tensor: Tensor) -> NDArray[np.float32]:
-    """A tensor's numbers, rows one after the other."""
-    return tensor.contiguous().numpy()
+from kernels.tensors import read_array, sizes, written
 
 
 def _learner(
@@ -38,7 +34,10 @@ _NOBODY = _learner(_NOTHING, _NOTHING, np.float32(0.0), _NOTHING.reshape(0, 0))
 
 
 class Partials:
-    """Room for the partial gradients of a batch of at most `points`, made once; without a term `code` is None."""
+    """Room for the partial gradients of a batch of at most `points`, made once; without a term `code` is None.
+
+    For one thread at a time: what `gradient` leaves here, `update` and `total` read.
+    """
 
     def __init__(self, network: Network, code: CodeLength | None, points: int, device: torch.device) -> None:
         if reason := unsupported_on_cpu(network, code, device):
@@ -65,27 +64,35 @@ class Partials:
         """The network and the predictor, or nobody, as the kernels know them; they train the tensors that are given."""
         found = [_NOBODY, _NOBODY]
         share = self.code.weight / self.network.size if self.code else 0.0
-        for index, flat in enumerate(parameters):
-            found[index] = _learner(
-                flat.numpy(), self._room[index], np.float32(share if index else 1.0),
-                moments[index].numpy() if moments else _NOBODY.moments, optimizers[index] if optimizers else None,
-            )  # fmt: skip
+        for index, (flat, size) in enumerate(zip(parameters, sizes(parameters, self.network, self.code), strict=True)):
+            numbers, kept, optimizer = read_array("parameters", flat, size), _NOBODY.moments, None
+            if moments:
+                numbers, optimizer = written("parameters", flat, size).numpy(), optimizers[index]
+                kept = written("moments", moments[index], optimizer.moments, size).numpy()
+            scale = np.float32(share if index else 1.0)
+            found[index] = _learner(numbers, self._room[index], scale, kept, optimizer)
         return found[0], found[1]
 
     def term(self, positions: Tensor | None) -> Term:
         """The Kolmogorov term as the kernels know it, of parameters at these positions (3, P)."""
         code, nothing = self.code, np.float32(0.0)
-        places = np.empty((3, 0), np.float32) if positions is None else _array(positions)
         if code is None:
-            return Term(0, 0, nothing, nothing, nothing, places, self._addition)
+            return Term(0, 0, nothing, nothing, nothing, nothing, _NO_POINTS, self._addition)
+        shape = code.predictor.dims[0], self.network.size
+        places = _NO_POINTS if positions is None else read_array("positions", positions, *shape)
         return Term(
             CODE_LOSSES.index(code.loss), code.bins, np.float32(code.low), np.float32(code.high),
-            np.float32(code.weight / self.network.size), places, self._addition,
+            np.float32(code.high - code.low), np.float32(code.weight / self.network.size), places, self._addition,
         )  # fmt: skip
 
     def checks(self, inputs: Tensor, targets: Tensor) -> Checks:
         """Validation on inputs (2, n) and targets (outputs, n)."""
-        return checks_of(self._rows[0], _array(inputs), _array(targets))
+        return checks_of(self._rows[0], *self.points_of(inputs, targets))
+
+    def points_of(self, inputs: Tensor, targets: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Inputs (2, n) and targets (outputs, n) as the kernels know them."""
+        dims, count = self.network.dims, inputs.shape[-1]
+        return read_array("inputs", inputs, dims[0], count), read_array("targets", targets, dims[-1], count)
 
     def launch(
         self,
@@ -122,9 +129,11 @@ def gradient(
     count = inputs.shape[1]
     if not 0 < count <= partials.points:
         raise ValueError(f"a batch of {count} points where 1 to {partials.points} were provided for")
-    partials.used = count
-    batches = Batches(_array(inputs), _array(targets), partials.order[:count], count)
+    if partials.code and positions is None:
+        raise ValueError("the Kolmogorov term needs the positions of the parameters")
+    batches = Batches(*partials.points_of(inputs, targets), partials.order[:count], count)
     partials.launch(partials.learners(parameters), partials.term(positions), batches)
+    partials.used = count
 
 
 def update(
@@ -142,14 +151,15 @@ def update(
     """
     batches = Batches(_NO_POINTS, _NO_POINTS, partials.order[: partials.used], partials.used)
     learners = partials.learners(parameters, moments, optimizers)
-    numbers, results = _array(scalars.view(1, -1)), losses.view(1, -1).numpy()
+    numbers = read_array("scalars", scalars, 2 * len(parameters)).reshape(1, -1)
+    results = written("losses", losses, len(parameters)).view(1, -1).numpy()
     partials.launch(learners, partials.term(None), batches, numbers, results, gradients=False)
 
 
 def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: the gradient (P,) of each learner, and the `losses` (1 per learner,)."""
     for gradient in gradients:
-        gradient.zero_()
+        written("gradient", gradient, len(gradient)).zero_()
     # A step of descent from zero at the rate -1 ends at the gradient.
     ascent = [Optimizer("sgd", -1.0)] * len(gradients)
     nothing = [gradient.new_empty((0, len(gradient))) for gradient in gradients]
@@ -160,7 +170,8 @@ class Training:
     """What `gradient` and `update` do, batch after batch of some points: prepared once, since that takes a while.
 
     `points` are inputs (2, all) and targets (outputs, all); a batch is `partials.points` of them, the last one fewer.
-    `validation` are others. Parameters and moments are trained in place, wherever `run` is called.
+    `validation` are others. Parameters and moments are trained in place, wherever `run` is called: by one thread at a
+    time.
     """
 
     def __init__(
@@ -175,7 +186,7 @@ class Training:
     ) -> None:
         self._partials = partials
         self._learners, self._term = partials.learners(parameters, moments, optimizers), partials.term(positions)
-        self._inputs, self._targets = map(_array, points)
+        self._inputs, self._targets = partials.points_of(*points)
         self._checks = partials.checks(*validation)
 
     def run(
@@ -187,9 +198,18 @@ class Training:
     ) -> None:
         """A step for each row of `scalars` (steps, 2 per learner) on the points in this order (n,).
 
-        Writes `losses` (steps, 1 per learner); then validates, if asked to.
+        Writes `losses` (steps, 1 per learner); then validates, if asked to. Raises ValueError where the points are not
+        those of so many steps.
         """
-        batches = Batches(self._inputs, self._targets, order, self._partials.points)
+        size = self._partials.points
+        if not len(scalars) == len(losses) == -(-len(order) // size):
+            raise ValueError(
+                f"{len(order)} points are {-(-len(order) // size)} steps of {size}, and {len(scalars)} rows of scalars "
+                f"and {len(losses)} of losses were given"
+            )
+        # Kernels read memory as it lies.
+        batches = Batches(self._inputs, self._targets, np.ascontiguousarray(order, np.int64), size)
+        scalars = np.ascontiguousarray(scalars, np.float32)
         checks = self._checks if validates else _NO_CHECKS
         self._partials.launch(self._learners, self._term, batches, scalars, losses, checks=checks)
 

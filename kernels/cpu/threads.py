@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -99,13 +100,23 @@ _sched_getcpu: Any = ctypes.CDLL(None).sched_getcpu if sys.platform == "linux" e
 
 
 class Team:
-    """The caller and its helpers, each with a scratch of its own of `size` numbers."""
+    """The caller and its helpers, each with a scratch of its own of `size` numbers.
+
+    Several threads may call it: they take turns, and whoever holds `turn` keeps it over several calls. A forked process
+    begins with helpers and a turn of its own.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._scratch: list[NDArray[np.float32]] = []
-        self._helpers: Helpers | None = None
         self._pace = Pace()
+        self.begin()
+        _teams.add(self)
+
+    def begin(self) -> None:
+        """Without helpers, and nobody's turn: those that there were are another process's."""
+        self.turn = threading.RLock()
+        self._helpers: Helpers | None = None
 
     def run(self, threads: int, operations: float, function: Callable[..., Any], *arguments: Any) -> None:
         """Calls `function(clock, scratch, *arguments)`, of so many operations, in the caller and perhaps in helpers.
@@ -113,6 +124,10 @@ class Team:
         The function takes tasks by the clock, and returns when all are done. A helper that comes too late finds none,
         so nobody waits for it: to wake a thread can take longer than the work. Subnormals are zeros in all of them.
         """
+        with self.turn:
+            self._run(threads, operations, function, *arguments)
+
+    def _run(self, threads: int, operations: float, function: Callable[..., Any], *arguments: Any) -> None:
         threads = self._pace.choose(threads) if threads > 1 else 1
         started = time.perf_counter()
         while len(self._scratch) < threads:
@@ -127,3 +142,15 @@ class Team:
         with flushed():
             function(now, self._scratch[0], *arguments)
         self._pace.note(threads, (time.perf_counter() - started) / max(operations, 1.0))
+
+
+_teams: weakref.WeakSet[Team] = weakref.WeakSet()
+
+
+def _begin_in_child() -> None:
+    for team in tuple(_teams):
+        team.begin()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)

@@ -18,6 +18,7 @@ from kernels.cpu.vector import FLOAT, INTEGER, LANES, LONG, constant, multiply_a
 ROWS = 6
 COLUMNS = 2
 HALF = 8  # numbers of a sum over points: twelve of them fit the registers
+DEEPEST = 128  # terms of a running sum: past it, such sums are summed, since one alone would lose digits
 Emit = Callable[[int], None]
 
 
@@ -48,16 +49,28 @@ def _dense(
     inputs: ir.Value,
 ) -> list[ir.Value]:
     """To each row's start (16,), the sum over k of `weights[row][step * k] * inputs[k]`."""
-    sums = [cgutils.alloca_once(builder, start.type) for start in starts]
-    for total, start in zip(sums, starts, strict=True):
-        builder.store(start, total)
-    with cgutils.for_range(builder, depth) as loop:
-        vector = read(builder, builder.gep(inputs, [builder.mul(loop.index, LONG(LANES))]))
-        at = builder.mul(loop.index, step)
-        for weight, total in zip(weights, sums, strict=True):
-            factor = spread(builder, builder.load(builder.gep(weight, [at])))
-            builder.store(multiply_add(builder, factor, vector, builder.load(total)), total)
-    return [builder.load(total) for total in sums]
+
+    def sums_of(starts: list[ir.Value], begin: ir.Value) -> list[ir.Value]:
+        """The sums over at most DEEPEST values of k."""
+        sums = [cgutils.alloca_once(builder, start.type) for start in starts]
+        for total, start in zip(sums, starts, strict=True):
+            builder.store(start, total)
+        rest = builder.sub(depth, begin)
+        count = builder.select(builder.icmp_signed("<", rest, LONG(DEEPEST)), rest, LONG(DEEPEST))
+        with cgutils.for_range(builder, count) as loop:
+            index = builder.add(loop.index, begin)
+            vector = read(builder, builder.gep(inputs, [builder.mul(index, LONG(LANES))]))
+            at = builder.mul(index, step)
+            for weight, total in zip(weights, sums, strict=True):
+                factor = spread(builder, builder.load(builder.gep(weight, [at])))
+                builder.store(multiply_add(builder, factor, vector, builder.load(total)), total)
+        return [builder.load(total) for total in sums]
+
+    totals = [cgutils.alloca_once_value(builder, total) for total in sums_of(starts, LONG(0))]
+    with cgutils.for_range_slice(builder, LONG(DEEPEST), depth, LONG(DEEPEST), inc=True) as (begin, _):
+        for total, part in zip(totals, sums_of([constant(0.0)] * len(starts), begin), strict=True):
+            builder.store(builder.fadd(builder.load(total), part), total)
+    return [builder.load(total) for total in totals]
 
 
 def _derivative(builder: ir.IRBuilder, vector: ir.Value, slope: ir.Value) -> ir.Value:

@@ -59,6 +59,7 @@ class Term(NamedTuple):
     bins: int
     low: np.float32
     high: np.float32
+    span: np.float32  # high - low, rounded once
     share: np.float32  # of each parameter's loss in the loss
     positions: NDArray[np.float32]  # (3, parameters)
     gradient: NDArray[np.float32]  # (parameters,)
@@ -137,16 +138,15 @@ def differentiate(coded, rows, row, flat, points, batches, first, parameters, te
             start = first + begin
             gather(batches.inputs, batches.order, start, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             gather(batches.targets, batches.order, start, count, scratch, beside, stride)
-        panels = (count + LANES - 1) // LANES
-        forward(flat, layers, panels, scratch, rows.slope)
+        forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.slope)
         if coded:
             loss += code_loss(
-                term.kind, term.bins, term.low, term.high, parameters, begin, count, scratch, target, stride,
+                term.kind, term.bins, term.low, term.high, term.span, parameters, begin, count, scratch, target, stride,
                 scratch[beside:], term.gradient,
             )  # fmt: skip
         else:
             loss += squared_error(outputs, count, scratch, target, stride, beside, stride, scale)
-        backward(flat, layers, panels, scratch, rows.slope, gradient)
+        backward(flat, layers, count, scratch, rows.slope, gradient)
     rows.losses[row] = loss
 
 
@@ -176,7 +176,8 @@ def check(rows, block, parameters, checks, scratch):  # type: ignore[no-untyped-
         for point in range(count):
             value = scratch[target + point // LANES * stride + output * LANES + point % LANES]
             error += (value - checks.targets[output, first + point]) ** 2
-            lowest, highest = min(lowest, value), max(highest, value)
+            lowest = lowest if lowest <= value or lowest != lowest else value  # a NaN stays
+            highest = highest if highest >= value or highest != highest else value
     checks.found[block] = (error, lowest, highest)
 
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from kernels.gpu.layers import dense, leaky, place
 from kernels.gpu.partials import layer_table
-from kernels.gpu.plan import STAGES, evaluation_plan
+from kernels.gpu.plan import EVALUATION_STAGES, evaluation_plan
 from kernels.spec import BELOW, RIGHT, Network
+from kernels.tensors import read, read_rows, written
 
 RIGHT_BIT, BELOW_BIT = tl.constexpr(RIGHT), tl.constexpr(BELOW)
 
@@ -85,15 +86,15 @@ def by_layer(p_parameters, p_table, p_coefficients, inputs, PLAN: tl.constexpr):
     hidden = tl.zeros([W, T], tl.float32)
     for k in tl.static_range(INPUTS):
         hidden = tl.where(o_w[:, None] == k, inputs[k][None, :], hidden)
-    signature = tl.zeros([T], tl.int64)
+    signature, live = tl.zeros([T], tl.int64), tl.full([T], True, tl.int1)
     for layer in range(LAST):
         offset, into, out = place(p_table, layer)
-        z = dense(p_parameters, offset, into, out, hidden, PLAN)
+        z = dense(p_parameters, offset, into, out, hidden, live, PLAN)
         coefficients = tl.load(p_coefficients + o_w, mask=o_w < out, other=0)
         signature += tl.sum(tl.where(z > 0, coefficients[:, None], 0), 0)
         p_coefficients += out
         hidden = leaky(z, PLAN)
-    z = dense(p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, PLAN)
+    z = dense(p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, live, PLAN)
     outputs = ()
     for k in tl.static_range(OUTPUTS):
         outputs += (tl.sum(tl.where(o_w[:, None] == k, z, 0.0), 0),)  # type: ignore[assignment]
@@ -153,11 +154,14 @@ def evaluate(
 ) -> None:
     """Writes outputs (k, n) and int64 signatures (n,) at inputs (2, n), whose rows may have any stride."""
     points = inputs.shape[1]
+    inputs = read_rows("inputs", inputs, network.dims[0], points)
+    numbers = _numbers(network, parameters, coefficients, outputs, signatures, points)
     constants, warps = evaluation_plan(network, rim=False, points=points)
     with torch.cuda.device_of(inputs):
         evaluate_kernel[(-(-points // constants.tile),)](
-            parameters, layer_table(network, parameters.device), coefficients, inputs, outputs, signatures, points,
-            inputs.stride(0), PLAN=constants, num_warps=warps, num_stages=STAGES, enable_fp_fusion=True,
+            *numbers, inputs, outputs, signatures, points,
+            inputs.stride(0), PLAN=constants, num_warps=warps, num_stages=EVALUATION_STAGES,
+            enable_fp_fusion=True,
         )  # fmt: skip
 
 
@@ -172,6 +176,9 @@ def evaluate_grid(
     """
     width, height = size
     rows = signatures.shape[0]
+    numbers = _numbers(network, parameters, coefficients, outputs, signatures, rows, width)
+    if edges is not None:
+        written("edges", edges, rows, width, dtype=torch.uint8)
     constants, warps = evaluation_plan(network, rim=edges is not None, points=rows * width)
     down = 1 << (constants.tile.bit_length() - 1) // 2
     across = constants.tile // down
@@ -179,7 +186,18 @@ def evaluate_grid(
     grid = -(-width // (across - rim)), -(-rows // (down - rim))
     with torch.cuda.device_of(outputs):
         grid_kernel[grid](
-            parameters, layer_table(network, parameters.device), coefficients, outputs, signatures,
+            *numbers, outputs, signatures,
             signatures if edges is None else edges, width, height, top, rows, DOWN=down, ACROSS=across,
-            EDGES=edges is not None, PLAN=constants, num_warps=warps, num_stages=STAGES, enable_fp_fusion=True,
+            EDGES=edges is not None, PLAN=constants, num_warps=warps, num_stages=EVALUATION_STAGES,
+            enable_fp_fusion=True,
         )  # fmt: skip
+
+
+def _numbers(
+    network: Network, parameters: Tensor, coefficients: Tensor, outputs: Tensor, signatures: Tensor, *shape: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What kernels read of a network, whose outputs (k, *shape) and signatures (*shape,) may be written."""
+    written("outputs", outputs, network.dims[-1], *shape)
+    written("signatures", signatures, *shape, dtype=torch.int64)
+    codes = read("coefficients", coefficients, network.neurons, dtype=torch.int64)
+    return read("parameters", parameters, network.size), layer_table(network, parameters.device), codes

@@ -14,7 +14,7 @@ LOG_TWO_PI = tl.constexpr(1.8378770664093453)
 @triton.jit
 def code_gradient(
     program, p_theta, p_phi, p_table, p_scratch, p_rows, p_losses, p_positions, p_to_theta, programs, count, size,
-    share, low, high, BINS: tl.constexpr, BLOCK: tl.constexpr, LOSS: tl.constexpr, ADD: tl.constexpr,
+    share, low, high, span, BINS: tl.constexpr, BLOCK: tl.constexpr, LOSS: tl.constexpr, ADD: tl.constexpr,
     SCRATCH: tl.constexpr, PLAN: tl.constexpr,
 ):  # fmt: skip
     """A program's tiles: its row of the predictor's partial gradient, its sum of losses, its parameters' gradients.
@@ -33,23 +33,24 @@ def code_gradient(
         values = tl.load(p_theta + o_p, mask=live, other=0.0)
         known = (o_w[:, None] < PLAN.dims[0]) & live[None, :]
         positions = tl.load(p_positions + o_w[:, None] * count + o_p[None, :], mask=known, other=0.0)
-        kept, hidden = forward(p_phi, p_table, p_scratch, positions, PLAN)
+        kept, hidden = forward(p_phi, p_table, p_scratch, positions, live, PLAN)
         add = tile != program
         if LOSS == "cross_entropy":
             loss, to_values, grad = cross_entropy(
-                p_phi, p_row, hidden, values, live, low, high, share, add, BINS, BLOCK, ADD, PLAN
+                p_phi, p_row, hidden, values, live, low, high, span, share, add, BINS, BLOCK, ADD, PLAN
             )
         else:
-            outputs = dense(p_phi, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, PLAN)
+            outputs = dense(p_phi, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, live, PLAN)
             first = tl.sum(tl.where(o_w[:, None] == 0, outputs, 0.0), 0)  # [T]
             second = tl.sum(tl.where(o_w[:, None] == 1, outputs, 0.0), 0)
             loss, to_values, to_first, to_second = score(values, first, second, LOSS)
             grad = tl.where(o_w[:, None] == 0, to_first[None, :], tl.where(o_w[:, None] == 1, to_second[None, :], 0.0))
             grad = tl.where(live[None, :], grad * share, 0.0)
             grad = dense_backward(
-                p_phi, p_row, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], grad, hidden, add, ADD, PLAN
-            )
-        backward(p_phi, p_row, p_table, p_scratch, kept, hidden, grad, add, ADD, PLAN)
+                p_phi, p_row, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], grad, hidden, live, add,
+                ADD, PLAN,
+            )  # fmt: skip
+        backward(p_phi, p_row, p_table, p_scratch, kept, hidden, grad, live, add, ADD, PLAN)
         tl.store(p_to_theta + o_p, to_values * share, mask=live)
         total += tl.where(live, loss, 0.0)
         if ADD:
@@ -79,7 +80,7 @@ def score(values, first, second, LOSS: tl.constexpr):
 
 @triton.jit
 def cross_entropy(
-    p_phi, p_row, hidden, values, live, low, high, share, add, BINS: tl.constexpr, BLOCK: tl.constexpr,
+    p_phi, p_row, hidden, values, live, low, high, span, share, add, BINS: tl.constexpr, BLOCK: tl.constexpr,
     ADD: tl.constexpr, PLAN: tl.constexpr,
 ):  # fmt: skip
     """Binned cross-entropy of values [T] from the predictor's last activation [W, T], a block of bins at a time.
@@ -90,20 +91,20 @@ def cross_entropy(
     """
     W: tl.constexpr = PLAN.width
     T: tl.constexpr = PLAN.tile
-    span = high - low
     clipped = tl.where(values < low, low, tl.where(values > high, high, values))  # a NaN stays one
     center = tl.div_rn(clipped - low, span) * (BINS - 1)
     whole = tl.minimum(tl.floor(center), BINS - 2)
     # The nearest bin's distance, taken off every exponent, keeps their sum above one.
-    near = tl.minimum(center - whole, whole + 1 - center)
+    near = tl.minimum(center - whole, tl.abs(whole + 1 - center))  # the range's end may round past the last bin
 
     highest = tl.full([T], -float("inf"), tl.float32)
     total, targets, expected = tl.zeros_like(center), tl.zeros_like(center), tl.zeros_like(center)
     for start in range(0, BINS, BLOCK):
         logits, inside, weight = bins_of(p_phi, hidden, start, BINS, BLOCK, PLAN)  # [BLOCK, T]
         top = tl.maximum(highest, tl.max(tl.where(inside, logits, -float("inf")), 0))
-        parts = tl.where(inside, tl.exp(logits - top[None, :]), 0.0)
-        total = total * tl.exp(highest - top) + tl.sum(parts, 0)
+        base = tl.where(top == -float("inf"), 0.0, top)  # no logit so far that counts
+        parts = tl.where(inside, tl.exp(logits - base[None, :]), 0.0)
+        total = total * tl.exp(highest - base) + tl.sum(parts, 0)
         highest = top
         target, side = soft_target(center, near, start, inside, BLOCK)
         targets += tl.sum(target, 0)
@@ -121,7 +122,7 @@ def cross_entropy(
         target = tl.div_rn(target, tl.broadcast_to(targets[None, :], target.shape))
         pull += tl.sum(target * side * (logits - expected[None, :]), 0)
         probability = tl.where(inside, tl.exp(logits - log_total[None, :]), 0.0)
-        to_logits = tl.where(live[None, :], (probability - target) * share, 0.0)
+        to_logits = tl.where(inside & live[None, :], (probability - target) * share, 0.0)
         o_b = start + tl.arange(0, BLOCK)
         o_weight = o_b[:, None] * PLAN.dims[LAST] + o_w[None, :]
         to_weight = tl.dot(to_logits, tl.trans(hidden), input_precision=PLAN.precision)  # [BLOCK, W]
@@ -130,6 +131,7 @@ def cross_entropy(
         p_bias = p_row + PLAN.offsets[LAST] + BINS * PLAN.dims[LAST] + o_b
         accumulate(p_bias, tl.sum(to_logits, 1), o_b < BINS, add, ADD)
         grad += tl.dot(tl.trans(weight), to_logits, input_precision=PLAN.precision)
+    grad = tl.where((o_w < PLAN.dims[LAST])[:, None] & live[None, :], grad, 0.0)
     within = (values >= low) & (values <= high)
     to_values = tl.where(within, tl.div_rn(pull, span) * ((1 - BINS) * SHARPNESS), 0.0)
     return log_total - expected, to_values, grad
@@ -145,7 +147,8 @@ def bins_of(p_phi, hidden, start, BINS: tl.constexpr, BLOCK: tl.constexpr, PLAN:
     known = inside[:, None] & (o_w[None, :] < PLAN.dims[LAST])
     weight = tl.load(p_layer + o_b[:, None] * PLAN.dims[LAST] + o_w[None, :], mask=known, other=0.0)
     bias = tl.load(p_layer + BINS * PLAN.dims[LAST] + o_b, mask=inside, other=0.0)
-    return tl.dot(weight, hidden, input_precision=PLAN.precision) + bias[:, None], inside[:, None], weight
+    logits = tl.dot(weight, hidden, input_precision=PLAN.precision) + bias[:, None]
+    return tl.where(inside[:, None], logits, 0.0), inside[:, None], weight
 
 
 @triton.jit

@@ -1,11 +1,12 @@
 """What the kernels share: a tile of points taken through a network's hidden layers and back.
 
-Every layer is one `tl.dot` of a weight matrix, padded with zeros to [W, W], and a tile of activations [W, T]: padded
-neurons stay zero through LeakyReLU, and their gradients are not stored. What becomes of the last layer's output is the
-caller's. An unrolled plan keeps all activations in registers; otherwise a run-time loop keeps them in `p_scratch`
+Every layer is one `tl.dot` of a weight matrix, padded with zeros to [W, W], and a tile of activations [W, T]. What
+pads, neurons that a layer has not and points that the batch has not, is written over with zeros after each product:
+zero times an infinity is a NaN. Gradients of padded neurons are not stored. What becomes of the last layer's output is
+the caller's. An unrolled plan keeps all activations in registers; otherwise a run-time loop keeps them in `p_scratch`
 (layers, W, T), a program's own, and reads each layer's offset, inputs and outputs from `p_table`, (layers, 3) int32.
 
-Letters: `p_` pointer, `o_` offsets. W padded width, T points of a tile.
+Letters: `p_` pointer, `o_` offsets. W padded width, T points of a tile; `live` [T] are the batch's.
 """
 
 import triton
@@ -13,13 +14,14 @@ import triton.language as tl
 
 
 @triton.jit
-def dense(p_parameters, offset, into, out, hidden, PLAN: tl.constexpr):
+def dense(p_parameters, offset, into, out, hidden, live, PLAN: tl.constexpr):
     """One layer without activation: [W, T] to [W, T]."""
     o_w = tl.arange(0, PLAN.width)
     inside = (o_w[:, None] < out) & (o_w[None, :] < into)
     weight = tl.load(p_parameters + offset + o_w[:, None] * into + o_w[None, :], mask=inside, other=0.0)  # [out, in]
     bias = tl.load(p_parameters + offset + out * into + o_w, mask=o_w < out, other=0.0)
-    return tl.dot(weight, hidden, input_precision=PLAN.precision) + bias[:, None]
+    z = tl.dot(weight, hidden, input_precision=PLAN.precision) + bias[:, None]
+    return tl.where((o_w < out)[:, None] & live[None, :], z, 0.0)
 
 
 @triton.jit
@@ -43,7 +45,9 @@ def accumulate(pointers, value, mask, add, ADD: tl.constexpr):
 
 
 @triton.jit
-def dense_backward(p_parameters, p_row, offset, into, out, grad, hidden, add, ADD: tl.constexpr, PLAN: tl.constexpr):
+def dense_backward(
+    p_parameters, p_row, offset, into, out, grad, hidden, live, add, ADD: tl.constexpr, PLAN: tl.constexpr
+):  # fmt: skip
     """Stores one layer's gradient from that of its output [W, T]; returns that of its input [W, T]."""
     o_w = tl.arange(0, PLAN.width)
     to_weight = tl.dot(grad, tl.trans(hidden), input_precision=PLAN.precision)  # [out, in]
@@ -52,7 +56,8 @@ def dense_backward(p_parameters, p_row, offset, into, out, grad, hidden, add, AD
     accumulate(p_row + offset + out * into + o_w, tl.sum(grad, 1), o_w < out, add, ADD)
     turned = (o_w[:, None] < into) & (o_w[None, :] < out)
     weight = tl.load(p_parameters + offset + o_w[None, :] * into + o_w[:, None], mask=turned, other=0.0)  # [in, out]
-    return tl.dot(weight, grad, input_precision=PLAN.precision)
+    to_inputs = tl.dot(weight, grad, input_precision=PLAN.precision)
+    return tl.where((o_w < into)[:, None] & live[None, :], to_inputs, 0.0)
 
 
 @triton.jit
@@ -67,13 +72,13 @@ def follow(DEPENDENT: tl.constexpr):
 
 
 @triton.jit
-def forward(p_parameters, p_table, p_scratch, hidden, PLAN: tl.constexpr):
+def forward(p_parameters, p_table, p_scratch, hidden, live, PLAN: tl.constexpr):
     """The inputs [W, T] through all hidden layers: what `backward` needs of them, and the last activation [W, T]."""
     HIDDEN: tl.constexpr = len(PLAN.dims) - 2
     kept = (hidden,)
     if PLAN.unrolled:
         for layer in tl.static_range(HIDDEN):
-            z = dense(p_parameters, PLAN.offsets[layer], PLAN.dims[layer], PLAN.dims[layer + 1], hidden, PLAN)
+            z = dense(p_parameters, PLAN.offsets[layer], PLAN.dims[layer], PLAN.dims[layer + 1], hidden, live, PLAN)
             hidden = leaky(z, PLAN)
             kept += (hidden,)  # type: ignore[assignment]
     else:
@@ -81,7 +86,7 @@ def forward(p_parameters, p_table, p_scratch, hidden, PLAN: tl.constexpr):
         for layer in range(HIDDEN):
             tl.store(p_scratch + layer * (PLAN.width * PLAN.tile) + o_tile, hidden)
             offset, into, out = place(p_table, layer)
-            hidden = leaky(dense(p_parameters, offset, into, out, hidden, PLAN), PLAN)
+            hidden = leaky(dense(p_parameters, offset, into, out, hidden, live, PLAN), PLAN)
     return kept, hidden
 
 
@@ -93,7 +98,7 @@ def place(p_table, layer):
 
 @triton.jit
 def backward(
-    p_parameters, p_row, p_table, p_scratch, kept, hidden, grad, add, ADD: tl.constexpr, PLAN: tl.constexpr
+    p_parameters, p_row, p_table, p_scratch, kept, hidden, grad, live, add, ADD: tl.constexpr, PLAN: tl.constexpr
 ):  # fmt: skip
     """From the gradient of the last activation [W, T] down: stores each hidden layer's, returns that of the inputs."""
     HIDDEN: tl.constexpr = len(PLAN.dims) - 2
@@ -102,7 +107,7 @@ def backward(
             grad *= leaky_backward(kept[layer + 1], PLAN)
             grad = dense_backward(
                 p_parameters, p_row, PLAN.offsets[layer], PLAN.dims[layer], PLAN.dims[layer + 1], grad, kept[layer],
-                add, ADD, PLAN,
+                live, add, ADD, PLAN,
             )  # fmt: skip
     else:
         o_tile = tl.arange(0, PLAN.width)[:, None] * PLAN.tile + tl.arange(0, PLAN.tile)[None, :]
@@ -112,6 +117,6 @@ def backward(
             grad *= leaky_backward(hidden, PLAN)
             hidden = tl.load(p_scratch + layer * (PLAN.width * PLAN.tile) + o_tile)
             offset, into, out = place(p_table, layer)
-            grad = dense_backward(p_parameters, p_row, offset, into, out, grad, hidden, add, ADD, PLAN)
+            grad = dense_backward(p_parameters, p_row, offset, into, out, grad, hidden, live, add, ADD, PLAN)
         tl.debug_barrier()  # before the next tile's activations take this one's place
     return grad

@@ -11,13 +11,14 @@ from kernels.gpu.kolmogorov import code_gradient
 from kernels.gpu.layers import backward, dense, dense_backward, follow, forward
 from kernels.gpu.partials import Partials
 from kernels.gpu.plan import CODE_BINS
+from kernels.tensors import read, read_rows, sizes, written
 
 
 @triton.jit
 def task_gradient(
     program, p_parameters, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_order, p_to_inputs, points,
     programs, inputs_stride, targets_stride, size, scale, ORDERED: tl.constexpr, GIVEN: tl.constexpr,
-    ADD: tl.constexpr, SCRATCH: tl.constexpr, PLAN: tl.constexpr, DEPENDENT: tl.constexpr,
+    ADD: tl.constexpr, SCRATCH: tl.constexpr, PLAN: tl.constexpr,
 ):  # fmt: skip
     """A program's tiles: its row of partial gradients, and its sum of squared errors.
 
@@ -33,6 +34,7 @@ def task_gradient(
     loss = tl.zeros([T], tl.float32)
     for tile in range(program, tl.cdiv(points, PLAN.tile), programs):
         o_t = (tile * PLAN.tile + tl.arange(0, PLAN.tile))[None, :]
+        here = tile * PLAN.tile + tl.arange(0, PLAN.tile) < points
         column = o_t
         if ORDERED:
             column = tl.load(p_order + o_t, mask=o_t < points, other=0)
@@ -40,23 +42,22 @@ def task_gradient(
         inputs = tl.load(p_inputs + o_inputs + column, mask=inputs_live, other=0.0)
         live = (o_w < PLAN.dims[LAST + 1]) & (o_t < points)
         targets = tl.load(p_targets + o_targets + column, mask=live, other=0.0)
-        if tile == program:
-            follow(DEPENDENT)  # no launch of a step writes what was read by now
-        kept, hidden = forward(p_parameters, p_table, p_scratch, inputs, PLAN)
+        kept, hidden = forward(p_parameters, p_table, p_scratch, inputs, here, PLAN)
         if GIVEN:
             grad = targets
         else:
             outputs = dense(
-                p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, PLAN
+                p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, here, PLAN
             )  # fmt: skip
             error = tl.where(live, outputs - targets, 0.0)
             loss += tl.sum(error * error, 0)
             grad = error * scale
         add = tile != program
         grad = dense_backward(
-            p_parameters, p_row, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], grad, hidden, add, ADD, PLAN
-        )
-        grad = backward(p_parameters, p_row, p_table, p_scratch, kept, hidden, grad, add, ADD, PLAN)
+            p_parameters, p_row, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], grad, hidden, here, add, ADD,
+            PLAN,
+        )  # fmt: skip
+        grad = backward(p_parameters, p_row, p_table, p_scratch, kept, hidden, grad, here, add, ADD, PLAN)
         if GIVEN:
             tl.store(p_to_inputs + o_w * points.to(tl.int64) + o_t, grad, mask=inputs_live)
         if ADD:
@@ -73,26 +74,26 @@ RUN_TIME = [
 def gradient_kernel(
     p_theta, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_order, p_to_inputs, points, programs,
     inputs_stride, targets_stride, size, scale, p_phi, p_code_table, p_code_scratch, p_code_rows, p_code_losses,
-    p_positions, p_to_theta, code_programs, code_size, share, low, high, BINS: tl.constexpr, BLOCK: tl.constexpr,
+    p_positions, p_to_theta, code_programs, code_size, share, low, high, span, BINS: tl.constexpr, BLOCK: tl.constexpr,
     LOSS: tl.constexpr, ORDERED: tl.constexpr, GIVEN: tl.constexpr, ADD: tl.constexpr, SCRATCH: tl.constexpr,
     PLAN: tl.constexpr, CODE_ADD: tl.constexpr, CODE_SCRATCH: tl.constexpr, CODE_PLAN: tl.constexpr,
     DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """The programs of the Kolmogorov term come first: each is the longer work."""
     program = tl.program_id(0)
+    follow(DEPENDENT)
     if program < code_programs:
-        follow(DEPENDENT)
         if CODE_PLAN is not None:
             code_gradient(
                 program, p_theta, p_phi, p_code_table, p_code_scratch, p_code_rows, p_code_losses, p_positions,
-                p_to_theta, code_programs, size, code_size, share, low, high, BINS, BLOCK, LOSS, CODE_ADD, CODE_SCRATCH,
-                CODE_PLAN,
+                p_to_theta, code_programs, size, code_size, share, low, high, span, BINS, BLOCK, LOSS, CODE_ADD,
+                CODE_SCRATCH, CODE_PLAN,
             )  # fmt: skip
     else:
         task_gradient(
             program - code_programs, p_theta, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_order,
             p_to_inputs, points, programs, inputs_stride, targets_stride, size, scale, ORDERED, GIVEN, ADD, SCRATCH,
-            PLAN, DEPENDENT,
+            PLAN,
         )  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def gradient(
 
     `parameters` are θ, and φ if the term is on; `positions` (3, P); `inputs` (2, n), `targets` (k, n), rows of any
     stride. With an `order` (m,) int64, the batch is those columns of them. What it writes, `update` reads. Raises
-    ValueError for more points than the partials were made for.
+    ValueError for more points than the partials were made for, and for other shapes and types.
     """
     _launch(partials, parameters, positions, inputs, targets, order, None)
 
@@ -123,11 +124,19 @@ def _launch(
     points = inputs.shape[1] if order is None else len(order)
     if not 1 <= points <= partials.points:
         raise ValueError(f"a batch of {points} points, where the partials were made for 1 to {partials.points}")
-    if inputs.shape[1] > 1 and (inputs.stride(1) != 1 or targets.stride(1) != 1):
-        raise ValueError("a row of inputs or targets is not contiguous")
     if order is not None and not (order.is_contiguous() and order.dtype == torch.int64):
         raise ValueError(f"the order is {order.dtype} of stride {order.stride(0)}: give contiguous int64")
     network, task, code, predictor = partials.network, partials.task, partials.code, partials.predictor
+    if code and positions is None:
+        raise ValueError("the Kolmogorov term needs the positions of the parameters")
+    counts = sizes(parameters, network, code)
+    parameters = [read("parameters", flat, size) for flat, size in zip(parameters, counts, strict=True)]
+    if code and positions is not None:
+        positions = read("positions", positions, code.predictor.dims[0], network.size)
+    inputs = read_rows("inputs", inputs, network.dims[0], inputs.shape[1])
+    targets = read_rows("targets", targets, network.dims[-1], inputs.shape[1])
+    if to_inputs is not None:
+        written("the inputs' gradient", to_inputs, network.dims[0], points)
     tiles = -(-points // task.plan.tile)
     programs = min(tiles, task.launch.programs)
     partials.programs, partials.batch = programs, points
@@ -144,9 +153,10 @@ def _launch(
             other.table, other.scratch, other.rows, other.losses, parameters[0] if positions is None else positions,
             partials.to_theta, code_programs, code.predictor.size if code else 0,
             code.weight / network.size if code else 0.0, code.low if code else 0.0, code.high if code else 0.0,
-            BINS=code.bins if code else 0, BLOCK=CODE_BINS, LOSS=code.loss if code else "", ORDERED=order is not None,
-            GIVEN=to_inputs is not None, ADD=tiles > programs, SCRATCH=task.launch.scratch, PLAN=task.plan,
-            CODE_ADD=code_add, CODE_SCRATCH=other.launch.scratch, CODE_PLAN=code_plan, DEPENDENT=task.launch.dependent,
+            code.high - code.low if code else 0.0, BINS=code.bins if code else 0, BLOCK=CODE_BINS,
+            LOSS=code.loss if code else "", ORDERED=order is not None, GIVEN=to_inputs is not None,
+            ADD=tiles > programs, SCRATCH=task.launch.scratch, PLAN=task.plan, CODE_ADD=code_add,
+            CODE_SCRATCH=other.launch.scratch, CODE_PLAN=code_plan, DEPENDENT=task.launch.dependent,
             num_warps=max(task.launch.warps, other.launch.warps), num_stages=task.launch.stages,
             launch_pdl=task.launch.dependent, enable_fp_fusion=True,
         )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kernels.gpu.plan import DEPENDENT, DEPENDENT_FROM, Launch, Plan, batch_tile, code_tile, plan
+from kernels.gpu.plan import DEPENDENT_FROM, Launch, Plan, batch_tile, code_tile, plan
 from kernels.spec import CodeLength, Network
 from kernels.support import gpu_limit, interpreted
 
@@ -23,7 +23,10 @@ class Share(NamedTuple):
 
 
 class Partials:
-    """What `gradient` writes and `update` reads, for batches of at most `points`; allocated once."""
+    """What `gradient` writes and `update` reads, for batches of at most `points`; allocated once.
+
+    For one thread at a time.
+    """
 
     def __init__(
         self, network: Network, code: CodeLength | None, points: int, device: torch.device, precision: str = "fp32"
@@ -57,7 +60,7 @@ def share(network: Network, planned: tuple[Plan, Launch], device: torch.device) 
 
 def launches_dependently(device: torch.device) -> bool:
     """Whether a step's launches on this device begin while the one before ends."""
-    if not DEPENDENT or device.type != "cuda" or interpreted() or torch.version.hip:
+    if device.type != "cuda" or interpreted() or torch.version.hip:
         return False
     return torch.cuda.get_device_capability(device) >= DEPENDENT_FROM
 

@@ -19,10 +19,12 @@ MOST_PROGRAMS = 4 * MULTIPROCESSORS
 SCRATCH = 20 * 2**20
 # Bins that a program of the Kolmogorov term takes at once.
 CODE_BINS = 64
-# Software pipelining of loops: a program has a tile or a few, and a pipeline's buffers take shared memory.
-STAGES = 1
-# Whether a step's launches begin while the one before ends, where the device can: from this compute capability on.
-DEPENDENT, DEPENDENT_FROM = False, (9, 0)
+# Software pipelining of loops. Also where a program has one tile, a gradient takes a fifth less with it than without.
+STAGES = 3
+# Of evaluations, which have nothing to fetch ahead.
+EVALUATION_STAGES = 1
+# A step's launches begin while the one before ends, which saves a seventh, where the device can: from here on.
+DEPENDENT_FROM = (9, 0)
 
 
 class Plan(NamedTuple):

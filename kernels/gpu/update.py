@@ -10,6 +10,7 @@ from torch import Tensor
 from kernels.gpu.layers import follow
 from kernels.gpu.partials import Partials
 from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
+from kernels.tensors import read, sizes, written
 
 # Parameters a program updates, and rows it reads at once.
 BLOCK, ROWS = 64, 16
@@ -113,12 +114,22 @@ def update(
     `scalars` (2 each) are `Optimizer.scalars`, `losses` (1 or 2) receives task and Kolmogorov loss. The learning rate
     is read from the scalars, so that a captured launch follows it.
     """
+    for flat, kept, one, size in zip(parameters, moments, optimizers, _sizes(partials, parameters), strict=True):
+        written("parameters", flat, size)
+        written("moments", kept, one.moments, size)
+    scalars = read("scalars", scalars, 2 * len(parameters))
     _launch(partials, parameters, moments, scalars, losses, optimizers[0].kind, optimizers[0].momentum)
 
 
 def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: the gradient (P,) of each learner, and the `losses` (1 per learner,)."""
+    for gradient, size in zip(gradients, _sizes(partials, gradients), strict=True):
+        written("gradient", gradient, size)
     _launch(partials, gradients, gradients, losses, losses, "none", 0.0)
+
+
+def _sizes(partials: Partials, vectors: Sequence[Tensor]) -> list[int]:
+    return sizes(vectors, partials.network, partials.code)
 
 
 def _launch(
@@ -126,6 +137,7 @@ def _launch(
     kind: str, momentum: float,
 ) -> None:  # fmt: skip
     network, task, code, predictor = partials.network, partials.task, partials.code, partials.predictor
+    written("losses", losses, len(parameters))
     other = predictor or task
     blocks, code_blocks = -(-network.size // BLOCK), -(-code.predictor.size // BLOCK) if code else 0
     outputs = network.dims[-1]

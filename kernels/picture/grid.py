@@ -20,6 +20,7 @@ REMEMBERED, NO_SIGNATURE = 4096, -1  # places of a memory of signatures, and wha
 # Golden ratio times 2^64, odd: Knuth's multiplicative hash spreads neighbouring numbers.
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
 COLOUR_BITS = 44  # of the product, the eight from here on
+LARGEST = np.float32(1e30)  # output of a node that others follow from: 255 times their weighted mean is a number
 
 
 def places(start: int, count: int, length: int) -> NDArray[np.float32]:
@@ -67,11 +68,17 @@ def halve(side, shift, height, width, first, tiles, count, outputs, signatures, 
 @kernel
 def _follows(node, one, other, outputs, signatures):  # type: ignore[no-untyped-def]
     """Whether a node midway between two others is one of their pattern; writes its values where it is."""
-    if signatures[one] != signatures[other]:
+    if signatures[one] != signatures[other] or not (_tame(outputs[one]) and _tame(outputs[other])):
         return False
     signatures[node] = signatures[one]
     outputs[node] = np.float32(0.5) * outputs[one] + np.float32(0.5) * outputs[other]
     return True
+
+
+@kernel
+def _tame(value):  # type: ignore[no-untyped-def]
+    """Whether outputs in between may be told from this one: not from an infinity, nor from a NaN."""
+    return abs(value) <= LARGEST
 
 
 @kernel
@@ -113,7 +120,8 @@ def settle(  # type: ignore[no-untyped-def]
         signature = signatures[a]
         if side > 1 and not (
             signature == signatures[b] and signature == signatures[c] and signature == signatures[c + side]
-        ):
+            and _tame(outputs[a]) and _tame(outputs[b]) and _tame(outputs[c]) and _tame(outputs[c + side])
+        ):  # fmt: skip
             tiles[kept] = a
             kept += 1
             continue

@@ -97,6 +97,15 @@ def test_values_out_of_range_are_refused_by_name(name: str, value: object) -> No
             {"kolmogorov_shape": "[8]", "kolmogorov_weight": 0.1, "kolmogorov_weight_min": 3.0},
             "the first below the second",
         ),
+        (
+            {
+                "kolmogorov_shape": "[8]",
+                "kolmogorov_weight": 0.1,
+                "kolmogorov_weight_min": 1.0,
+                "kolmogorov_weight_max": 1.00000001,
+            },
+            "--kolmogorov-weight-min 1.0 and --kolmogorov-weight-max 1.00000001 with --kolmogorov-bins 256 .*apart",
+        ),
         ({"kolmogorov_shape": "[8", "kolmogorov_weight": 0.1}, "--kolmogorov-shape was '\\[8'"),
         ({"resume_lr": 0.1}, "--resume-lr changes a resumed run"),
         ({"resume_optimizer": "sgd"}, "--resume-optimizer changes a resumed run"),

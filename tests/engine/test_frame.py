@@ -176,6 +176,56 @@ def test_the_curves_grow_with_the_run_and_fall_with_the_loss() -> None:
     assert reached == pytest.approx([20, 100, 199], abs=2)
 
 
+@pytest.mark.parametrize("interval", [1, 10, 500, 4000])
+def test_a_curve_is_one_of_epochs_however_far_apart_frames_are(interval: int) -> None:
+    curves = LossCurves(201, Config("x.png", "[10]*4", 1500, save_interval=interval))
+    for epoch in range(1, 1501):
+        curves.add(epoch, 10 ** (-epoch / 500), 10 ** (-epoch / 1000))
+    drawn = curves.drawn()
+    assert drawn is not None
+    epochs = np.linspace(0, 1500, 201)
+    for kind, pace in zip(drawn, (500, 1000), strict=True):
+        for limit in kind:
+            assert limit == pytest.approx(-epochs / pace, abs=4 / pace)  # half a column is 3.75 epochs
+
+
+def test_a_curve_of_an_ever_sparser_film_is_a_line_and_goes_on_after_a_resume() -> None:
+    config = Config("x.png", "[10]*4", 20_000, save_interval="log")
+    whole, resumed = LossCurves(400, config), LossCurves(400, config)
+    for epoch in range(1, 20_001):
+        whole.add(epoch, 1 / (epoch + 100), 2 / (epoch + 100))
+        if epoch in config.schedule:
+            whole.drawn()
+    for epoch in range(1, 20_001):
+        resumed.add(epoch, 1 / (epoch + 100), 2 / (epoch + 100))
+    one, other = whole.drawn(), resumed.drawn()
+    assert one is not None
+    assert other is not None
+    assert np.array_equal(one, other, equal_nan=True)
+    least, greatest = one[0][:, 1:]
+    assert np.all(greatest - least < 0.02 * (greatest.max() - least.min()))
+    assert np.all(np.diff(greatest) < 0)
+
+
+def test_a_loss_below_zero_has_no_logarithm_and_leaves_the_others_their_scale() -> None:
+    """As the sum with a Gaussian code length may be."""
+    curves = LossCurves(50, CONFIG)
+    for epoch in range(1, 101):
+        curves.add(epoch, 0.505 - epoch / 100, 0.2)
+    drawn = curves.drawn()
+    assert drawn is not None
+    assert np.nanmin(drawn) == pytest.approx(np.log10(0.005))
+    assert np.all(np.isnan(drawn[0, :, 26:]))
+    assert np.array_equal(np.isnan(drawn[1, 0]), np.arange(50) < 0)
+    gray = np.zeros((240, 200), np.uint8)
+    composer = PictureComposer(Panels(np.repeat(gray[:, :, None], 3, axis=2)))
+    strip = composer.compose(plain(gray), caption(CONFIG, 100, (-0.5, 0.2), curves))[200:, 400:450]
+    assert np.all(np.max(strip[:, :-1, 2], axis=0) > 150)
+    never = LossCurves(50, CONFIG)
+    never.add(1, -1.0, -1.0)
+    assert never.drawn() is None
+
+
 def test_curves_hold_every_epoch_of_a_long_run_and_go_on_after_a_resume() -> None:
     config = Config("x.png", "[10]*4", 500_000, save_interval="log")
     losses = 0.1 + np.random.default_rng(0).random((2, 3000))

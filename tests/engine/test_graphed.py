@@ -1,82 +1,80 @@
 """An epoch as a graph: the same numbers as kernel by kernel, and no kernel launched but by the graph."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from engine.backends import graphed
 from engine.backends.base import Data, Interrupted, Report, log
 from engine.backends.compile import CompileOnGpu
 from engine.backends.graphed import Graphed
 from engine.begin import fresh_state
 from engine.config import Config
 from tests.conftest import INTERPRETED
-from tests.engine import graphs
-from tests.engine.graphs import FakeGraph
+from tests.simulated import Machine
 
 POINTS, BATCH = 70, 32  # two whole batches and a short one
 CODED = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
 
 
 @dataclass
-class Machine:
-    """One that seems to have graphs: who trains there, what an epoch launches, what was launched outside a graph."""
+class Trained:
+    """Who trains on the device, and the kernels of an epoch that is launched."""
 
     backend: type[Graphed]
     an_epoch: list[str]
-    launched: list[str]
 
 
+REAL = torch.compile
+CUDA = torch.device("cuda", 0)
 # "traced" is a compiled step as the tracer hands it over, "compile" what the compiler makes of it, which takes it long.
-@pytest.fixture(
-    params=[
-        pytest.param("triton", marks=INTERPRETED),
-        "traced",
-        pytest.param("compile", marks=pytest.mark.slow),
-    ]
-)
-def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """A machine for each backend whose epochs are captured."""
-    monkeypatch.setattr(graphed, "captures", lambda device: True)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    monkeypatch.setattr(torch.cuda, "graph", graphs.fake_capture)
-    monkeypatch.setattr(torch.cuda, "Event", graphs.FakeEvent)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "before")
-    monkeypatch.setattr(FakeGraph, "captured", 0)
-    monkeypatch.setattr(FakeGraph, "replayed", 0)
-    launched: list[str] = []
-    if request.param == "triton":
-        from triton.runtime.interpreter import GridExecutor
+COMPILERS: dict[str, Callable[..., Any]] = {
+    "triton": lambda function, **words: function,
+    "traced": lambda function, options, **words: REAL(function, backend="eager", **words),
+    "compile": lambda function, **words: REAL(function, **words),
+}
 
+
+@pytest.fixture(
+    params=[pytest.param("triton", marks=INTERPRETED), "traced", pytest.param("compile", marks=pytest.mark.slow)]
+)
+def trained(request: pytest.FixtureRequest) -> Trained:
+    """Each backend whose epochs are captured."""
+    if request.param == "triton":
         from engine.backends.triton import Triton
 
-        monkeypatch.setattr(GridExecutor, "__call__", graphs.recording_launch(launched))
-        yield Machine(Triton, ["gradient_kernel", "update_kernel"] * 3 + ["validate_kernel"], launched)
-        return
-    compiler = torch.compile
-    if request.param == "traced":
-        monkeypatch.setattr(CompileOnGpu, "options", None)
-        compiler = partial(torch.compile, backend="eager")
-    monkeypatch.setattr(torch, "compile", graphs.recording_compile(launched, compiler))
-    yield Machine(CompileOnGpu, ["step"] * 3, launched)
-    torch._dynamo.reset()  # a function is compiled for so many runs and no more
+        return Trained(Triton, ["gradient_kernel", "update_kernel"] * 3 + ["validate_kernel"])
+    return Trained(CompileOnGpu, ["step"] * 3)
+
+
+@pytest.fixture
+def cuda(request: pytest.FixtureRequest, trained: Trained) -> Iterator[Machine]:
+    """A simulated device, where the compiler is the one that is asked for."""
+    name = request.node.callspec.params["trained"]
+    machine = Machine(compiler=COMPILERS[name])
+    with machine.installed():
+        yield machine
+    machine.check()
+    if name != "triton":
+        torch._dynamo.reset()  # a function is compiled for so many runs and no more
 
 
 class Run:
     """A small network on random points."""
 
-    def __init__(self, machine: Machine, **words: object) -> None:
+    def __init__(self, trained: Trained, **words: object) -> None:
         self.config = Config("x", "[5]*2", 1, batch_size=BATCH, points=POINTS, **words)  # type: ignore[arg-type]
-        self.state = fresh_state(self.config, torch.Generator().manual_seed(3))
+        self.state = fresh_state(self.config, torch.Generator().manual_seed(3)).to(CUDA)
         draws = torch.Generator().manual_seed(4)
-        self.data = Data(torch.rand((3, POINTS), generator=draws), torch.rand((3, 11), generator=draws), BATCH)
+        training, validation = (torch.rand((3, count), generator=draws).to(CUDA) for count in (POINTS, 11))
+        self.data = Data(training, validation, BATCH)
         self.orders = torch.Generator().manual_seed(5)
-        self.backend = machine.backend(self.state, self.config)
+        self.backend = trained.backend(self.state, self.config)
 
     def epochs(self, count: int) -> list[list[float]]:
         reports = []
@@ -97,6 +95,18 @@ class Run:
         return [tensor for one in self.state.learners for tensor in (one.parameters, one.moments)]
 
 
+@contextmanager
+def uncaptured() -> Iterator[None]:
+    """A machine without graphs."""
+
+    def refuse(*words: object, **named: object) -> None:
+        raise RuntimeError("there are no graphs")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "graph", refuse)
+        yield
+
+
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the backend logs."""
@@ -108,40 +118,38 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("words", [{}, CODED, {"optimizer": "rmsprop"}])
 def test_replayed_epochs_are_launched_ones_to_the_bit(
-    machine: Machine, said: list[str], words: dict[str, object]
+    trained: Trained, cuda: Machine, said: list[str], words: dict[str, object]
 ) -> None:
-    captured = Run(machine, **words)
+    captured = Run(trained, **words)
     reports = captured.epochs(4)
     assert said == ["The epoch is captured, and its 3 steps are one replay of a CUDA graph from here on"]
-    assert machine.launched == machine.an_epoch  # the first epoch's; a capture runs nothing
-    assert (FakeGraph.captured, FakeGraph.replayed) == (1, 3)
+    assert cuda.launches == trained.an_epoch  # the first epoch's; a capture runs nothing
+    assert (cuda.graphs, cuda.replays) == (1, 3)
     assert captured.state.main.steps == 12
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graphed, "captures", lambda device: False)
-        plain = Run(machine, **words)
+    with uncaptured():
+        plain = Run(trained, **words)
         assert plain.epochs(4) == reports
-    assert machine.launched == machine.an_epoch * 5
+    assert cuda.launches == trained.an_epoch * 5
     assert all(torch.equal(a, b) for a, b in zip(captured.numbers, plain.numbers, strict=True))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_run_resumed_at_another_rate_replays_at_that(machine: Machine, optimizer: str) -> None:
+def test_a_run_resumed_at_another_rate_replays_at_that(trained: Trained, cuda: Machine, optimizer: str) -> None:
     found = []
     for rate, captured in ((0.05, True), (0.05, False), (0.001, True)):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(graphed, "captures", lambda device, captured=captured: captured)
-            run = Run(machine, optimizer=optimizer)
+        with nullcontext() if captured else uncaptured():
+            run = Run(trained, optimizer=optimizer)
             run.epochs(3)
             run.resume(rate)
             found.append(run.epochs(3))
     assert found[0] == found[1]
     assert found[0] != found[2]
-    assert (FakeGraph.captured, FakeGraph.replayed) == (4, 8)
+    assert (cuda.graphs, cuda.replays) == (4, 8)
 
 
-def test_an_epoch_is_read_after_the_next_was_launched(machine: Machine) -> None:
-    one_by_one = Run(machine).epochs(5)
-    run = Run(machine)
+def test_an_epoch_is_read_after_the_next_was_launched(trained: Trained, cuda: Machine) -> None:
+    one_by_one = Run(trained).epochs(5)
+    run = Run(trained)
     assert run.backend.runs_ahead
     reports: list[Report] = []
     with torch.inference_mode():
@@ -153,17 +161,17 @@ def test_an_epoch_is_read_after_the_next_was_launched(machine: Machine) -> None:
     assert reports[-1].tolist() == one_by_one[-1]
 
 
-def test_other_data_is_captured_anew(machine: Machine) -> None:
-    run = Run(machine)
+def test_other_data_is_captured_anew(trained: Trained, cuda: Machine) -> None:
+    run = Run(trained)
     run.epochs(3)
     run.data = Data(run.data.training.flip(1), run.data.validation, BATCH)
     run.epochs(2)
-    assert (FakeGraph.captured, FakeGraph.replayed) == (2, 3)
-    assert machine.launched == machine.an_epoch * 2
+    assert (cuda.graphs, cuda.replays) == (2, 3)
+    assert cuda.launches == trained.an_epoch * 2
 
 
-def test_state_that_is_put_back_is_where_a_replay_begins(machine: Machine) -> None:
-    run = Run(machine)
+def test_state_that_is_put_back_is_where_a_replay_begins(trained: Trained, cuda: Machine) -> None:
+    run = Run(trained)
     run.epochs(2)
     kept, place = [tensor.clone() for tensor in run.numbers], run.orders.get_state()
     first = run.epochs(1)
@@ -175,36 +183,34 @@ def test_state_that_is_put_back_is_where_a_replay_begins(machine: Machine) -> No
     assert run.epochs(1) == first
 
 
-def test_what_cannot_be_captured_is_launched_and_said(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str]
-) -> None:
-    def refuse(graph: object, **words: object) -> None:
-        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+def test_what_cannot_be_captured_is_launched_and_said(trained: Trained, cuda: Machine, said: list[str]) -> None:
+    expected = Run(trained).epochs(3)
+    cuda.launches.clear()
+    said.clear()
 
-    streams: list[object] = []
-    monkeypatch.setattr(torch.cuda, "graph", refuse)
-    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
-    run = Run(machine)
-    reports = run.epochs(3)
-    assert streams == ["before"]
-    assert machine.launched == machine.an_epoch * 3
-    line = "The epoch cannot be captured and is launched step by step: operation not permitted when stream is capturing"
-    assert said == [line]
-    assert all(torch.tensor(report).isfinite().all() for report in reports)
+    def wait() -> None:
+        with suppress(torch.AcceleratorError):
+            torch.cuda.synchronize()
+
+    cuda.meanwhile = wait
+    with cuda.expecting("a device is waited for while a stream is captured"):
+        assert Run(trained).epochs(3) == expected
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    assert cuda.launches == trained.an_epoch * 3
+    line = "The epoch cannot be captured and is launched step by step: CUDA error: operation failed due to a previous"
+    assert len(said) == 1
+    assert said[0].startswith(line)
 
 
-@pytest.mark.parametrize("machine", ["traced"], indirect=True)
-def test_the_compiler_does_not_work_in_a_capture(
-    machine: Machine, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: None)
-    run, other = Run(machine), Run(machine)
+@pytest.mark.parametrize("trained", ["traced"], indirect=True)
+def test_the_compiler_does_not_work_in_a_capture(trained: Trained, cuda: Machine, said: list[str]) -> None:
+    run, other = Run(trained), Run(trained)
     run.epochs(1)
     torch._dynamo.reset()  # the compiler has forgotten the step
     reports = run.epochs(2)
     assert len(said) == 1
     assert said[0].startswith("The epoch cannot be captured and is launched step by step: Detected recompile")
-    assert machine.launched == machine.an_epoch * 3
+    assert cuda.launches == trained.an_epoch * 3
     assert other.epochs(3)[1:] == reports
 
 
@@ -212,34 +218,36 @@ def test_the_compiler_does_not_work_in_a_capture(
 @pytest.mark.parametrize(("most", "graphs", "replays"), [(1, 2, 3), (2, 2, 2), (3, 1, 1)])
 @pytest.mark.parametrize("words", [{}, CODED])
 def test_an_epoch_of_more_steps_than_a_graph_holds_is_several_replays(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str], most: int, graphs: int, replays: int,
-    words: dict[str, object],
+    trained: Trained, cuda: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str], most: int, graphs: int,
+    replays: int, words: dict[str, object],
 ) -> None:  # fmt: skip
-    whole = Run(machine, **words).epochs(4)
-    FakeGraph.captured = FakeGraph.replayed = 0
+    whole = Run(trained, **words).epochs(4)
+    cuda.graphs = cuda.replays = 0
     said.clear()
-    machine.launched.clear()
-    monkeypatch.setattr(machine.backend, "most_captured", most)
-    assert Run(machine, **words).epochs(4) == whole
+    cuda.launches.clear()
+    monkeypatch.setattr(trained.backend, "most_captured", most)
+    assert Run(trained, **words).epochs(4) == whole
     pieces = "one replay of a CUDA graph" if replays == 1 else f"{replays} replays of CUDA graphs"
     assert said == [f"The epoch is captured, and its 3 steps are {pieces} from here on"]
-    assert (FakeGraph.captured, FakeGraph.replayed) == (graphs, 3 * replays)
-    assert machine.launched == machine.an_epoch
+    assert (cuda.graphs, cuda.replays) == (graphs, 3 * replays)
+    assert cuda.launches == trained.an_epoch
 
 
-def test_an_interrupt_is_heard_between_two_replays(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.backend, "most_captured", 1)
-    run = Run(machine)
+def test_an_interrupt_is_heard_between_two_replays(
+    trained: Trained, cuda: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trained.backend, "most_captured", 1)
+    run = Run(trained)
     run.epochs(2)
     answers = iter((False, False, True))
-    FakeGraph.replayed = 0
+    cuda.replays = 0
     with pytest.raises(Interrupted), torch.inference_mode():
         run.backend.epoch(run.data, torch.arange(POINTS), lambda: next(answers))
-    assert FakeGraph.replayed == 2
+    assert cuda.replays == 2
 
 
-def test_an_interrupt_is_heard_before_an_epoch(machine: Machine) -> None:
-    run = Run(machine)
+def test_an_interrupt_is_heard_before_an_epoch(trained: Trained, cuda: Machine) -> None:
+    run = Run(trained)
     run.epochs(2)
     before = [tensor.clone() for tensor in run.numbers]
     with pytest.raises(Interrupted):

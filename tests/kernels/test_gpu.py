@@ -36,7 +36,7 @@ def test_a_program_may_take_several_tiles(
 
     monkeypatch.setattr(plan, "MOST_PROGRAMS", programs)
     network = Network((2, *hidden, 1))
-    wrong = [row for row in gradient_rows(gpu, network, 37, code, CPU, "fp32") if not row.passed]
+    wrong = [row for row in gradient_rows(network, 37, code, "fp32", gpu, CPU) if not row.passed]
     assert not wrong
 
 
@@ -102,8 +102,6 @@ def test_a_batch_past_the_partials_is_refused() -> None:
     for points in (0, 11):
         with pytest.raises(ValueError, match=f"a batch of {points} points, where the partials were made for 1 to 10"):
             gpu.gradient(partials, [flat], None, torch.zeros((2, points)), torch.zeros((1, points)))
-    with pytest.raises(ValueError, match="not contiguous"):
-        gpu.gradient(partials, [flat], None, torch.zeros((5, 2)).t(), torch.zeros((1, 5)))
 
 
 @pytest.mark.parametrize("hidden", [(7, 12, 5), (5,) * 12])

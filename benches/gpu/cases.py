@@ -1,0 +1,153 @@
+"""What is launched to be timed, compiled ahead, profiled or watched: steps and evaluations on random data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from benches.method import Work
+from benches.plain import plain_forward, random_parameters
+from engine import kolmogorov
+from kernels import gpu
+from kernels.gpu.partials import Partials, share
+from kernels.gpu.plan import plan
+from kernels.spec import CodeLength, Network, Optimizer
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The main network, its batch and its term; `side` of a picture."""
+
+    hidden: tuple[int, ...]
+    points: int
+    code: CodeLength
+    side: int
+
+
+USUAL = Sizes((10,) * 8, 1024, CodeLength(Network((3, 8, 8, 256)), "cross_entropy", 0.05), 4096)
+# What an interpreter has time for.
+SMALL = Sizes((5,) * 2, 40, CodeLength(Network((3, 4, 11)), "cross_entropy", 0.05, 11), 8)
+
+
+def sizes(small: bool) -> Sizes:
+    """Of a run, or of a rehearsal."""
+    return SMALL if small else USUAL
+
+
+@dataclass(frozen=True)
+class Case:
+    """Work on a device, how many calls of it a graph holds where there are graphs, whether it is ours to compile."""
+
+    make: Callable[[torch.device], Work]
+    calls: int
+    ours: bool = True
+
+
+class Step:
+    """A step of a network on random data, as the engine takes it.
+
+    `changes` are of the plan's half that the host passes at a launch.
+    """
+
+    def __init__(
+        self, network: Network, points: int, code: CodeLength | None, device: torch.device, precision: str = "fp32",
+        **changes: Any,
+    ) -> None:  # fmt: skip
+        self.partials = Partials(network, code, points, device, precision)
+        if changes:
+            task = self.partials.task
+            self.partials.task = task._replace(launch=task.launch._replace(**changes))
+        learners = [network] + ([code.predictor] if code else [])
+        self.parameters = [random_parameters(one, 1, torch.float32).to(device) for one in learners]
+        self.positions = kolmogorov.positions(network).to(device) if code else None
+        self.moments = [torch.zeros((2, one.size), device=device) for one in learners]
+        draws = torch.Generator().manual_seed(2)
+        self.inputs = torch.rand((2, points), generator=draws).to(device)
+        self.targets = torch.rand((1, points), generator=draws).to(device)
+        self.order = torch.randperm(points, generator=draws).to(device)
+        self.optimizers = [Optimizer("adam", 1e-3)] * len(learners)
+        self.scalars = torch.tensor(self.optimizers[0].scalars(100) * len(learners), device=device)
+        self.losses = torch.empty(len(learners), device=device)
+
+    def gradient(self) -> None:
+        """The first launch."""
+        gpu.gradient(self.partials, self.parameters, self.positions, self.inputs, self.targets, self.order)
+
+    def update(self) -> None:
+        """The second, after the first at least once."""
+        gpu.update(self.partials, self.optimizers, self.parameters, self.moments, self.scalars, self.losses)
+
+    def both(self) -> None:
+        """A whole step."""
+        self.gradient()
+        self.update()
+
+
+def step(part: str, hidden: tuple[int, ...], points: int, code: CodeLength | None, **words: Any) -> Case:
+    """A step, or the part of one that is named as its method is."""
+
+    def make(device: torch.device) -> Work:
+        made = Step(Network((2, *hidden, 1)), points, code, device, **words)
+        made.gradient()  # an update alone wants to know how many rows there are
+        work: Work = getattr(made, part)
+        return work
+
+    return Case(make, 100)
+
+
+def tuned(hidden: tuple[int, ...], points: int, tile: int, unrolled: bool, **changes: Any) -> Case:
+    """The gradient of a network by another plan."""
+
+    def make(device: torch.device) -> Work:
+        network = Network((2, *hidden, 1))
+        made = Step(network, points, None, device)
+        constants, launch = plan(network, network.dims, points, tile, "fp32", unrolled)
+        made.partials.task = share(network, (constants, launch._replace(**changes)), device)
+        return made.gradient
+
+    return Case(make, 50)
+
+
+def validation(hidden: tuple[int, ...], points: int) -> Case:
+    """A validation in one launch."""
+
+    def make(device: torch.device) -> Work:
+        network = Network((2, *hidden, 1))
+        flat = random_parameters(network, 1, torch.float32).to(device)
+        data = torch.rand((3, points), generator=torch.Generator().manual_seed(4)).to(device)
+        out = torch.empty(3, device=device)
+        return partial(gpu.Validation(network, points, device).run, flat, data[:2], data[2:], out)
+
+    return Case(make, 100)
+
+
+def evaluation(kind: str, hidden: tuple[int, ...], side: int) -> Case:
+    """A square picture's points evaluated: read, of a grid, of a grid with edges, or by PyTorch's forward alone."""
+
+    def make(device: torch.device) -> Work:
+        network = Network((2, *hidden, 1))
+        flat = random_parameters(network, 1, torch.float32).to(device)
+        draws = torch.Generator().manual_seed(3)
+        coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws).to(device)
+        outputs = torch.empty((1, side, side), device=device)
+        signatures = torch.empty((side, side), dtype=torch.int64, device=device)
+        if kind == "grid":
+            return partial(gpu.evaluate_grid, network, flat, coefficients, (side, side), 0, outputs, signatures)
+        if kind == "edges":
+            edges = torch.empty((side, side), dtype=torch.uint8, device=device)
+            return partial(gpu.evaluate_grid, network, flat, coefficients, (side, side), 0, outputs, signatures, edges)
+        inputs = torch.rand((2, side * side), generator=draws).to(device)
+        if kind == "PyTorch":
+            return partial(plain_forward, flat, network, inputs)
+        return partial(
+            gpu.evaluate, network, flat, coefficients, inputs, outputs.view(1, -1), signatures.view(-1)
+        )  # fmt: skip
+
+    return Case(make, 2, kind != "PyTorch")
+
+
+def shape(hidden: tuple[int, ...]) -> str:
+    """A network's name."""
+    return f"[{hidden[0]}]*{len(hidden)}"

@@ -1,0 +1,59 @@
+"""Whether a picture shows anything: what one should know before a network learns it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# A span of gray levels that shows little, and one that is less than a deeper image holds, as of 12 bits in 16.
+FEW_LEVELS, FEW_OF_MANY = 16, 64
+# The share of pixels that does not count.
+OUTLIERS = 0.001
+# Pixels counted at once: each is 8 bytes meanwhile.
+COUNTED = 2**20
+STRETCH = "stretch them first, such as by ImageMagick's -auto-level"
+FLATTEN = "flatten it onto a background first, such as by ImageMagick's -flatten"
+
+
+def doubts(pixels: NDArray[np.uint8], values: NDArray[np.uint8] | NDArray[np.uint16], opacity: int | None) -> list[str]:
+    """Why `pixels` (height, width) may show less than the file does, and what to do; empty where there is no doubt.
+
+    `values` are what they were made from, `opacity` is that of the file's most opaque pixel, None without transparency.
+    """
+    found = []
+    if opacity == 0:
+        found.append(f"every pixel of it is transparent, and what is learnt lies unseen beneath: {FLATTEN}")
+    lowest, highest = int(pixels.min()), int(pixels.max())
+    span = highest - lowest + 1
+    deepest, brightest = int(values.min()), int(values.max())
+    if values.dtype == np.uint16 and span < FEW_OF_MANY:
+        found.append(
+            f"its values go from {deepest} to {brightest} of 65535, which leaves {span} of 256 gray levels: {STRETCH}"
+        )
+    elif span == 1:
+        constant = f"every pixel of it has the gray value {lowest}"
+        found.append(f"{constant}: there is nothing to learn" if opacity is None else f"{constant}: {FLATTEN}")
+    elif span < FEW_LEVELS:
+        found.append(f"its gray values go from {lowest} to {highest} of 255: {STRETCH}")
+    else:
+        lowest, highest = _bulk(pixels)
+        if highest - lowest + 1 < FEW_LEVELS:
+            found.append(
+                f"{1 - OUTLIERS:.1%} of its pixels have gray values from {lowest} to {highest} of 255, and few points "
+                "will show another: crop it, stretch its values, or give more --points"
+            )
+    return found
+
+
+def _bulk(pixels: NDArray[np.uint8]) -> tuple[int, int]:
+    """The lowest and highest value of the pixels, half the outliers on either side apart."""
+    counts, aside = histogram(pixels), OUTLIERS / 2 * pixels.size
+    below, above = np.cumsum(counts), np.cumsum(counts[::-1])
+    return int(np.argmax(below > aside)), 255 - int(np.argmax(above > aside))
+
+
+def histogram(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How many pixels have each gray value, (256,)."""
+    counts = np.zeros(256, np.int64)
+    flat = pixels.reshape(-1)
+    for start in range(0, flat.size, COUNTED):
+        counts += np.bincount(flat[start : start + COUNTED], minlength=256)
+    return counts

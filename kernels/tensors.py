@@ -1,0 +1,58 @@
+"""What kernels ask of the tensors they are given: they read memory as it lies, whatever a tensor says about it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kernels.spec import CodeLength, Network
+
+
+def sizes(vectors: Sequence[Tensor], network: Network, code: CodeLength | None) -> list[int]:
+    """How many numbers each vector has: of the network, and of the predictor where there is one.
+
+    Raises ValueError for another number of vectors.
+    """
+    networks = [network, *([code.predictor] if code else [])]
+    if len(vectors) != len(networks):
+        raise ValueError(f"{len(vectors)} vectors of parameters were given for {len(networks)} networks")
+    return [one.size for one in networks]
+
+
+def read(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor that is only read, its numbers side by side: copied where they are not.
+
+    Raises ValueError for another shape or type.
+    """
+    _require(name, tensor, shape, dtype)
+    return tensor.contiguous()
+
+
+def read_array(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> NDArray[Any]:
+    """As `read`, in host memory."""
+    _require(name, tensor, shape, dtype)
+    # Not torch's copy: for some milliseconds after it, OpenMP's threads keep the cores that helpers need.
+    return np.ascontiguousarray(tensor.numpy())
+
+
+def read_rows(name: str, tensor: Tensor, *shape: int) -> Tensor:
+    """As `read`, but its rows may lie any distance apart."""
+    _require(name, tensor, shape, torch.float32)
+    return tensor if shape[1] < 2 or tensor.stride(1) == 1 else tensor.contiguous()
+
+
+def written(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor that is written where it stands. Raises ValueError for another shape or type, and for gaps in memory."""
+    _require(name, tensor, shape, dtype)
+    if not tensor.is_contiguous():
+        raise ValueError(f"{name} of strides {tensor.stride()} cannot be written in place: give a contiguous tensor")
+    return tensor
+
+
+def _require(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    if tensor.shape != shape or tensor.dtype != dtype:
+        given = f"{name} of shape {tuple(tensor.shape)} and type {tensor.dtype}"
+        raise ValueError(f"{given} were given: give shape {shape} and type {dtype}")

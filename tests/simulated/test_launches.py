@@ -1,0 +1,52 @@
+"""Kernels, by Triton and by `torch.compile`."""
+
+import pytest
+import torch
+
+from tests.conftest import INTERPRETED
+from tests.simulated import Machine
+from tests.simulated.programs import CUDA, captured
+
+
+@INTERPRETED
+def test_a_kernel_takes_the_devices_own_memory(cuda: Machine) -> None:
+    from kernels import gpu
+    from kernels.spec import Network
+
+    network = Network((2, 4, 1))
+    arguments = [
+        torch.ones(network.size, device=CUDA),
+        torch.ones(4, dtype=torch.int64, device=CUDA),
+        torch.ones((2, 3), device=CUDA),
+        torch.empty((1, 3), device=CUDA),
+        torch.empty(3, dtype=torch.int64, device=CUDA),
+    ]
+    gpu.evaluate(network, *arguments)
+    assert cuda.launches == ["evaluate_kernel"]
+    assert arguments[3].isfinite().all().item()
+    for index in (0, 1, 3, 4):  # of the third, the device that launches is told
+        wrong = list(arguments)
+        wrong[index] = torch.ones(arguments[index].shape, dtype=arguments[index].dtype)
+        with cuda.expecting("a tensor of the host"), pytest.raises(ValueError, match="cannot be accessed from Triton"):
+            gpu.evaluate(network, *wrong)
+
+
+@INTERPRETED
+def test_a_kernel_is_not_compiled_in_a_capture(cuda: Machine) -> None:
+    from kernels import gpu
+    from kernels.spec import Network
+
+    network = Network((2, 4, 1))
+    flat, codes = torch.ones(network.size, device=CUDA), torch.ones(4, dtype=torch.int64, device=CUDA)
+    outputs, signatures = torch.empty((1, 3), device=CUDA), torch.empty(3, dtype=torch.int64, device=CUDA)
+
+    def work() -> None:
+        gpu.evaluate(network, flat, codes, torch.ones((2, 3), device=CUDA), outputs, signatures)
+
+    gpu.partials.layer_table(network, CUDA)  # a copy from pageable memory
+    with cuda.expecting("evaluate_kernel is compiled"), pytest.raises(RuntimeError):
+        captured(work)
+    torch.cuda.set_stream(torch.cuda.default_stream())
+    work()
+    captured(work).replay()
+    assert outputs.isfinite().all().item()
