@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from engine import __version__
-from engine.config import Config, ConfigError, Flag, option, save_interval
+from engine.config import Config, ConfigError, Flag, option, save_interval, shortened
 
 DESCRIPTION = "Train a small network to draw an image, and film the polytopes that it cuts the image into."
 EXIT_STATUS = """\
@@ -65,7 +65,7 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
         try:
             return kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} was given: give {WHAT_IT_IS[kind]}") from None
+            raise argparse.ArgumentTypeError(f"{shortened(text)!r} was given: give {WHAT_IT_IS[kind]}") from None
 
     return read
 

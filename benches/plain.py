@@ -70,7 +70,9 @@ def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Te
     location, log_scale = outputs
     if code.loss == "gaussian_nll":
         return nn.functional.gaussian_nll_loss(location, parameters, log_scale.exp(), full=True, eps=0)
-    likelihood: Tensor = torch.distributions.Laplace(location, log_scale.exp()).log_prob(parameters)
+    likelihood: Tensor = torch.distributions.Laplace(location, log_scale.exp(), validate_args=False).log_prob(
+        parameters
+    )
     return -likelihood.mean()
 
 

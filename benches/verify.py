@@ -2,6 +2,7 @@
 
     python -m benches.verify                        # whatever runs here; torch.compile takes a minute of it
     TRITON_INTERPRET=1 python -m benches.verify     # Triton's too, interpreted
+    python -m benches.verify --fuzz 1               # cases at random, from seed 1 on, of the same kernels
 
 For each output of each shape: the error's norm over the truth's norm, the same of PyTorch's own functions in float32,
 and whether the kernel's is within what it may be. Outputs and scratch are poisoned with NaN beforehand, so that an
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benches import verify_backends, verify_kernels
+from benches import fuzz, verify_backends, verify_kernels
 from benches.verify_kernels import Row
 from engine.backend import find_device
 from kernels.spec import Network
@@ -43,7 +44,11 @@ def main() -> int:
     """Prints a table; exit status 1 where an output is wrong."""
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("--failures", action="store_true", help="print only what is wrong")
+    reader.add_argument("--fuzz", type=int, metavar="SEED", help="draw cases at random, the first from this seed")
+    reader.add_argument("--cases", type=int, default=100, help="how many to draw")
     chosen = reader.parse_args()
+    if chosen.fuzz is not None:
+        return fuzzed(chosen.fuzz, chosen.cases)
     device = find_device("auto")
     print(f"| of | kernel | case | output | error | PyTorch's in float32 | allowed | |\n{'|---' * 8}|")
     wrong = 0
@@ -54,6 +59,17 @@ def main() -> int:
             figures = f"{row.error:.1e} | {row.plain:.1e} | {row.allowed:.1e}"
             print(f"| {name} | {row.kernel} | {row.case} | {row.output} | {figures} | {verdict} |", flush=True)
     print(f"\n{wrong} wrong" if wrong else "\nall within what they may be")
+    return int(wrong > 0)
+
+
+def fuzzed(seed: int, cases: int) -> int:
+    """Prints what is wrong of cases at random, on the host's memory; exit status 1 where anything is."""
+    kernels = [importlib.import_module(f"kernels.{name}") for name in packages(torch.device("cpu"))]
+    wrong = 0
+    for number, fault in fuzz.run([fuzz.REFERENCE, *kernels], seed, cases):
+        wrong += 1
+        print(f"{fault}\n    python -m benches.verify --fuzz {number} --cases 1", flush=True)
+    print(f"{wrong or 'nothing'} wrong in {cases} cases")
     return int(wrong > 0)
 
 

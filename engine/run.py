@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 import engine
-from engine import backend, checkpoint, debugging, files, image, kolmogorov, network, processes
+from engine import allowance, backend, checkpoint, debugging, files, image, kolmogorov, network, processes
 from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
 from engine.caption import LossCurves, caption
@@ -31,7 +31,9 @@ from engine.processes import Group
 from engine.signals import Signals
 from engine.smoothed import smoothed
 from engine.state import Snapshot
+from engine.torch_state import own_torch_state
 from engine.trainer import Epoch, Launched, NonFinite
+from kernels import compiled
 
 if TYPE_CHECKING:
     from engine.film import Film
@@ -48,8 +50,10 @@ def run(config: Config) -> int:
 
     Raises ConfigError, before any work, for what cannot be done.
     """
-    threads = torch.get_num_threads()
-    with processes.joined() as group, led(group), logging_to(config, group.leads):
+    allowance.require_open_files()
+    if reason := compiled.unusable():
+        raise ConfigError(reason)
+    with own_torch_state(), processes.joined() as group, led(group), logging_to(config, group.leads):
         try:
             if group.leads:
                 return _lead(config, group)
@@ -61,8 +65,6 @@ def run(config: Config) -> int:
             line = "The run cannot begin: %s" if group.leads else f"Process {group.rank} ends: %s"
             log.error(line, explain(error), exc_info=error if config.debug else None)
             return FAILED
-        finally:
-            torch.set_num_threads(threads)
 
 
 def _lead(config: Config, group: Group) -> int:

@@ -121,15 +121,18 @@ def cross_entropy(logits: Tensor, parameters: Tensor, code: CodeLength) -> tuple
 
     rows = logits.t()  # a parameter's logits side by side, as `forward` stores them
     probability = torch.softmax(rows, 1)
-    log_total = rows.amax(1) - probability.amax(1).log_()
+    lowest, highest = rows.amin(1), rows.amax(1)  # in one call they take ten times as long
+    log_total = highest - probability.amax(1).log_()
     near = rows.gather(1, index)
-    expected = (target * near).sum(1, keepdim=True)  # (P, 1)
+    spoilt = (lowest - lowest) + (highest - highest)  # NaN where a logit is not finite, in the window or not
+    expected = (target * near).sum(1, keepdim=True) + spoilt[:, None]  # (P, 1)
     loss = (log_total - expected[:, 0]).sum()
 
     pull = near.sub_(expected).mul_(offset.sign_()).mul_(target).sum(1)
-    inside = (parameters >= code.low) & (parameters <= code.high)
-    grad_parameters = pull.mul_((1 - bins) / (TEMPERATURE * span)).mul_(inside)
-    return loss, probability.scatter_add_(1, index, target.neg_()).t(), grad_parameters
+    outside = ~((parameters >= code.low) & (parameters <= code.high))
+    grad_parameters = pull.mul_((1 - bins) / (TEMPERATURE * span)).masked_fill_(outside, 0.0)
+    grad_logits = probability.scatter_add_(1, index, target.neg_()).add_((center - center)[:, None])  # NaN in all bins
+    return loss, grad_logits.t(), grad_parameters
 
 
 def squared_code(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:

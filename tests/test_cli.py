@@ -81,11 +81,16 @@ def test_a_run_leaves_everything_one_looks_at_afterwards(program: Program, tmp_p
         (["-s", "[1.5]"], "--shape was '[1.5]': give a list of whole numbers"),
         (["-s", "[99999]*8"], "GiB, and this machine has"),
         (["-p", "many"], "'many' was given: give a whole number"),
-        (["-l", "nan"], "--learning-rate was nan: give a number above 0"),
+        (["-l", "nan"], "--learning-rate was nan: give a number from 1e-30 to 1e+18"),
         (["--optimizer", "lion"], "invalid choice: 'lion'"),
         (["-i", "gone.png"], "gone.png: there is no such file"),
         (["-o", "/dev/null/x"], "cannot be written (Not a directory)"),
         (["--log-file", "/dev/null/x"], "--log-file /dev/null/x cannot be written"),
+        (["--threads", 20_000], "--threads was 20000: give a whole number from 1 to 4096"),
+        (["--threads", 3_000_000_000], "--threads was 3000000000: give a whole number from 1 to 4096"),
+        (["-p", "9" * 300], "--points was " + "9" * 60 + "…: give a whole number from 1 to 4611686018427387904"),
+        (["-p", "9" * 5000], "'" + "9" * 60 + "…' was given: give a whole number"),
+        (["--smoothing-sigma", 1e-200], "--smoothing-sigma was 1e-200: give a number from 1e-30 to 1e+18"),
         (["--device", "cuda:99"], "'cuda:99', but this machine has"),
         (["--device", "tpu"], "--device was 'tpu': give auto, cpu, cuda or cuda:N"),
         (["--resume", ""], "--resume was empty: give a path"),
@@ -93,11 +98,11 @@ def test_a_run_leaves_everything_one_looks_at_afterwards(program: Program, tmp_p
         (["--resume", "x" * 300], "no such file, folder or match of a pattern"),
         (
             ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 1, "--kolmogorov-weight-max", 1e308],
-            "1e+308 were given",
+            "--kolmogorov-weight-max was 1e+308: give a number from -1e+18 to 1e+18",
         ),
         (
-            ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 1, "--kolmogorov-bins", 10**10],
-            "bins 10000000000 needs",
+            ["-s", "[100]*4", "--kolmogorov-shape", "[4]", "--kolmogorov-weight", 1, "--kolmogorov-bins", 4 * 10**7],
+            "bins 40000000 needs",
         ),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
@@ -117,6 +122,28 @@ def test_what_seems_too_large_but_is_not_works(program: Program) -> None:
     words = ["--chunk-size", 10**12, "-b", 10**18, "--smoothing-sigma", 1e18, "-s", "[20000]", "-e", 1]
     outcome = program(*words)
     assert outcome.status == 0, outcome.log
+
+
+def test_the_smallest_numbers_work(program: Program) -> None:
+    words = [
+        "--smoothing-sigma",
+        1e-30,
+        "-l",
+        1e-30,
+        "-e",
+        1,
+        "--kolmogorov-shape",
+        "[4]",
+        "--kolmogorov-weight",
+        1e-30,
+    ]
+    assert program(*words, "--kolmogorov-bins", 2, "--kolmogorov-lr", 1e-30, "--chunk-size", 1).status == 0
+
+
+def test_a_home_is_found_in_a_path(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert program("--output-dir=~/r", "--snapshot-dir=~/s", "--log-file=~/run.log").status == 0
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {"r", "s", "run.log"}
 
 
 def test_a_colon_in_a_folder_is_no_protocol(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

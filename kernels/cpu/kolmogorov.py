@@ -99,7 +99,8 @@ def _cross_entropy(bins, low, high, span, parameters, first, lanes, block, at, n
         value = parameters[first + lane]
         gradient[first + lane] = notes[PULL + lane] * slope if low <= value <= high else np.float32(0.0)
         loss += math.log(notes[WHOLE + lane]) + notes[REST + lane]
-        notes[WHOLE + lane] = ONE / notes[WHOLE + lane]
+        center = notes[CENTER + lane]
+        notes[WHOLE + lane] = ONE / notes[WHOLE + lane] + (center - center)  # that of a NaN is NaN in all bins
     share = load(notes, WHOLE)
     for bin in range(bins):
         store(block, at + bin * LANES, load(block, at + bin * LANES) * share)

@@ -1,0 +1,380 @@
+"""Cases at random for every package of kernels, against PyTorch's own functions in float64.
+
+A seed draws a network, a batch, perhaps a Kolmogorov term, an optimiser, tensors with strides, and now and then
+something that is not finite. What is wrong is told in a sentence. Where numbers are finite, a kernel may be off as much
+as PyTorch in float32 is, times `verify_kernels.SLACK`; where they are not, it gives what PyTorch gives.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benches.away import MARGIN, TooNear, nearest, points_away, weights_away
+from benches.plain import plain_forward, random_parameters
+from benches.verify_kernels import NAN, SLACK, by_autograd, edges_of, error_of, poison
+from engine import kolmogorov
+from kernels import cpu, reference
+from kernels.picture import grid
+from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+
+CPU = torch.device("cpu")
+RANGES = [(-3.0, 3.0)] * 3 + [(-1.0, 0.5), (0.0, 1e-3), (100.0, 101.0), (-1000.0, -999.5), (4096.0, 4100.0)]
+# How near to a bin a parameter may be, in bins: which side of it float32 sees it on must not be open.
+BIN_MARGIN = 1e-2
+
+
+@dataclass
+class Case:
+    """A network, perhaps with its term, and a batch; `spoilt` says what is not finite, if anything."""
+
+    seed: int
+    network: Network
+    code: CodeLength | None
+    parameters: list[Tensor]
+    positions: Tensor | None
+    inputs: Tensor
+    targets: Tensor
+    optimizer: Optimizer
+    coefficients: Tensor
+    size: tuple[int, int]  # of a picture, (width, height)
+    strided: bool
+    spoilt: str = ""
+
+    def __str__(self) -> str:
+        term = f", {self.code.loss} of {self.code.bins} bins in {self.code.low}..{self.code.high}" if self.code else ""
+        return (
+            f"{self.network.dims}, slope {self.network.slope}, {self.inputs.shape[1]} points{term}, "
+            f"{self.optimizer.kind}{', strided' if self.strided else ''}{', ' + self.spoilt if self.spoilt else ''}"
+        )
+
+    def given(self, tensor: Tensor) -> Tensor:
+        """A tensor as the kernels get it: with gaps in between, if this case is strided."""
+        if not self.strided:
+            return tensor
+        room = torch.full((*tensor.shape[:-1], 2 * tensor.shape[-1]), 7, dtype=tensor.dtype)
+        room[..., ::2] = tensor
+        return room[..., ::2]
+
+    def by_pytorch(self, dtype: torch.dtype) -> list[Tensor]:
+        """Losses, then gradients."""
+        return by_autograd(
+            self.parameters, self.network, self.inputs, self.targets, self.positions, self.code, dtype, CPU
+        )
+
+
+def draw(seed: int, small: bool) -> Case:
+    """The case of a seed; `small` is what an interpreter can."""
+    for attempt in range(seed, seed + 100):
+        try:
+            return _drawn(seed, random.Random(attempt), torch.Generator().manual_seed(attempt), small)
+        except TooNear:  # a neuron is near zero wherever one looks: another network will do
+            continue
+    raise TooNear(f"nothing can be drawn from seed {seed}")
+
+
+def _drawn(seed: int, chance: random.Random, draws: torch.Generator, small: bool) -> Case:
+    low, high = chance.choice(RANGES)
+    far = max(abs(low), abs(high)) > 10
+    depth = 1 if far else chance.choice([1, 2, 2, 3, 3, 4] + [11] * (not small or not seed % 8))
+    widest = chance.choice([3, 8, 12, 20, 40])
+    hidden = [chance.randint(1, widest) for _ in range(depth)]
+    if chance.random() < 0.4:
+        hidden = hidden[:1] * depth
+    slope = chance.choice([0.01, 0.01, 0.01, 0.2, 1.0, chance.uniform(1e-3, 1)])
+    network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), slope)
+    points = chance.choice([1, 2, 15, 16, 17, 32, 33, chance.randint(1, 70), 65 if small else chance.randint(70, 1500)])
+    parameters, code, positions = [random_parameters(network, seed, torch.float32)], None, None
+    if chance.random() < 0.5:
+        bins = chance.choice([2, 3, 9, 10, 11, 64, 65, 120 if small else 1025])
+        loss = chance.choice([CODE_LOSSES[0], *CODE_LOSSES])
+        predictor = Network(
+            (3, *(chance.randint(1, 9) for _ in range(chance.choice([1, 2]))), CodeLength.outputs(loss, bins))
+        )
+        code = CodeLength(predictor, loss, chance.choice([0.05, 1.0]), bins, low, high)
+        positions = kolmogorov.positions(network)
+        parameters.append(random_parameters(predictor, seed + 1, torch.float32))
+        if loss == "cross_entropy":
+            parameters[0] = _off_bins(parameters[0], code, far, draws)
+        parameters[0] = weights_away(parameters[0], parameters[1], positions, code, MARGIN["fp32"])
+    inputs = points_away(parameters[0], network, points, draws, _margin(parameters[0]))
+    targets = torch.rand((network.dims[-1], points), generator=draws)
+    # Parameters of thousands make gradients of millions.
+    optimizer = Optimizer(chance.choice(OPTIMIZERS), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85)
+    coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws)
+    size = (chance.randint(1, 20), chance.randint(1, 9)) if small else (chance.randint(1, 400), chance.randint(1, 200))
+    case = Case(
+        seed, network, code, parameters, positions, inputs, targets, optimizer, coefficients, size,
+        chance.random() < 0.3,
+    )  # fmt: skip
+    if chance.random() < 0.3:
+        _spoil(case, chance)
+    return case
+
+
+def _margin(flat: Tensor) -> float:
+    """How near to zero a neuron may be."""
+    return MARGIN["fp32"] * max(1.0, float(flat.abs().max()))
+
+
+def _off_bins(flat: Tensor, code: CodeLength, far: bool, draws: torch.Generator) -> Tensor:
+    """Parameters, around the clip range if that is far from zero, none of them near a bin."""
+    span = code.high - code.low
+    for _ in range(100):
+        center = (flat.double() - code.low) / span * (code.bins - 1)
+        beside = (center - center.round()).abs() < BIN_MARGIN
+        strange = (center > -0.5) & (center < code.bins - 0.5) & beside
+        if far:
+            strange |= (center < -code.bins) | (center > 2 * code.bins)
+        if not strange.any():
+            return flat
+        fresh = torch.rand(flat.shape, generator=draws, dtype=torch.float64) * 1.4 - 0.2
+        flat = torch.where(strange, code.low + fresh * span, flat).float()
+    return torch.where(strange, code.low - span, flat).float()
+
+
+def _spoil(case: Case, chance: random.Random) -> None:
+    tensors = {"a parameter": case.parameters[0], "an input": case.inputs, "a target": case.targets}
+    if case.code:
+        tensors["a parameter of the predictor"] = case.parameters[1]
+    name = chance.choice(list(tensors))
+    flat = tensors[name].view(-1)
+    value, place = chance.choice([float("inf"), -float("inf"), NAN]), chance.randrange(len(flat))
+    flat[place] = value
+    case.spoilt = f"{name} ({place}) is {value}"
+
+
+def faults(package: Any, case: Case) -> Iterator[str]:
+    """What a package of kernels gets wrong of a case, a sentence each."""
+    yield from _gradient_faults(package, case)
+    if not case.spoilt:
+        yield from _update_faults(package, case)
+    yield from _evaluation_faults(package, case)
+    if package is cpu:
+        yield from _painting_faults(case)
+
+
+def _gradient_faults(package: Any, case: Case) -> Iterator[str]:
+    partials = package.Partials(case.network, case.code, case.inputs.shape[1] + case.seed % 3, CPU)
+    flats = [case.given(flat) for flat in case.parameters]
+    positions = None if case.positions is None else case.given(case.positions)
+    found = []
+    for _ in range(2):
+        poison(partials)
+        package.gradient(partials, flats, positions, case.given(case.inputs), case.given(case.targets))
+        gradients, losses = [torch.full_like(flat, NAN) for flat in case.parameters], torch.full((len(flats),), NAN)
+        package.total(partials, gradients, losses)
+        found.append([*losses, *gradients])
+    for name, ours, again, exact, plain in zip(
+        _names(case), *found, case.by_pytorch(torch.float64), case.by_pytorch(torch.float32), strict=True
+    ):
+        if not torch.equal(ours.nan_to_num(), again.nan_to_num()):
+            yield f"{name} differs from run to run"
+        if case.spoilt:
+            # The gradients of a likelihood that is not finite hang on how it is written.
+            if case.code is None or case.code.loss == "cross_entropy" or "loss" in name:
+                yield from _kind_faults(name, ours, exact, plain, strict=case.code is None)
+        else:
+            yield from _error_faults(name, ours, exact, plain)
+
+
+def _names(case: Case) -> list[str]:
+    names = ["the task's loss", "the Kolmogorov loss"], ["∂θ", "∂φ"]
+    return [name for part in names for name in part[: len(case.parameters)]]
+
+
+def _error_faults(name: str, ours: Tensor, exact: Tensor, plain: Tensor) -> Iterator[str]:
+    factor, least = SLACK["fp32"]
+    error, theirs = error_of(ours, exact), error_of(plain, exact)
+    if not error <= max(factor * theirs, least):
+        yield f"{name} is off by {error:.1e}, PyTorch in float32 by {theirs:.1e}"
+
+
+def _kind_faults(name: str, ours: Tensor, exact: Tensor, plain: Tensor, strict: bool) -> Iterator[str]:
+    """Where PyTorch's float32 and float64 give the same kind of number, ours has to be of it, too.
+
+    Where not `strict`, one that is not finite is as good as another: a code length may be written in several ways.
+    """
+    kinds = [_kinds(one) if strict else ~one.isfinite() for one in (ours, exact, plain)]
+    wrong = int(((kinds[0] != kinds[1]) & (kinds[1] == kinds[2])).sum())
+    if wrong:
+        yield f"{name}: {wrong} of {ours.numel()} are not finite where PyTorch's are, or the other way round"
+
+
+def _kinds(numbers: Tensor) -> Tensor:
+    """2 for NaN, else the sign of an infinity, else 0."""
+    return torch.where(numbers.isnan(), 2.0, torch.where(numbers.isinf(), numbers.sign(), 0.0).to(numbers)).int()
+
+
+def _update_faults(package: Any, case: Case) -> Iterator[str]:
+    """Three steps, each with the gradient that the package itself says it takes."""
+    optimizers = [case.optimizer] * len(case.parameters)
+    shapes = [(case.optimizer.moments, len(flat)) for flat in case.parameters]
+    states = [
+        ([flat.to(dtype, copy=True) for flat in case.parameters], [torch.zeros(shape, dtype=dtype) for shape in shapes])
+        for dtype in (torch.float32, torch.float32, torch.float64)
+    ]
+    partials = package.Partials(case.network, case.code, case.inputs.shape[1], CPU)
+    for step in range(1, 4):
+        scalars = case.optimizer.scalars(step)
+        package.gradient(partials, states[0][0], case.positions, case.inputs, case.targets)
+        gradients, losses = [torch.empty_like(flat) for flat in case.parameters], torch.empty(len(case.parameters))
+        package.total(partials, gradients, losses)
+        package.update(partials, optimizers, *states[0], case.given(torch.tensor(scalars * len(optimizers))), losses)
+        for parameters, moments in states[1:]:
+            for flat, gradient, moment in zip(parameters, gradients, moments, strict=True):
+                reference.update(case.optimizer, flat, gradient.to(flat), moment, scalars)
+    for number, kind in enumerate(("parameters", "moments")):
+        for ours, plain, exact in zip(*(state[number] for state in states), strict=True):
+            if exact.isfinite().all():  # a step may be too long
+                yield from _error_faults(f"{kind} after three steps of {case.optimizer.kind}", ours, exact, plain)
+
+
+def _evaluation_faults(package: Any, case: Case) -> Iterator[str]:
+    network, flat, points = case.network, case.parameters[0], case.inputs.shape[1]
+    outputs, signatures = torch.full((network.dims[-1], points), NAN), torch.full((points,), -1)
+    numbers = case.given(flat), case.given(case.coefficients)
+    package.evaluate(network, *numbers, case.given(case.inputs), outputs, signatures)
+    exact = plain_forward(flat.double(), network, case.inputs.double())
+    plain = plain_forward(flat, network, case.inputs)
+    if case.spoilt:
+        yield from _kind_faults("outputs", outputs, exact, plain, strict=True)
+    else:
+        yield from _error_faults("outputs", outputs, exact, plain)
+        if wrong := int((signatures != _signatures(flat, network, case.coefficients, case.inputs)).sum()):
+            yield f"{wrong} of {points} signatures are wrong"
+    pixels, (width, height) = _pixels(case.size), case.size
+    expected, patterns = torch.full((network.dims[-1], height * width), NAN), torch.full((height * width,), -1)
+    package.evaluate(network, *numbers, pixels, expected, patterns)
+    values, codes = torch.full((network.dims[-1], height, width), NAN), torch.full((height, width), -1)
+    package.evaluate_grid(network, *numbers, case.size, 0, values, codes)
+    if not (
+        torch.equal(codes.view(-1), patterns)
+        and torch.equal(values.nan_to_num().view(expected.shape), expected.nan_to_num())
+    ):
+        yield "a grid is not what its pixels are"
+
+
+def _signatures(flat: Tensor, network: Network, coefficients: Tensor, inputs: Tensor) -> Tensor:
+    """Signatures (points,), neuron by neuron."""
+    signatures, hidden = torch.zeros(inputs.shape[1], dtype=torch.int64), inputs.double()
+    for (weight, bias), codes in zip(
+        reference.layers(flat.double(), network)[:-1], coefficients.split(list(network.dims[1:-1])), strict=True
+    ):
+        before = torch.addmm(bias, weight, hidden)
+        signatures += torch.where(before > 0, codes[:, None], 0).sum(0)
+        hidden = torch.nn.functional.leaky_relu(before, network.slope)
+    return signatures
+
+
+def _pixels(size: tuple[int, int]) -> Tensor:
+    width, height = size
+    y, x = np.mgrid[:height, :width]
+    return torch.from_numpy(np.stack(((x / width).ravel(), (y / height).ravel())).astype(np.float32))
+
+
+def _painting_faults(case: Case) -> Iterator[str]:
+    """A picture against every pixel evaluated: its levels, and its edges wherever rounding leaves no doubt."""
+    network = Network((*case.network.dims[:-1], 1), case.network.slope)
+    flat = case.parameters[0][: network.size - 1].clone()
+    flat = torch.cat((flat, case.parameters[0][-1:]))
+    width, height = case.size
+    no_colours = np.empty((0, 0), np.uint8)
+    gray, edges = np.zeros((2, height, width), np.uint8)
+    seen = cpu.Painter(network, case.coefficients, width, height).draw(case.given(flat), gray, edges, no_colours)
+    outputs, signatures = torch.full((1, height, width), NAN), torch.full((height, width), -1)
+    cpu.evaluate_grid(network, flat, case.coefficients, case.size, 0, outputs, signatures)
+    levels, drawn, limits = np.zeros_like(gray), np.zeros_like(edges), np.array([np.inf, -np.inf], np.float32)
+    grid.draw_rows(
+        0, outputs[0].numpy(), signatures.numpy(), np.empty(0, np.int64), levels, drawn, no_colours,
+        np.full(grid.REMEMBERED, grid.NO_SIGNATURE), np.empty(height * width, np.int64), limits,
+    )  # fmt: skip
+    if np.abs(gray.astype(int) - levels).max() > 1:
+        yield "a picture's levels are not those of its pixels"
+    found = np.array([seen.lowest, seen.highest], np.float32)
+    finite = np.isfinite(limits).all()
+    if not (
+        np.abs(found - limits).max() <= 1e-4 * np.abs(limits).max() if finite else np.array_equal(found, limits, True)
+    ):
+        yield f"a picture's outputs are from {seen.lowest} to {seen.highest}, those of its pixels from {limits}"
+    if case.spoilt:
+        return
+    sure = nearest(flat.double(), network, _pixels(case.size).double()).view(height, width).numpy() > _margin(flat)
+    sure[:, :-1] &= sure[:, 1:].copy()
+    sure[:-1] &= sure[1:].copy()
+    if wrong := int(((edges != edges_of(signatures).numpy()) & sure).sum()):
+        yield f"{wrong} of {edges.size} pixels have other edges than their evaluation says"
+
+
+def _reference() -> Any:
+    """The reference, by the names that the packages of kernels have."""
+
+    def partials(network: Network, code: CodeLength | None, points: int, device: torch.device) -> SimpleNamespace:
+        return SimpleNamespace(network=network, code=code)
+
+    def gradient(
+        room: SimpleNamespace, parameters: list[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
+    ) -> None:
+        networks = [room.network, *([room.code.predictor] if room.code else [])]
+        stacks = [reference.layers(flat.contiguous(), one) for flat, one in zip(parameters, networks, strict=True)]
+        room.gradients = [torch.full((one.size,), NAN) for one in networks]
+        out = [reference.layers(flat, one) for flat, one in zip(room.gradients, networks, strict=True)]
+        room.losses = [reference.task_gradient(stacks[0], inputs, targets, room.network.slope, out[0])]
+        if room.code and positions is not None:
+            total, addition = reference.code_gradient(parameters[0], stacks[1], positions, room.code, out[1])
+            room.losses.append(total / room.network.size)
+            room.gradients[0].add_(addition, alpha=room.code.weight / room.network.size)
+            room.gradients[1].mul_(room.code.weight / room.network.size)
+
+    def total(room: SimpleNamespace, gradients: list[Tensor], losses: Tensor) -> None:
+        torch.stack(room.losses, out=losses)
+        for wanted, ours in zip(gradients, room.gradients, strict=True):
+            wanted.copy_(ours)
+
+    def update(
+        room: SimpleNamespace, optimizers: list[Optimizer], parameters: list[Tensor], moments: list[Tensor],
+        scalars: Tensor, losses: Tensor,
+    ) -> None:  # fmt: skip
+        pairs = scalars.view(-1, 2).tolist() if scalars.is_contiguous() else scalars.contiguous().view(-1, 2).tolist()
+        for one, flat, slope, moment, pair in zip(optimizers, parameters, room.gradients, moments, pairs, strict=True):
+            reference.update(one, flat, slope, moment, pair)
+
+    def evaluate(
+        network: Network, flat: Tensor, codes: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
+    ) -> None:
+        stack = reference.layers(flat.contiguous(), network)
+        values, patterns = reference.evaluate(stack, codes.contiguous(), inputs, network.slope)
+        outputs.copy_(values)
+        signatures.copy_(patterns)
+
+    def evaluate_grid(
+        network: Network, flat: Tensor, codes: Tensor, size: tuple[int, int], top: int, outputs: Tensor,
+        signatures: Tensor,
+    ) -> None:  # fmt: skip
+        evaluate(network, flat, codes, _pixels(size), outputs.view(len(outputs), -1), signatures.view(-1))
+
+    return SimpleNamespace(
+        __name__="kernels.reference", Partials=partials, gradient=gradient, total=total, update=update,
+        evaluate=evaluate, evaluate_grid=evaluate_grid,
+    )  # fmt: skip
+
+
+REFERENCE = _reference()
+
+
+def run(packages: list[ModuleType | Any], seed: int, count: int) -> Iterator[tuple[int, str]]:
+    """Draws `count` cases from `seed` on; yields the seed of each that goes wrong, and how."""
+    for number in range(seed, seed + count):
+        for package in packages:
+            case = draw(number, small=package.__name__.endswith("gpu"))
+            try:
+                said = list(faults(package, case))
+            except Exception as error:  # whatever it is, it is a fault
+                said = [f"{type(error).__name__}: {error}"]
+            for fault in said:
+                yield number, f"{package.__name__}: {fault} ({case})"
