@@ -142,7 +142,7 @@ def _resumed(config: Config, picture: Picture, claim: Claim) -> Beginning:
 
 
 def _found(config: Config, picture: Picture, claim: Claim) -> tuple[Path, resume.Resumed, files.Files]:
-    """A checkpoint, what it holds, and the files of its run, claimed."""
+    """A checkpoint, what it holds, and the files of its run, claimed where there is something left to do."""
     while True:
         source = ownership.meant(config, picture)
         found = resume.restore(source, checkpoint.load(source), config, picture)
@@ -151,6 +151,8 @@ def _found(config: Config, picture: Picture, claim: Claim) -> tuple[Path, resume
                 f"--epochs was {config.epochs}, but {source} has reached epoch {found.state.epoch}: give a larger one"
             )
         place = files.Files.of(found.config, found.identity, number=found.number)
+        if found.state.epoch == config.epochs:  # nothing to do, and nothing to own
+            return source, found, place
         place.make_folders()
         ownership.take(claim, place, found.config, picture)
         if ownership.meant(config, picture) == source:
