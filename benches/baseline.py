@@ -159,3 +159,14 @@ def png_encoder(width: int, height: int) -> "av.VideoCodecContext":
     context.time_base, context.thread_count = Fraction(1, 1), 1
     context.options = {"pred": "sub", "compression_level": "2"}
     return context
+
+
+def go_on(optimizer: torch.optim.Adam, moments: Tensor, steps: int) -> None:
+    """Has PyTorch's Adam begin after so many steps, with moments (2, P) of its parameters one after the other."""
+    for group in optimizer.param_groups if steps else ():
+        parameters = group["params"]
+        rows = (row.split([one.numel() for one in parameters]) for row in moments)
+        for one, first, second in zip(parameters, *rows, strict=True):
+            count = torch.tensor(float(steps), device=one.device if group["fused"] else None)
+            own = {"exp_avg": first.view_as(one).clone(), "exp_avg_sq": second.view_as(one).clone()}
+            optimizer.state[one] = {"step": count, **own}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benches.baseline import Module
+from benches.baseline import Module, go_on
 from benches.contender import CHUNK, Contender
 from benches.job import Job
 
@@ -43,10 +43,11 @@ class CompiledModule(Contender):
         self._loss, self._error, self._forward = (compiled(one, mode) for one in (loss, loss, forward))
         trained = [*silent.parameters(), *(predictor.parameters() if predictor else ())]
         self._optimizer = torch.optim.Adam(trained, lr=job.config.learning_rate, fused=True)
-        device = torch.device(job.device)
+        state, device = job.state(), torch.device(job.device)
+        go_on(self._optimizer, torch.cat([one.moments for one in state.learners], 1).to(device), state.main.steps)
         self._points = torch.cat(job.training).t().contiguous().to(device)
         self._validation = [one.t().contiguous().to(device) for one in job.validation]
-        self._draws = job.state().draws
+        self._draws = state.draws
         self._rows = self._points[self._batches.to(device)].split(job.batch)
 
     def epoch(self) -> tuple[float, float]:

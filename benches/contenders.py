@@ -30,6 +30,7 @@ LOSS_TOLERANCE, LUCK = 1e-4, 10.0
 OUTPUT_TOLERANCE = 1e-5
 # A pre-activation this near zero may fall to either side of it in float32.
 NEAR_ZERO = 1e-5
+SMALLEST = 2.0**-126  # of the normal numbers of float32
 
 
 class WrongAnswer(AssertionError):
@@ -190,7 +191,8 @@ def truth(job: Job) -> Truth:
 def _losses(job: Job, dtype: torch.dtype) -> list[tuple[float, float]]:
     state = job.state()
     learners = [
-        Learner(one.network, one.optimizer, one.parameters.to(dtype), one.moments.to(dtype)) for one in state.learners
+        Learner(one.network, one.optimizer, one.parameters.to(dtype), one.moments.to(dtype), one.steps)
+        for one in state.learners
     ]
     predictor = learners[1] if state.predictor else None
     made = Eager(State(learners[0], predictor, state.coefficients, state.draws), job.config)
@@ -230,14 +232,19 @@ def check(contender: Contender) -> float:
 
 
 def near_zero(flat: Tensor, job: Job) -> Callable[[Tensor], Tensor]:
-    """Tells of which points (2, n) some neuron is too near zero to say which side of it float32 finds it on."""
+    """Tells of which points (2, n) some neuron is too near zero to say which side of it float32 finds it on.
+
+    One that adds up nothing but what is as near is rounded by as much less; what is subnormal may be zero.
+    """
     main = job.config.network
 
     def tell(inputs: Tensor) -> Tensor:
         hidden, found = inputs, torch.zeros(inputs.shape[1], dtype=torch.bool)
         for weight, bias in reference.layers(flat, main)[:-1]:
             before = torch.addmm(bias, weight, hidden)
-            found |= (before.abs() < NEAR_ZERO).any(0)
+            size = torch.addmm(bias.abs(), weight.abs(), hidden.abs())
+            found |= ((before.abs() < NEAR_ZERO) & (size > NEAR_ZERO)).any(0)
+            found |= ((before.abs() < SMALLEST) & (before != 0)).any(0)
             hidden = torch.nn.functional.leaky_relu(before, main.slope)
         return found
 

@@ -51,8 +51,8 @@ class JaxNetwork(Contender):
         self._training = jnp.asarray(torch.cat(job.training).numpy())
         self._validation = jnp.asarray(torch.cat(job.validation).numpy())
         learners = [jnp.asarray(one.parameters.numpy()) for one in state.learners]
-        first, second = ([jnp.zeros_like(one) for one in learners] for _ in range(2))
-        self._carry = (learners, first, second, jnp.zeros((), jnp.int32))
+        first, second = ([jnp.asarray(one.moments[index].numpy()) for one in state.learners] for index in range(2))
+        self._carry = (learners, first, second, jnp.asarray(state.main.steps, jnp.int32))
         positions = jnp.asarray(kolmogorov.positions(config.network).numpy())
         batch, code, network, rate = (
             min(job.batch, job.points),

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benches.baseline import Baseline, Module, Predictor
-from engine import image, image_file, kolmogorov, network
+from benches.baseline import Baseline, Module, Predictor, go_on
+from benches.late import make_late
+from engine import backend, image, image_file, kolmogorov, network
 from engine.backend import training_threads
-from engine.backends.plain import Eager
 from engine.begin import fresh_state
 from engine.config import Config
 from engine.image import Picture, Split
-from engine.state import State
+from engine.state import Learner, State
 from engine.trainer import Trainer
 from kernels.spec import Network
 
@@ -29,7 +29,7 @@ class Job:
     """What is trained: the README's main job, or one that differs in a size.
 
     `bins` is None without a Kolmogorov term; `side` scales the image of 1024 x 1024 pixels; `trained` epochs have
-    passed before it begins.
+    passed before it begins; `late` is what a state comes to after many more, see `benches.late`.
     """
 
     shape: str = "[10]*8"
@@ -38,6 +38,7 @@ class Job:
     bins: int | None = None
     side: int = 1024
     trained: int = 0
+    late: bool = False
     device: str = "cpu"
 
     @cached_property
@@ -83,25 +84,29 @@ class Job:
     def state(self) -> State:
         """Where every contender begins: one of its own, on the CPU."""
         state = fresh_state(self.config, torch.Generator().manual_seed(1))
-        for learner, parameters in zip(state.learners, self._learnt, strict=False):
-            learner.parameters.copy_(parameters)
+        for learner, learnt in zip(state.learners, self._learnt, strict=False):
+            learner.parameters.copy_(learnt.parameters)
+            learner.moments.copy_(learnt.moments)
+            learner.steps = learnt.steps
+        if self.late:
+            make_late(state, self.config.code_length)
         return state
 
     @cached_property
-    def _learnt(self) -> list[Tensor]:
-        """Parameters after the epochs that have passed; empty if none have."""
+    def _learnt(self) -> list[Learner]:
+        """The networks after the epochs that have passed; empty if none have."""
         if not self.trained:
             return []
         state = fresh_state(self.config, torch.Generator().manual_seed(1))
+        chosen, _ = backend.choose(self.config, torch.device("cpu"))
         before = torch.get_num_threads()
-        torch.set_num_threads(self.threads(before))
-        made = Eager(state, self.config)
-        trainer = Trainer(made, self.training, self.validation, self.batch)
+        torch.set_num_threads(before if chosen.shares_work else self.threads(before))
+        trainer = Trainer(chosen(state, self.config), self.training, self.validation, self.batch)
         with torch.inference_mode():
             for _ in range(self.trained):
                 trainer.epoch()
         torch.set_num_threads(before)
-        return [learner.parameters.clone() for learner in state.learners]
+        return state.learners
 
     def baseline(self) -> Baseline:
         """The original's way of working on a fresh state."""
@@ -117,7 +122,10 @@ class Job:
             positions = kolmogorov.positions(main.network).t().contiguous().to(device)
             predictor = Predictor(code, positions, named).to(device)
         weight = code.weight if code else 0.0
-        return Baseline(module, predictor, weight, self.training, self.validation, self.batch)
+        made = Baseline(module, predictor, weight, self.training, self.validation, self.batch)
+        for optimizer, learner in zip(made.optimizers, state.learners, strict=True):
+            go_on(optimizer, learner.moments, learner.steps)
+        return made
 
     def threads(self, available: int) -> int:
         """How many threads the engine gives a step of this size."""

@@ -80,6 +80,8 @@ def whole(run: Run) -> str:
         parts += [f"## {title[0].upper()}{title[1:]}", group_table(records)]
     for axis, lines in run.axes().items():
         parts += [f"## Growth with {axis}", axis_table(lines)]
+    if rows := late_rows(run):
+        parts += ["## Late states against fresh ones", late_table(rows)]
     if disturbed := run.disturbed():
         parts += ["## Disturbed", busy(disturbed)]
     if absent := run.provenance["absent"]:
@@ -142,6 +144,23 @@ def axis_table(lines: dict[str, list[tuple[int, Record]]]) -> str:
     powers.append(_power([(size, record.limit) for size, record in next(iter(lines.values()))]))
     rows.append(f"| grows with the power | {' | '.join(powers)} |")
     return "\n".join(rows)
+
+
+def late_rows(run: Run) -> list[tuple[Record, Record]]:
+    """Each contender's work on a late state, with the same on a fresh one."""
+    found = {(record.group, record.contender): record for record in run.records}
+    pairs = [(one, found.get((one.info.get("fresh", ""), one.contender))) for one in run.records]
+    return [(late, fresh) for late, fresh in pairs if fresh]
+
+
+def late_table(rows: Sequence[tuple[Record, Record]]) -> str:
+    """A row a contender and work: fresh, late, and how many times as long that is."""
+    lines = ["| | contender | fresh | late | times as long |", "|---|---|---|---|---|"]
+    for late, fresh in rows:
+        medians = fresh.timing.median, late.timing.median
+        cells = [fresh.group, late.contender, *map(seconds, medians), f"{medians[1] / medians[0]:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def summary(run: Run) -> str:

@@ -6,6 +6,7 @@ import subprocess
 
 import torch
 
+from engine import allowance
 from engine.backends.base import Backend, log
 from engine.backends.compile import Compile, CompileOnGpu
 from engine.backends.plain import Eager
@@ -29,8 +30,11 @@ def training_threads(network: Network, code: CodeLength | None, batch: int, avai
 
 
 def most_threads(config: Config, group: Group) -> int:
-    """How many threads this process may take: `--threads`, or what torch would; of several processes, one each."""
-    return config.threads or (torch.get_num_threads() if group.size == 1 else 1)
+    """How many threads this process may take: `--threads`, or what torch would; of several processes, one each.
+
+    Never more than there are cores for it.
+    """
+    return min(config.threads or (torch.get_num_threads() if group.size == 1 else 1), allowance.cores())
 
 
 def find_device(name: str, group: Group = ALONE) -> torch.device:

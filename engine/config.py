@@ -2,8 +2,11 @@
 
 import ast
 import dataclasses
+import math
+import operator
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +19,14 @@ MAX_WIDTH = 1_000_000
 MAX_SEED = 2**32 - 1
 # Pixels of a panel's side: three of them beside each other are what a JPEG may hold, and fit in memory.
 LARGEST_FRAME = 16384
-# Of a parameter, a rate or a weight: its square is still a float32.
+# Of a parameter, a rate or a weight: its square is still a float32; and a share of it is no subnormal one.
 LARGEST_VALUE = 1e18
+LEAST_VALUE = 1e-30
+LARGEST_MOMENTUM = 0.9999999  # that float32 tells from 1
 LARGEST_COUNT = 2**62
+LARGEST_THREADS = 4096  # more than any machine's cores: libraries end the process that asks for many more
+COUNT, RATE, VALUE = (1, LARGEST_COUNT), (LEAST_VALUE, LARGEST_VALUE), (-LARGEST_VALUE, LARGEST_VALUE)
+PATHS = ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume")
 
 
 class ConfigError(ValueError):
@@ -36,11 +44,16 @@ class Flag:
     kind: Callable[[str], Any] = str
     choices: tuple[str, ...] | None = None
     metavar: str | None = None
+    limits: tuple[float, float] | None = None  # of a number: the least and the greatest that are allowed
+    several: bool = False
 
 
 def save_interval(text: str) -> int | str:
     """A number of epochs, or `log`. Raises ValueError for anything else."""
     return text if text == LOG else int(text)
+
+
+WORDS: dict[object, str] = {save_interval: f", or {LOG}"}
 
 
 def _flag(default: Any, group: str, help: str, example: str, **words: Any) -> Any:
@@ -60,37 +73,45 @@ class Config:
 
     input: str = _flag(..., NETWORK, "image to learn, read as grayscale", "-i picture.png", short="i", metavar="IMAGE")
     shape: str = _flag(..., NETWORK, "hidden layer widths", "-s '[10]*8' or -s '[7,12,5]'", short="s")
-    epochs: int = _flag(..., NETWORK, "epoch to train to, also on resume", "-e 1000", short="e", kind=int)
-    seed: int | None = _flag(None, NETWORK, "seed of every random draw; none draws a fresh one", "--seed 1", kind=int)
+    epochs: int = _flag(..., NETWORK, "epoch to train to, also on resume", "-e 1000", short="e", kind=int, limits=COUNT)
+    seed: int | None = _flag(
+        None, NETWORK, "seed of every random draw; none draws a fresh one", "--seed 1", kind=int, limits=(0, MAX_SEED)
+    )
 
-    points: int = _flag(5000, DATA, "pixels to train on", "-p 5000", short="p", kind=int)
-    batch_size: int = _flag(1024, DATA, "points a step, and pixels to validate on", "-b 1024", short="b", kind=int)
+    points: int = _flag(5000, DATA, "pixels to train on", "-p 5000", short="p", kind=int, limits=COUNT)
+    batch_size: int = _flag(
+        1024, DATA, "points a step, and pixels to validate on", "-b 1024", short="b", kind=int, limits=COUNT
+    )
 
     optimizer: str = _flag("adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=OPTIMIZERS)
-    learning_rate: float = _flag(0.001, OPTIMISER, "learning rate", "-l 0.001", short="l", kind=float)
-    momentum: float = _flag(0.9, OPTIMISER, "momentum of sgd_momentum", "--momentum 0.9", kind=float)
+    learning_rate: float = _flag(0.001, OPTIMISER, "learning rate", "-l 0.001", short="l", kind=float, limits=RATE)
+    momentum: float = _flag(
+        0.9, OPTIMISER, "momentum of sgd_momentum", "--momentum 0.9", kind=float, limits=(0, LARGEST_MOMENTUM)
+    )
 
     kolmogorov_shape: str | None = _flag(
         None, CODE, "the predictor's hidden widths; needs a weight", "--kolmogorov-shape '[8, 8]'", metavar="SHAPE"
     )
     kolmogorov_weight: float = _flag(
-        0.0, CODE, "weight of the term in the loss; 0 is off", "--kolmogorov-weight 0.05", kind=float, metavar="WEIGHT"
-    )
+        0.0, CODE, "weight of the term in the loss; 0 is off", "--kolmogorov-weight 0.05", kind=float, metavar="WEIGHT",
+        limits=(0, LARGEST_VALUE),
+    )  # fmt: skip
     kolmogorov_loss_type: str = _flag(
         "cross_entropy", CODE, "how a prediction is scored", "--kolmogorov-loss-type mse", choices=CODE_LOSSES
     )
     kolmogorov_bins: int = _flag(
-        256, CODE, "bins of the cross-entropy", "--kolmogorov-bins 128", kind=int, metavar="BINS"
-    )
+        256, CODE, "bins of the cross-entropy", "--kolmogorov-bins 128", kind=int, metavar="BINS",
+        limits=(2, LARGEST_COUNT),
+    )  # fmt: skip
     kolmogorov_weight_min: float = _flag(
-        -3.0, CODE, "value of the first bin", "--kolmogorov-weight-min=-2", kind=float, metavar="VALUE"
+        -3.0, CODE, "value of the first bin", "--kolmogorov-weight-min=-2", kind=float, metavar="VALUE", limits=VALUE
     )
     kolmogorov_weight_max: float = _flag(
-        3.0, CODE, "value of the last bin", "--kolmogorov-weight-max 2", kind=float, metavar="VALUE"
+        3.0, CODE, "value of the last bin", "--kolmogorov-weight-max 2", kind=float, metavar="VALUE", limits=VALUE
     )
     kolmogorov_lr: float | None = _flag(
         None, CODE, "the predictor's learning rate; else the main one", "--kolmogorov-lr 0.0005", kind=float,
-        metavar="RATE",
+        metavar="RATE", limits=RATE,
     )  # fmt: skip
 
     output_dir: str = _flag("results", OUTPUT, "folder of results", "-o results", short="o", metavar="DIR")
@@ -102,7 +123,7 @@ class Config:
 
     save_interval: int | str = _flag(
         1, FRAMES, "epochs from frame to frame; log: every epoch to 100, then ever sparser", "--save-interval 10",
-        kind=save_interval, metavar="EPOCHS",
+        kind=save_interval, metavar="EPOCHS", limits=COUNT,
     )  # fmt: skip
     snapshot_format: str = _flag(
         "png", FRAMES, "file format of frames; none leaves the film alone", "--snapshot-format jpg",
@@ -110,7 +131,7 @@ class Config:
     )  # fmt: skip
     frame_size: int = _flag(
         2048, FRAMES, "longest side of a panel, in pixels; a larger image is drawn smaller", "--frame-size 1024",
-        kind=int, metavar="PIXELS",
+        kind=int, metavar="PIXELS", limits=(1, LARGEST_FRAME),
     )  # fmt: skip
     colour_regions: bool = _flag(
         False, FRAMES, "colour the first panel's polytopes, each stably by its pattern", "--colour-regions", kind=bool
@@ -120,34 +141,38 @@ class Config:
         kind=bool,
     )  # fmt: skip
     jpeg_quality: int = _flag(
-        90, FRAMES, "quality of jpg frames, 1 to 100", "--jpeg-quality 90", kind=int, metavar="QUALITY"
+        90, FRAMES, "quality of jpg frames, 1 to 100", "--jpeg-quality 90", kind=int, metavar="QUALITY", limits=(1, 100)
     )
     no_film: bool = _flag(False, FRAMES, "draw frames but encode no film", "--no-film", kind=bool)
     smoothing_sigma: float = _flag(
         3.0, FRAMES, "width of the smoothed picture's Gaussian, in pixels", "--smoothing-sigma 3", kind=float,
-        metavar="PIXELS",
+        metavar="PIXELS", limits=RATE,
     )  # fmt: skip
     chunk_size: int = _flag(
         131072, FRAMES, "most points evaluated at once; bounds memory", "--chunk-size 65536", kind=int,
-        metavar="POINTS",
+        metavar="POINTS", limits=COUNT,
     )  # fmt: skip
 
     checkpoint_interval: int | None = _flag(
         None, RESUME, "epochs from checkpoint to checkpoint; else only a final one", "--checkpoint-interval 100",
-        kind=int, metavar="EPOCHS",
+        kind=int, metavar="EPOCHS", limits=COUNT,
+    )  # fmt: skip
+    keep_checkpoints: int | None = _flag(
+        None, RESUME, "remove a run's checkpoints but for the newest so many; else all stay", "--keep-checkpoints 3",
+        kind=int, metavar="COUNT", limits=COUNT,
     )  # fmt: skip
     checkpoint_dir: str | None = _flag(
         None, RESUME, "folder of checkpoints; else the output folder", "--checkpoint-dir checkpoints", metavar="DIR"
     )
-    resume: str | None = _flag(
-        None, RESUME, "checkpoint to go on from: a file, a folder or a quoted pattern; the newest epoch wins",
-        "--resume results", metavar="PATH",
+    resume: Sequence[str] | None = _flag(
+        None, RESUME, "checkpoint to go on from: files, a folder or a pattern; of the run that fits best the newest "
+        "epoch wins", "--resume results", metavar="PATH", several=True,
     )  # fmt: skip
     resume_optimizer: str | None = _flag(
         None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=OPTIMIZERS
     )
     resume_lr: float | None = _flag(
-        None, RESUME, "go on with another learning rate", "--resume-lr 0.01", kind=float, metavar="RATE"
+        None, RESUME, "go on with another learning rate", "--resume-lr 0.01", kind=float, metavar="RATE", limits=RATE
     )
 
     backend: str = _flag(
@@ -166,8 +191,8 @@ class Config:
         "--device cuda:1",
     )
     threads: int | None = _flag(
-        None, MACHINE, "most threads of arithmetic on a CPU; else OMP_NUM_THREADS, or every core, or one for each of "
-        "several processes", "--threads 2", kind=int,
+        None, MACHINE, "most threads of arithmetic on a CPU, of which none is without a core; else OMP_NUM_THREADS, or "
+        "every core, or one for each of several processes", "--threads 2", kind=int, limits=(1, LARGEST_THREADS),
     )  # fmt: skip
     debug: bool = _flag(
         False,
@@ -180,36 +205,13 @@ class Config:
     quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "points", "batch_size", "chunk_size", "checkpoint_interval", "threads"):
-            _at_least(name, getattr(self, name), 1)
-        if self.save_interval != LOG and not (
-            isinstance(self.save_interval, int) and 1 <= self.save_interval <= LARGEST_COUNT
-        ):
-            raise ConfigError(
-                f"--save-interval was {self.save_interval!r}: give a whole number from 1 to {LARGEST_COUNT}, or {LOG}"
-            )
-        if not 1 <= self.frame_size <= LARGEST_FRAME:
-            raise ConfigError(f"--frame-size was {self.frame_size}: give a whole number from 1 to {LARGEST_FRAME}")
+        if isinstance(self.resume, str | os.PathLike):
+            object.__setattr__(self, "resume", (self.resume,))
+        for item in dataclasses.fields(self):
+            if (value := getattr(self, item.name)) is not None:
+                object.__setattr__(self, item.name, _checked(item.name, item.metadata["flag"], value))
         if self.snapshot_format == "none" and self.no_film:
             raise ConfigError("--snapshot-format none keeps the film alone, but --no-film was given too")
-        for name in ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume"):
-            if getattr(self, name) == "":
-                raise ConfigError(f"{option(name)} was empty: give a path")
-        for name in ("learning_rate", "kolmogorov_lr", "resume_lr", "smoothing_sigma"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= LARGEST_VALUE:
-                raise ConfigError(f"{option(name)} was {value}: give a number above 0, up to {LARGEST_VALUE:g}")
-        if not 0 <= self.momentum < 1:
-            raise ConfigError(f"--momentum was {self.momentum}: give a number from 0 to below 1")
-        if self.seed is not None and not 0 <= self.seed <= MAX_SEED:
-            raise ConfigError(f"--seed was {self.seed}: give a whole number from 0 to {MAX_SEED}")
-        if not 1 <= self.jpeg_quality <= 100:
-            raise ConfigError(f"--jpeg-quality was {self.jpeg_quality}: give a whole number from 1 to 100")
-        for item in dataclasses.fields(self):
-            choices = item.metadata["flag"].choices
-            value = getattr(self, item.name)
-            if choices and value is not None and value not in choices:
-                raise ConfigError(f"{option(item.name)} was {value!r}: give one of {', '.join(choices)}")
         if self.use_compile:
             if self.backend not in ("auto", "compile"):
                 raise ConfigError(f"--use-compile means --backend compile, but --backend {self.backend} was given too")
@@ -223,8 +225,10 @@ class Config:
 
     def _check_code_length(self) -> None:
         weight = self.kolmogorov_weight
-        if not 0 <= weight <= LARGEST_VALUE:
-            raise ConfigError(f"--kolmogorov-weight was {weight}: give a number from 0 to {LARGEST_VALUE:g}")
+        if 0 < weight < LEAST_VALUE:
+            raise ConfigError(
+                f"--kolmogorov-weight was {weight}: give 0, or a number from {LEAST_VALUE:g} to {LARGEST_VALUE:g}"
+            )
         if self.kolmogorov_shape is None:
             if weight:
                 raise ConfigError(f"--kolmogorov-weight {weight} needs --kolmogorov-shape, such as '[8, 8]'")
@@ -233,12 +237,11 @@ class Config:
             raise ConfigError(
                 f"--kolmogorov-shape {self.kolmogorov_shape} needs a --kolmogorov-weight above 0, such as 0.05"
             )
-        _at_least("kolmogorov_bins", self.kolmogorov_bins, 2)
         low, high = self.kolmogorov_weight_min, self.kolmogorov_weight_max
-        if not -LARGEST_VALUE <= low < high <= LARGEST_VALUE:
+        if not low < high:
             raise ConfigError(
                 f"--kolmogorov-weight-min {low} and --kolmogorov-weight-max {high} were given: "
-                f"give numbers from -{LARGEST_VALUE:g} to {LARGEST_VALUE:g}, the first below the second"
+                "give the first below the second"
             )
         parse_shape(self.kolmogorov_shape, "--kolmogorov-shape")
         if self.code_length and (limit := self.code_length.range_limit):
@@ -294,11 +297,38 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _at_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ConfigError(f"{option(name)} was {value}: give a whole number of at least {least}")
-    if value is not None and value > LARGEST_COUNT:
-        raise ConfigError(f"{option(name)} was {value}: give a whole number up to {LARGEST_COUNT}")
+def _checked(name: str, flag: Flag, value: Any) -> Any:
+    """A field's value as it is kept: a path without `~`, a number of its kind. Raises ConfigError for another one."""
+    if name in PATHS:
+        given = [value] if isinstance(value, str | os.PathLike) else value
+        if not all(map(str, given)):
+            raise ConfigError(f"{option(name)} was empty: give a path")
+        paths = tuple(map(os.path.expanduser, given))
+        return paths[0] if given is not value else paths
+    if flag.choices and value not in flag.choices:
+        raise ConfigError(f"{option(name)} was {value!r}: give one of {', '.join(flag.choices)}")
+    if flag.limits is None or (flag.kind is save_interval and value == LOG):
+        return value
+    whole = flag.kind is not float
+    least, most = flag.limits
+    try:
+        number = operator.index(value) if whole else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not least <= number <= most:
+        wanted = f"a {'whole ' * whole}number from {_number(least)} to {_number(most)}"
+        raise ConfigError(f"{option(name)} was {shortened(value)}: give {wanted}{WORDS.get(flag.kind, '')}")
+    return number
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.9g}"
+
+
+def shortened(value: object) -> str:
+    """A value as a sentence shows it."""
+    text = str(value)
+    return text if len(text) <= 60 else text[:60] + "…"
 
 
 def parse_shape(text: str, name: str = "--shape") -> tuple[int, ...]:
@@ -306,7 +336,7 @@ def parse_shape(text: str, name: str = "--shape") -> tuple[int, ...]:
 
     Nothing is evaluated. Raises ConfigError for anything else, and for a size no machine holds.
     """
-    given = text if len(text) <= 60 else text[:60] + "…"
+    given = shortened(text)
     refusal = ConfigError(
         f"{name} was {given!r}: give a list of whole numbers of at least 1, such as '[10]*8' or '[7,12,5]'"
     )

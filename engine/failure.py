@@ -1,5 +1,7 @@
 """What went wrong, for a person."""
 
+import errno
+
 import torch
 
 from engine.processes import Lost
@@ -7,8 +9,11 @@ from engine.processes import Lost
 
 def explain(error: Exception) -> str:
     """A failure as one sentence."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"too many files are open at once ({error.strerror}): allow more, such as by ulimit -n 256"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+        deed = getattr(error, "deed", "written")
+        return f"{error.filename or 'a file'} cannot be {deed} ({error.strerror})"
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return "out of memory: a smaller --chunk-size or --batch-size needs less"
     if isinstance(error, Lost):

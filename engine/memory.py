@@ -1,7 +1,8 @@
-"""What fits in this machine's memory, asked before the work begins."""
+"""What fits in memory, asked before the work begins."""
 
 import os
 
+from engine import allowance
 from engine.config import Config, ConfigError
 
 # Parameters, gradient, two moments, two snapshots of three, four partial gradients, and one to spare; float32.
@@ -15,7 +16,11 @@ BYTES_PER_ACTIVATION = 4 * 3
 
 
 def total_memory() -> int | None:
-    """Bytes of physical memory, None where the system does not tell."""
+    """Bytes of memory that this process may have: the machine's, or its container's; None where nobody tells."""
+    return min((limit for limit in (_physical(), allowance.memory()) if limit is not None), default=None)
+
+
+def _physical() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -23,10 +28,11 @@ def total_memory() -> int | None:
 
 
 def require(needed: int, what: str) -> None:
-    """Raises ConfigError where `needed` bytes are more than nine tenths of the machine's memory."""
+    """Raises ConfigError where `needed` bytes are more than nine tenths of what this process may have."""
     total = total_memory()
     if total is not None and needed > 0.9 * total:
-        raise ConfigError(f"{what} needs about {_gib(needed)}, and this machine has {_gib(total)}")
+        has = "this machine has" if total == _physical() else "this process may have"
+        raise ConfigError(f"{what} needs about {_gib(needed)}, and {has} {_gib(total)}")
 
 
 def require_network(config: Config, tile_points: int) -> None:

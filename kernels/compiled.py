@@ -1,12 +1,19 @@
-"""How Numba compiles kernels: when first called, kept on disk, without Python's lock."""
+"""How Numba compiles kernels: when first called, kept on disk where that can be done, without Python's lock."""
 
+import hashlib
+import logging
+import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, NullCache
 
 NOT_NUMBA = ("gpu",)  # folders beside this file
+# A child of the run's logger; without one, warnings go to standard error.
+log = logging.getLogger("polytope_nn.kernels")
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -14,22 +21,25 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     No fast-math: what is not finite stays so, and sums are made in the order that is written.
     """
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither beside this file nor in the user's own cache
-        return numba.njit(**options)(function)
-    # A kernel holds the code of those that it calls: it is as new as the newest of them.
-    sources = [Path(function.__code__.co_filename), *sorted(Path(__file__).parent.glob("*/*.py"))]
-    stamps = [(path.name, path.stat().st_mtime_ns) for path in sources if path.parent.name not in NOT_NUMBA]
-    compiled._cache._cache_file._source_stamp = stamps
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    if unusable() is None:
+        try:
+            compiled._cache = _Kept(function)
+        except RuntimeError:  # neither beside this file nor in the user's own cache
+            compiled._cache = _Nowhere()
     return compiled
+
+
+def unusable() -> str | None:
+    """Why no kernel can be called in this process, in a sentence; None if they can."""
+    if numba.config.DISABLE_JIT:
+        return "NUMBA_DISABLE_JIT is set, and without Numba's compiler nothing can be computed or drawn: unset it"
+    return None
 
 
 def is_kept(compiled: Any) -> bool:
     """Whether some code of a kernel is on disk, so that its first call need not take seconds to compile."""
-    cache = getattr(compiled, "_cache", None)
-    file = getattr(cache, "_cache_file", None)
+    file = getattr(compiled._cache, "_cache_file", None)
     return file is not None and Path(file._index_path).exists()
 
 
@@ -41,3 +51,83 @@ def part(function: Callable[..., Any]) -> Any:
 def inlined(function: Callable[..., Any]) -> Any:
     """A function written out where it is called, which saves what it calls from being optimised once more."""
     return numba.njit(inline="always")(function)
+
+
+def _warn_once(line: str, *words: object) -> None:
+    """Warns, if it has not yet of another kernel."""
+    if line not in _warned:
+        _warned.add(line)
+        log.warning(line, *words)
+
+
+_warned: set[str] = set()
+
+
+class _Place(CompileResultCacheImpl):  # type: ignore[misc]
+    """Where Numba keeps code; without a home, its place for a user's own would be a folder called `~`."""
+
+    @property
+    def _locator_classes(self) -> list[Any]:
+        homeless = "XDG_CACHE_HOME" not in os.environ and not os.path.isabs(os.path.expanduser("~"))
+        classes = CompileResultCacheImpl._locator_classes
+        return [one for one in classes if not (homeless and "UserWide" in one.__name__)]
+
+
+class _Files(IndexDataCacheFile):  # type: ignore[misc]
+    """Numba's files of a kernel; the code follows its SHA-256, since damaged code would end the process."""
+
+    def _save_data(self, name: str, data: Any) -> None:
+        code = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(hashlib.sha256(code).digest() + code)
+
+    def _load_data(self, name: str) -> Any:
+        content = Path(self._data_path(name)).read_bytes()
+        size = hashlib.sha256().digest_size
+        if hashlib.sha256(content[size:]).digest() != content[:size]:
+            raise ValueError(f"{name} is damaged")
+        return pickle.loads(content[size:])
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]
+    """Numba's cache of a kernel, which no run depends on."""
+
+    _impl_class = _Place
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        # A kernel holds the code of those that it calls: it is as new as the newest of them.
+        sources = [Path(function.__code__.co_filename), Path(__file__), *sorted(Path(__file__).parent.glob("*/*.py"))]
+        stamps = [(path.name, path.stat().st_mtime_ns) for path in sources if path.parent.name not in NOT_NUMBA]
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamps)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Code that was kept, or None: also where it cannot be read, for whatever reason."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            _warn_once("Kernels are compiled anew: their code is damaged, such as in %s", self._cache_path)
+            self._renew()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keeps code, if it can be written."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _warn_once(
+                "Kernels are compiled anew each time: %s cannot be written (%s)", self._cache_path, error.strerror
+            )
+
+    def _renew(self) -> None:
+        try:
+            self.flush()
+        except OSError:
+            self.disable()
+
+
+class _Nowhere(NullCache):  # type: ignore[misc]
+    def save_overload(self, sig: Any, cres: Any) -> None:
+        _warn_once(
+            "Kernels are compiled anew each time: no folder for their code can be written; NUMBA_CACHE_DIR names one"
+        )

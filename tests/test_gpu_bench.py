@@ -335,6 +335,13 @@ def test_a_profilers_file_is_read_and_one_that_saw_nothing_is_told(tools: Path, 
         stalls.work(made)
 
 
+def alive(number: int) -> bool:
+    try:
+        return "zombie" not in Path(f"/proc/{number}/status").read_text()
+    except OSError:
+        return False
+
+
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     number = tmp_path / "number"
     slow = ["sh", "-c", f"sleep 100 & echo $! > {number}; echo begun; wait"]
@@ -342,8 +349,10 @@ def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(tmp_pat
     assert (found["slow"].status, found["slow"].out) == (None, "begun\n")
     assert found["slow"].ending == "stopped after 1 s"
     assert (found["quick"].status, found["quick"].tail()) == (0, "done")
-    state = Path(f"/proc/{number.read_text().strip()}/status")
-    assert not state.exists() or "zombie" in state.read_text()
+    ends = time.time() + 30
+    while alive(int(number.read_text())):  # told to end, it does when its turn comes
+        assert time.time() < ends
+        time.sleep(0.01)
 
 
 @INTERPRETED
@@ -403,6 +412,41 @@ def test_a_case_that_cannot_be_timed_is_told_and_the_others_are_timed(tmp_path: 
     assert entry["wrong"][0].startswith("2 cases could not be timed")
     with pytest.raises(RuntimeError, match="nothing could be timed"):
         microseconds(made, {"run": cases["run"]}, 2)
+
+
+PEER = """
+import pathlib, sys, time
+name, go = sys.argv[3], pathlib.Path(sys.argv[5])
+if name == "raises":
+    raise KeyError("original's way")
+if name in ("absent", "wrong"):
+    print('{"%s": "so it is"}' % name, flush=True)
+    sys.exit()
+if name == "late":
+    time.sleep(100)
+print('{"ready": 1.0}', flush=True)
+while not go.exists():
+    time.sleep(0.01)
+if name == "dies":
+    sys.exit(4)
+print('{"microseconds": {"ours": 1.0, "%s": 2.0}, "times_ours": 2.0}' % name, flush=True)
+"""
+
+
+@INTERPRETED
+def test_a_peer_that_is_missing_wrong_late_or_dies_is_told_and_the_others_are_timed(tmp_path: Path) -> None:
+    from benches.gpu import peers
+
+    made, entry = bench(tmp_path)
+    made.python = [sys.executable, "-c", PEER]
+    peers._together(made, ("raises", "absent", "wrong", "late", "dies", "fine"), tmp_path, 3.0)
+    found = entry["found"]
+    assert found["fine"] == {"ready": 1.0, "microseconds": {"ours": 1.0, "fine": 2.0}, "times_ours": 2.0}
+    assert found["absent"] == {"absent": "so it is"}
+    assert found["late"]["failed"].startswith("not ready after 3 s")
+    assert found["dies"]["failed"].startswith("status 4")
+    assert found["raises"]["failed"].startswith("status 1")
+    assert entry["wrong"] == ["wrong: so it is"]
 
 
 @INTERPRETED
@@ -512,6 +556,5 @@ def test_the_whole_course_on_a_simulated_device(
     assert found["sanitizers"]["reruns main"]["other than the first"] == 0
     assert found["sanitizers"]["initcheck"]["errors"] == 0
     assert len(found["stalls"]["kernels"]) == 2
-    assert found["peers"]["original's way"]["times_ours"] > 0
-    assert "JAX" in found["peers"]
+    assert set(found["peers"]) == {"original's way", "JAX"}  # the first needs autograd, which is not simulated
     assert cuda.replays > 0

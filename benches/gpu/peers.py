@@ -49,12 +49,13 @@ def _together(bench: Bench, names: tuple[str, ...], folder: Path, seconds: float
             _go(folder, name).touch()
             said = one.finish(min(TURNS, bench.left - 5) if not bench.small else bench.left - 5)
             found = lines(said.out)
-            if len(found) < 2 and not (found and "absent" in found[0]):
+            entry = {key: value for part in found for key, value in part.items()}
+            if not {"absent", "wrong", "microseconds"} & set(entry):
                 ending = f"not ready after {seconds:.0f} s" if name in late else said.ending
-                found.append({"failed": f"{ending}, {said.tail(3)}"})
-            bench.note(**{name: {key: value for part in found for key, value in part.items()}})
-            if any("wrong" in part for part in found):
-                bench.wrong(f"{name}: {found[-1]['wrong']}")
+                entry |= {"failed": f"{ending}, {said.tail(2)}", "log": said.tail(40)}
+            bench.note(**{name: entry})
+            if "wrong" in entry:
+                bench.wrong(f"{name}: {entry['wrong']}")
     finally:
         for one in started.values():
             one.stop()

@@ -10,7 +10,7 @@ from torch import Tensor
 from kernels.gpu.kolmogorov import code_gradient
 from kernels.gpu.layers import backward, dense, dense_backward, follow, forward
 from kernels.gpu.partials import Partials
-from kernels.gpu.plan import CODE_BINS
+from kernels.gpu.plan import code_bins
 from kernels.tensors import read, read_rows, sizes, written
 
 
@@ -140,10 +140,11 @@ def _launch(
     tiles = -(-points // task.plan.tile)
     programs = min(tiles, task.launch.programs)
     partials.programs, partials.batch = programs, points
-    code_programs, code_plan, code_add = 0, None, False
+    code_programs, code_plan, code_add, block = 0, None, False, 0
     if code and predictor:
         code_plan, code_programs = predictor.plan, predictor.launch.programs
         code_add = -(-network.size // code_plan.tile) > code_programs
+        block = code_bins(code_plan.width, code.bins)
     other = predictor or task
     with torch.cuda.device_of(inputs):
         gradient_kernel[(code_programs + programs,)](
@@ -153,10 +154,9 @@ def _launch(
             other.table, other.scratch, other.rows, other.losses, parameters[0] if positions is None else positions,
             partials.to_theta, code_programs, code.predictor.size if code else 0,
             code.weight / network.size if code else 0.0, code.low if code else 0.0, code.high if code else 0.0,
-            code.high - code.low if code else 0.0, BINS=code.bins if code else 0, BLOCK=CODE_BINS,
+            code.high - code.low if code else 0.0, BINS=code.bins if code else 0, BLOCK=block,
             LOSS=code.loss if code else "", ORDERED=order is not None, GIVEN=to_inputs is not None,
             ADD=tiles > programs, SCRATCH=task.launch.scratch, PLAN=task.plan, CODE_ADD=code_add,
             CODE_SCRATCH=other.launch.scratch, CODE_PLAN=code_plan, DEPENDENT=task.launch.dependent,
-            num_warps=max(task.launch.warps, other.launch.warps), num_stages=task.launch.stages,
-            launch_pdl=task.launch.dependent, enable_fp_fusion=True,
+            num_warps=max(task.launch.warps, other.launch.warps), **task.launch.options, enable_fp_fusion=True,
         )  # fmt: skip

@@ -17,8 +17,8 @@ FEWEST = 32
 MOST_PROGRAMS = 4 * MULTIPROCESSORS
 # Bytes of scratch for activations: half of the smallest supported L2 cache, an A100's 40 MB.
 SCRATCH = 20 * 2**20
-# Bins that a program of the Kolmogorov term takes at once.
-CODE_BINS = 64
+# Most bins that a program of the Kolmogorov term takes at once: of predictors of narrow layers, and of wider ones.
+CODE_BINS, CODE_BINS_WIDE = 256, 64
 # Software pipelining of loops. Also where a program has one tile, a gradient takes a fifth less with it than without.
 STAGES = 3
 # Of evaluations, which have nothing to fetch ahead.
@@ -49,6 +49,11 @@ class Launch(NamedTuple):
     stages: int = STAGES
     dependent: bool = False  # programmatic dependent launch
 
+    @property
+    def options(self) -> dict[str, int | bool]:
+        """What Triton is told of a launch beside its warps; NVIDIA's compiler alone knows dependent ones."""
+        return {"num_stages": self.stages} | ({"launch_pdl": True} if self.dependent else {})
+
 
 def plan(
     network: Network, dims: tuple[int, ...], points: int, tile: int, precision: str, unrolled: bool | None = None
@@ -72,6 +77,11 @@ def batch_tile(network: Network, points: int) -> int:
     """
     few = points <= NARROWEST * MULTIPROCESSORS or padded(max(network.dims)) > 32
     return _stretched(NARROWEST if few else 2 * NARROWEST)
+
+
+def code_bins(width: int, bins: int) -> int:
+    """Bins that a program of the Kolmogorov term takes at once, where the predictor's layers are padded to `width`."""
+    return min(CODE_BINS if width == NARROWEST else CODE_BINS_WIDE, padded(bins))
 
 
 def code_tile() -> int:

@@ -148,5 +148,5 @@ def _launch(
             1.0 / (partials.batch * outputs), momentum, other.launch.programs,
             code.predictor.size if code else 0, 1.0 / network.size, blocks, CODED=code is not None,
             KIND=kind, BLOCK=BLOCK, ROWS=ROWS, DEPENDENT=task.launch.dependent, num_warps=4,
-            num_stages=task.launch.stages, launch_pdl=task.launch.dependent, enable_fp_fusion=True,
+            **task.launch.options, enable_fp_fusion=True,
         )  # fmt: skip

@@ -1,8 +1,10 @@
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from engine.config import MAX_LAYERS, Config, ConfigError, parse_shape
+from engine.config import MAX_LAYERS, Config, ConfigError, option, parse_shape
 
 
 @pytest.mark.parametrize(
@@ -61,16 +63,27 @@ def config(**words: object) -> Config:
 
 NAN, INF = float("nan"), float("inf")
 COUNTS = ("epochs", "points", "batch_size", "save_interval", "chunk_size", "checkpoint_interval", "threads")
-POSITIVE = ("learning_rate", "kolmogorov_lr", "smoothing_sigma")
+POSITIVE = ("learning_rate", "kolmogorov_lr", "resume_lr", "smoothing_sigma")
+ENDS = ("kolmogorov_weight_min", "kolmogorov_weight_max")
+PATHS = ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [(name, value) for name in COUNTS for value in (0, -1, 10**21)]
-    + [(name, value) for name in POSITIVE for value in (0.0, -1.0, NAN, INF, 1e300)]
+    [(name, value) for name in COUNTS for value in (0, -1, 10**21, 2.5, NAN, "many")]
+    + [(name, value) for name in POSITIVE for value in (0.0, -1.0, NAN, INF, 1e300, 1e-31, 10**400, "much")]
+    + [(name, value) for name in ENDS for value in (NAN, INF, -INF, -1e19, 1e300)]
     + [
         ("momentum", 1.0),
+        ("momentum", 0.99999999),  # float32's 1
+        ("momentum", -0.1),
         ("momentum", NAN),
+        ("threads", 20_000),
+        ("threads", 3_000_000_000),
+        ("frame_size", 16_385),
+        ("kolmogorov_bins", 1),
+        ("kolmogorov_bins", 10**21),
+        ("kolmogorov_weight", 1e-300),
         ("seed", -1),
         ("seed", 2**32),
         ("jpeg_quality", 0),
@@ -83,8 +96,40 @@ POSITIVE = ("learning_rate", "kolmogorov_lr", "smoothing_sigma")
     ],
 )
 def test_values_out_of_range_are_refused_by_name(name: str, value: object) -> None:
-    with pytest.raises(ConfigError, match="--" + name.replace("_", "-") + f" was .*{re.escape(str(value))}.*: give "):
+    with pytest.raises(ConfigError, match="--" + name.replace("_", "-") + f" was .*{re.escape(shown(value))}.*: give "):
         config(**{name: value})
+
+
+def shown(value: object) -> str:
+    return str(value)[:60]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, 2**62) for name in COUNTS if name != "threads"]
+    + [(name, value) for name in POSITIVE if name != "resume_lr" for value in (1e-30, 1e18)]
+    + [("threads", 4096), ("momentum", 0.0), ("momentum", 0.9999999), ("seed", 0), ("seed", 2**32 - 1)]
+    + [("jpeg_quality", 1), ("jpeg_quality", 100), ("frame_size", 16_384), ("kolmogorov_bins", 2)],
+)
+def test_values_at_the_ends_of_their_range_are_taken(name: str, value: float) -> None:
+    assert getattr(config(**{name: value}), name) == value
+
+
+def test_numbers_are_kept_as_pythons_own() -> None:
+    made = config(points=np.int64(7), learning_rate=1, seed=np.uint32(3), momentum=np.float32(0.5))
+    assert [type(value) for value in (made.points, made.learning_rate, made.seed, made.momentum)] == [
+        int, float, int, float,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_home_is_expanded_in_every_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/homes/me")
+    expected = {"~/x": "/homes/me/x", "~": "/homes/me", "x~y": "x~y", "./~/x": "./~/x", "a/~/b": "a/~/b"}
+    assert {given: getattr(config(**{name: given}), name) for given in expected} == expected
+    assert getattr(config(**{name: Path("~/x")}), name) == "/homes/me/x"
+    with pytest.raises(ConfigError, match=f"{option(name)} was empty: give a path"):
+        config(**{name: ""})
 
 
 @pytest.mark.parametrize(

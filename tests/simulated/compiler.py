@@ -26,13 +26,15 @@ def _compiling(machine: Machine, compiler: Callable[..., Any]) -> Callable[..., 
         if function is None:
             return lambda one: compiling(one, **words)
         closed: list[DeviceTensor] = []
-        here, there = compiler(function, **words), machine.compiler(_on_host(function, closed), **words)
+        here: list[Callable[..., Any]] = []  # for tensors of the host: torch's own, which takes long to load
+        there = machine.compiler(_on_host(function, closed), **words)
         compiled: set[Any] = set()
 
         def called(*args: Any, **named: Any) -> Any:
             given = [one for one in _tensors((args, named)) if isinstance(one, DeviceTensor)]
             if not given:
-                return here(*args, **named)
+                here[:] = here or [compiler(function, **words)]
+                return here[0](*args, **named)
             with machine.lock:
                 machine.launched(function.__name__, given[0].place)
                 return _called(machine, there, compiled, given, closed, args, named)
@@ -80,8 +82,10 @@ def _on_host(function: Any, closed: list[DeviceTensor]) -> Any:
     def held(value: Any) -> Any:
         if isinstance(value, DeviceTensor):
             closed.append(value)
-        return _on_host(value, closed) if isinstance(value, FunctionType) else on_host(value)
+        return on_host(_on_host(value, closed))
 
+    if not isinstance(function, FunctionType):
+        return function
     cells = tuple(CellType(held(cell.cell_contents)) for cell in function.__closure__ or ())
     return FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, cells)
 

@@ -1,6 +1,5 @@
 """Several processes with a simulated device each: Gloo adds up what NCCL would, once the stream is done."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -34,18 +33,3 @@ def collective(machine: Machine, func: Any, args: Any, kwargs: Any) -> Any:
     work = result[-1] if isinstance(result, tuple) else result
     work.wait()
     return (given, work)
-
-
-def main(words: list[str]) -> int:
-    """The command line, in a process with as many devices as the group has members on this machine."""
-    import cli
-
-    machine = Machine(devices=2)
-    with machine.installed():
-        status = cli.main(words)
-    machine.check()
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -261,7 +261,7 @@ def test_two_processes_train_on_a_device_each(program: Program, tmp_path: Path, 
     words = [*SMALL, "-e", 3, "-i", small_image, "--device", "auto", "-o", tmp_path / "r", "--snapshot-dir", tmp_path]
     members = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.simulated.processes", *map(str, words)],
+            [sys.executable, "-W", "ignore", "-m", "tests.simulated.python", "-m", "cli", *map(str, words)],
             env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, cwd=Path(__file__).parents[2],
             stderr=subprocess.PIPE, text=True,
         )

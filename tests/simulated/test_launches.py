@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.conftest import INTERPRETED
 from tests.simulated import Machine
@@ -50,3 +51,36 @@ def test_a_kernel_is_not_compiled_in_a_capture(cuda: Machine) -> None:
     work()
     captured(work).replay()
     assert outputs.isfinite().all().item()
+
+
+def test_what_torch_compiles_is_one_kernel_of_its_arguments_and_of_what_it_closes_over(cuda: Machine) -> None:
+    factor = torch.full((3,), 2.0, device=CUDA)
+
+    def scaled(values: Tensor) -> Tensor:
+        values.add_(1)
+        return values * factor
+
+    values = torch.ones(3, device=CUDA)
+    compiled = torch.compile(scaled)
+    result = compiled(values)
+    factor.fill_(3)  # after it, in the stream's order
+    assert cuda.launches == ["scaled"]
+    assert result.tolist() == [4, 4, 4]
+    assert values.tolist() == [2, 2, 2]
+    graph = captured(lambda: result.copy_(compiled(values)))
+    graph.replay()
+    assert result.tolist() == [9, 9, 9]
+    assert torch.compile(torch.add)(values, values).tolist() == [6, 6, 6]
+
+
+def test_torch_does_not_compile_in_a_capture(cuda: Machine) -> None:
+    one = torch.ones(3, device=CUDA)
+    with cuda.expecting("torch compiles"), pytest.raises(RuntimeError):
+        captured(lambda: torch.compile(torch.add)(one, one))
+
+
+@pytest.mark.parametrize("cuda", [{"capability": (6, 1)}], indirect=True)
+def test_the_oldest_devices_are_not_compiled_for(cuda: Machine) -> None:
+    one = torch.ones(3, device=CUDA)
+    with pytest.raises(RuntimeError, match="too old to be supported by the triton GPU compiler"):
+        torch.compile(torch.add)(one, one)

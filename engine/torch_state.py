@@ -1,0 +1,30 @@
+"""Torch's state as a run needs it, whatever the program around it has set, which gets its own back."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from engine import allowance
+
+
+@contextmanager
+def own_torch_state() -> Iterator[None]:
+    """Within, tensors are made in float32 on the CPU unless it is said, and computed in their own type.
+
+    No more threads are taken than there are cores for this process.
+    """
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    products = torch.get_float32_matmul_precision()
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, threads)
+        stack.callback(torch.set_default_dtype, dtype)
+        stack.callback(torch.set_float32_matmul_precision, products)
+        torch.set_num_threads(min(threads, allowance.cores()))
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        if torch.get_default_device().type != "cpu":  # else it would only cost time, at each operation
+            stack.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda"):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
