@@ -162,7 +162,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     [
         "engine.begin.fresh_state",
         "engine.follow.Start.on",
-        "engine.run.drawer_for",
+        "engine.gallery.drawer_for",
         "engine.frame.Panels.of",
         "engine.cpu_drawing.CpuDrawer.draw",
         "engine.trainer.Trainer.launch",
@@ -170,7 +170,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         "engine.encoder.FilmComposer.compose",
         "engine.encoder.PictureComposer.compose",
         "engine.encoder.PictureWriter.write",
-        "engine.run.caption",
+        "engine.gallery.caption",
     ],
 )
 def test_nothing_is_removed_for_a_run_that_cannot_begin(
