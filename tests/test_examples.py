@@ -1,6 +1,7 @@
 """The original program's own examples, typed one after the other in one folder as its users type them."""
 
 import glob
+import os
 import re
 import subprocess
 import sys
@@ -32,12 +33,23 @@ EXAMPLES = [
 MORE = [["--save-interval", "5"], ["--chunk-size", "1000"], ["--log-file", "run.log"], ["--debug"]]
 
 
-def typed(folder: Path, words: list[str]) -> str:
-    """The log of what a person types there; the shell makes file names of a pattern."""
+# A draw of networks some of which stop early would tell nothing of names.
+DRAWN = """
+import secrets, sys
+seed = int(sys.argv.pop(1))
+secrets.randbits = lambda bits: seed
+import cli
+sys.exit(cli.main())
+"""
+
+
+def typed(folder: Path, words: list[str], seed: int) -> str:
+    """The log of what a person types there, where a seed is drawn; the shell makes file names of a pattern."""
     expanded = [name for word in words for name in (glob.glob(word, root_dir=folder) if word == PATTERN else [word])]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *expanded, "--points", "200", "--batch-size", "100", "--device", "cpu"],
-        cwd=folder, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", DRAWN, str(seed), *expanded, "--points", "200",
+         "--batch-size", "100", "--device", "cpu"],
+        cwd=folder, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, (words, done.stderr)
     assert "Traceback" not in done.stderr
@@ -63,7 +75,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_originals_examples_one_after_the_other(folder: Path) -> None:
     for number, words in enumerate(EXAMPLES):
         before = kept(folder)
-        typed(folder, words)
+        typed(folder, words, number)
         after = kept(folder)
         # The second goes on with the first: its film grows, and its plots and weights are of the longer run.
         own = [name for name in before if number == 1 and re.search(r"\.mp4|weights|losses|polytopes", name)]
@@ -79,9 +91,9 @@ def test_the_originals_examples_one_after_the_other(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_and_any_of_them_with_more_flags_and_all_of_them_again(folder: Path) -> None:
-    for words in (EXAMPLES[0], *([*EXAMPLES[0], *more] for more in MORE), *EXAMPLES):
+    for number, words in enumerate((EXAMPLES[0], *([*EXAMPLES[0], *more] for more in MORE), *EXAMPLES)):
         before = kept(folder)
-        log = typed(folder, words)
+        log = typed(folder, words, number)
         if "--resume" not in words:
             after = kept(folder)
             assert {name: after.get(name) == content for name, content in before.items()} == dict.fromkeys(before, True)
