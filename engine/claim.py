@@ -145,6 +145,7 @@ class Claim:
         with _in_turn(path.parent):
             for _ in range(ATTEMPTS):
                 if self._make(path):
+                    _clear(path)
                     return
                 with suppress(FileNotFoundError):
                     owner = _read(path)
@@ -154,18 +155,18 @@ class Claim:
         raise Owned(owner or UNKNOWN, path)
 
     def _make(self, path: Path) -> bool:
-        """Makes the claim's file; says whether that could be done, since there was none."""
+        """Makes the claim's file, whole or not at all; says whether that could be done, since there was none."""
+        content = json.dumps(dataclasses.asdict(self._owner)).encode()
+        part = path.with_name(f"{path.name}.{self._owner.token}.tmp")
         try:
-            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
+            part.write_bytes(content)
+            os.link(part, path)
+        except (FileExistsError, FileNotFoundError):  # or somebody else, who has made it, cleared this one away
             return False
-        try:
-            os.write(file, json.dumps(dataclasses.asdict(self._owner)).encode())
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
+        except PermissionError:  # a file system without links
+            return _made_in_place(path, content)
         finally:
-            os.close(file)
+            part.unlink(missing_ok=True)
         return True
 
     def _look(self) -> None:
@@ -189,6 +190,29 @@ class Claim:
             for path in self._paths:
                 with suppress(OSError):
                     os.utime(path)
+
+
+def _clear(path: Path) -> None:
+    """Removes what others who died over making this claim have left."""
+    with suppress(OSError):
+        for name in os.listdir(path.parent):
+            if name.startswith(f"{path.name}.") and name.endswith(".tmp"):
+                (path.parent / name).unlink(missing_ok=True)
+
+
+def _made_in_place(path: Path, content: bytes) -> bool:
+    try:
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        os.write(file, content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(file)
+    return True
 
 
 def holder(paths: Iterable[Path]) -> tuple[Owner, Path] | None:
