@@ -44,7 +44,7 @@ class Partials:
             planned = plan(code.predictor, dims, network.size, code_tile(), precision)
             self.predictor = share(code.predictor, planned, device)  # launched with the task, in its way
         # The term's gradient by the network's parameters, each written by one program.
-        self.to_theta = torch.empty(network.size if code else 0, device=device)
+        self.to_theta = torch.empty(network.size if code else 0, dtype=torch.float32, device=device)
         self.programs = 0  # of the last launch: a short batch has fewer
         self.batch = 0  # points of the last launch
 
@@ -52,9 +52,9 @@ class Partials:
 def share(network: Network, planned: tuple[Plan, Launch], device: torch.device) -> Share:
     """Scratch for a plan."""
     constants, launch = planned
-    rows = torch.empty((launch.programs, network.size), device=device)
-    losses = torch.empty(launch.programs, device=device)
-    scratch = torch.empty(launch.programs * launch.scratch, device=device)
+    rows = torch.empty((launch.programs, network.size), dtype=torch.float32, device=device)
+    losses = torch.empty(launch.programs, dtype=torch.float32, device=device)
+    scratch = torch.empty(launch.programs * launch.scratch, dtype=torch.float32, device=device)
     return Share(constants, launch, rows, losses, layer_table(network, device), scratch)
 
 

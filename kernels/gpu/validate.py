@@ -73,8 +73,8 @@ class Validation:
         self._plan, self._launch = plan(network, network.dims, points, batch_tile(network, points), "fp32")
         programs = self._launch.programs
         self._table = layer_table(network, device)
-        self._scratch = torch.empty(programs * self._launch.scratch, device=device)
-        self._found = torch.empty((3, programs), device=device)
+        self._scratch = torch.empty(programs * self._launch.scratch, dtype=torch.float32, device=device)
+        self._found = torch.empty((3, programs), dtype=torch.float32, device=device)
         self._finished = torch.zeros(1, dtype=torch.int32, device=device)
 
     def run(self, parameters: Tensor, inputs: Tensor, targets: Tensor, out: Tensor) -> None:

@@ -203,3 +203,17 @@ def test_a_table_that_a_graph_may_read_stays_whatever_comes_after() -> None:
     for width in range(4, 200):
         layer_table(Network((2, width, 1)), CPU)
     assert layer_table(Network((2, 3, 1)), CPU) is first
+
+
+def test_scratch_is_float32_whatever_a_caller_makes_of_tensors() -> None:
+    from kernels import gpu
+
+    network, before = Network((2, 5, 1)), torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        made = gpu.Partials(network, CODE, 10, CPU), gpu.Validation(network, 10, CPU)
+    finally:
+        torch.set_default_dtype(before)
+    assert made[0].predictor is not None
+    scratch = [*made[0].task, *made[0].predictor, *vars(made[0]).values(), *vars(made[1]).values()]
+    assert {one.dtype for one in scratch if isinstance(one, torch.Tensor)} == {torch.float32, torch.int32}
