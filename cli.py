@@ -1,15 +1,24 @@
 """The command line: flags to a `Config`, help, exit status."""
 
-import argparse
-import dataclasses
-import os
 import sys
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
 
-from engine import __version__
-from engine.config import Config, ConfigError, Flag, option, save_interval, shortened
+INTERRUPTED = 130
+
+try:
+    import argparse
+    import dataclasses
+    import os
+    import signal
+    import warnings
+    from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn
+
+    from engine import __version__
+    from engine.config import Config, ConfigError, Flag, option, save_interval, shortened
+    from engine.signals import Abandoned, interrupt_at_once
+except KeyboardInterrupt:
+    print("draw-poly: interrupted", file=sys.stderr)
+    sys.exit(INTERRUPTED)
 
 DESCRIPTION = "Train a small network to draw an image, and film the polytopes that it cuts the image into."
 EXIT_STATUS = """\
@@ -18,9 +27,10 @@ exit status:
   1    stopped early: nothing more to learn, or a loss that is not finite
   2    bad input: nothing was done
   3    failed in mid-run, such as by a full disk; a checkpoint was saved if it could be
-  130  interrupted (Ctrl-C), 143 terminated; a checkpoint was saved
+  130  interrupted (Ctrl-C), 143 terminated, 129 its terminal was closed; a checkpoint was saved,
+       unless a third Ctrl-C within a second ended even that
 """
-BAD_INPUT, FAILED, INTERRUPTED = 2, 3, 130
+BAD_INPUT = 2
 WHAT_IT_IS: dict[object, str] = {int: "a whole number", float: "a number", save_interval: "a whole number or log"}
 
 
@@ -28,12 +38,16 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage before it; once, however many processes read the words."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        if os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0":
+        if _speaks():
             super()._print_message(message, file)
 
     def error(self, message: str) -> NoReturn:
         """See `argparse.ArgumentParser.error`."""
         self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
+
+
+def _speaks() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def parser() -> Parser:
@@ -56,6 +70,7 @@ def parser() -> Parser:
         else:
             words |= {"type": _reader(flag.kind), "choices": flag.choices, "required": required}
             words |= {"metavar": flag.metavar, "default": None if required else item.default}
+            words |= {"nargs": "+"} if flag.several else {}
         group.add_argument(*names, **words)
     return whole
 
@@ -73,6 +88,9 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the program on these words, or on the command line's; returns the exit status, or exits with it."""
     whole = parser()
+    interrupted = f"{whole.prog}: interrupted\n"
+    if words is None:
+        interrupt_at_once(interrupted if _speaks() else "")
     if any(option.startswith("error") for option in sys.warnoptions):
         # What a library warns its authors of, this program's user can do nothing about.
         warnings.simplefilter("default")
@@ -84,8 +102,13 @@ def main(words: Sequence[str] | None = None) -> int:
         return run(config)
     except ConfigError as error:
         whole.error(str(error))
+    except Abandoned as error:
+        whole.exit(128 + error.number, f"{whole.prog}: {error}\n")
     except KeyboardInterrupt:
-        whole.exit(INTERRUPTED, f"{whole.prog}: interrupted\n")
+        whole.exit(INTERRUPTED, interrupted)
+    finally:
+        if words is None:  # what is left is the interpreter's own end
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

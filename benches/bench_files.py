@@ -20,6 +20,7 @@ from benches.job import IMAGE, Job
 from benches.method import ROOT, Variant
 from benches.suite import Absent, Group, Suite
 from engine import checkpoint
+from engine.files import Files
 from engine.watch import Watch
 
 CODED, MAIN = Job(bins=256), Job()
@@ -50,10 +51,10 @@ def saved(suite: Suite, job: Job, name: str) -> Variant:
 
         return Variant(original)
     assert isinstance(made, Ours)
-    state, extras = made.backend.state, new_extras(job)
+    state, extras, place = made.backend.state, new_extras(job), Files.of(job.config)
 
     def ours() -> object:
-        checkpoint.save(path, state, extras, job.config, "identity", job.picture)
+        checkpoint.save(path, state, extras, job.config, place, job.picture)
         return checkpoint.load(path)
 
     ours()
@@ -74,7 +75,7 @@ def bytes_alone(suite: Suite, job: Job) -> Variant:
     """As many bytes as a checkpoint has, written until they are on the disk, and read."""
     path = Path(suite.resources.enter_context(tempfile.TemporaryDirectory())) / "bytes"
     made = Ours(job, suite.threads, "eager")
-    checkpoint.save(path, made.backend.state, new_extras(job), job.config, "identity", job.picture)
+    checkpoint.save(path, made.backend.state, new_extras(job), job.config, Files.of(job.config), job.picture)
     content = path.read_bytes()
 
     def work() -> None:

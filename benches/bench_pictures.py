@@ -20,9 +20,10 @@ from benches.method import Variant
 from benches.suite import Group, Suite
 from engine.caption import LossCurves, caption
 from engine.drawers import drawer_for
-from engine.encoder import FrameWriter
+from engine.encoder import Frame, FrameWriter
 from engine.film import Film, count_frames
 from engine.frame import Panels, film_canvas
+from engine.ledger import Due
 from engine.picture_file import PictureWriter
 from kernels import reference
 
@@ -107,9 +108,11 @@ class Artist:
         """A frame of the network as it is."""
         losses, epoch = (0.1, 0.1), self._made.backend.state.epoch
         self._curves.add(epoch, *losses)
+        due = Due(epoch, self._made.backend.state.main.parameters.clone(), losses)
+        self._writer.ledger.add(due)
         with torch.inference_mode():
             drawing = self._drawer.draw()
-        self._writer.put(drawing, caption(self._config, epoch, losses, self._curves), path)
+        self._writer.put(Frame(drawing, caption(self._config, epoch, losses, self._curves), path, due))
 
 
 def check_prediction(made: Contender, path: Path) -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, image, image_file, memory, network, picture_file, resume
+from engine import checkpoint, files, image, image_file, memory, network, ownership, picture_file, remains, resume
+from engine.claim import Claim
 from engine.config import Config, ConfigError
+from engine.files import Files
 from engine.frame import can_be_filmed, film_canvas, frame_size
 from engine.image import Picture, Split
 from engine.journal import log
@@ -22,7 +24,11 @@ from engine.watch import Watch
 
 @dataclass
 class Beginning:
-    """A run about to train. `resumed_from` is its checkpoint, if it had one."""
+    """A run about to train. `resumed_from` is its checkpoint, if it had one, and `origin` where it wrote till then.
+
+    `replaced` files make way for its own; `unmade` names what is still to be made of a run that has reached its last
+    epoch.
+    """
 
     config: Config
     files: files.Files
@@ -31,6 +37,9 @@ class Beginning:
     extras: checkpoint.Extras
     resumed_from: Path | None = None
     warnings: list[str] = field(default_factory=list)
+    replaced: list[Path] = field(default_factory=list)
+    origin: Files | None = None
+    unmade: list[str] = field(default_factory=list)
 
     @property
     def split(self) -> Split:
@@ -38,8 +47,8 @@ class Beginning:
         return self.extras.split
 
 
-def begin(config: Config) -> Beginning:
-    """Reads the image and the checkpoint, if any, and makes the folders.
+def begin(config: Config, claim: Claim) -> Beginning:
+    """Reads the image and the checkpoint, if any, makes the folders, and claims the files; none is removed yet.
 
     Raises ConfigError for what cannot be done, and for files of another run that would be written over.
     """
@@ -53,7 +62,7 @@ def begin(config: Config) -> Beginning:
     config, warnings = _with_what_is_installed(config)
     if not config.no_film:
         _require_film(config, picture)
-    begun = _resumed(config, picture) if config.resume else _fresh(config, picture)
+    begun = _resumed(config, picture, claim) if config.resume else _fresh(config, picture, claim)
     begun.warnings += warnings
     return begun
 
@@ -93,23 +102,20 @@ def _require_film(config: Config, picture: Picture) -> None:
         )
 
 
-def _fresh(config: Config, picture: Picture) -> Beginning:
+def _fresh(config: Config, picture: Picture, claim: Claim) -> Beginning:
     seed = secrets.randbits(32) if config.seed is None else config.seed
     numbers = np.random.RandomState(seed)
     split = image.split(picture, config.points, config.batch_size, numbers)
-    place = files.Files.of(config)
-    existing = place.existing()
-    if existing and not config.overwrite:
-        raise files.clash(existing, _settings_in(place), config)
-    place.make_folders()
-    files.remove(existing)
+    place, replaced = ownership.settle(config, picture, claim)
     if config.seed is None:
         log.info("Seed: none was given, %d was drawn", seed)
 
     state = fresh_state(config, torch.Generator().manual_seed(seed))
     python_state = random.Random(seed).getstate()
-    extras = checkpoint.Extras(uuid.uuid4().hex, split, Watch(), seed, numbers.get_state(), python_state)
-    return Beginning(config, place, picture, state, extras)
+    extras = checkpoint.Extras(
+        uuid.uuid4().hex, split, Watch(), seed, numbers.get_state(), python_state, number=place.number
+    )
+    return Beginning(config, place, picture, state, extras, replaced=replaced)
 
 
 def fresh_state(config: Config, draws: torch.Generator) -> State:
@@ -124,54 +130,66 @@ def fresh_state(config: Config, draws: torch.Generator) -> State:
     return State(Learner.fresh(config.network, optimizer, parameters), predictor, coefficients, draws)
 
 
-def _resumed(config: Config, picture: Picture) -> Beginning:
-    source = checkpoint.find(str(config.resume), files.Files.of(config))
-    found = resume.restore(source, checkpoint.load(source), config, picture)
+def _resumed(config: Config, picture: Picture, claim: Claim) -> Beginning:
+    source, found, place = _found(config, picture, claim)
     config, state = found.config, found.state
-    if state.epoch > config.epochs:
-        raise ConfigError(
-            f"--epochs was {config.epochs}, but {source} has reached epoch {state.epoch}: give a larger one"
-        )
     split = found.split
     if split is None:
         split = image.split(picture, config.points, config.batch_size, np.random.RandomState(config.seed))
-    place = files.Files.of(config, found.identity)
-    if state.epoch < config.epochs:
-        _refuse_clash(place, found, source)
-        place.make_folders()
+    unmade = remains.unmade(place, config, found.run, state.epoch) if state.epoch == config.epochs else []
+    replaced = _refuse_clash(place, found, source) if state.epoch < config.epochs or unmade else []
     log.info("Resuming from checkpoint: %s", source)
     log.info("Resuming training from epoch %d", state.epoch)
     for change in found.changes:
         log.info("%s", change)
     extras = checkpoint.Extras(
         found.run or uuid.uuid4().hex, split, found.watch, found.seed, found.numpy_state, found.python_state,
-        found.film_frames,
+        found.film_frames, place.number, found.unwritten, found.rows,
     )  # fmt: skip
-    return Beginning(config, place, picture, state, extras, source, found.warnings)
+    origin = remains.origin(place, found, source)
+    return Beginning(config, place, picture, state, extras, source, found.warnings, replaced, origin, unmade)
 
 
-def _refuse_clash(place: files.Files, found: resume.Resumed, source: Path) -> None:
-    """A resume may write over what it retraces, not over another run nor over another way on from the checkpoint."""
+def _found(config: Config, picture: Picture, claim: Claim) -> tuple[Path, resume.Resumed, files.Files]:
+    """A checkpoint, what it holds, and the files of its run, claimed."""
+    while True:
+        source = ownership.meant(config, picture)
+        found = resume.restore(source, checkpoint.load(source), config, picture)
+        if found.state.epoch > config.epochs:
+            raise ConfigError(
+                f"--epochs was {config.epochs}, but {source} has reached epoch {found.state.epoch}: give a larger one"
+            )
+        place = files.Files.of(found.config, found.identity, number=found.number, image=found.image_name)
+        place.make_folders()
+        ownership.take(claim, place, found.config, picture)
+        if ownership.meant(config, picture) == source:
+            return source, found, place
+        claim.give_up()  # its owner has just ended, and left a newer one
+
+
+def _refuse_clash(place: files.Files, found: resume.Resumed, source: Path) -> list[Path]:
+    """A resume may write over what it retraces, not over another run nor over another way on from the checkpoint.
+
+    Returns the files that `--overwrite` gives up.
+    """
     overwrite = found.config.overwrite
     stored = files.read_settings(place.settings)
     if stored and stored.get("run") != found.run:
         others = [path for path in place.existing() if not path.samefile(source)]
         if not overwrite:
             raise files.clash(others, stored["settings"], found.config)
-        files.remove(others)
-        return
+        return others
     later = {epoch: path for epoch, path in place.checkpoints().items() if epoch > found.state.epoch}
     other_way = "; ".join(found.changes) or (_differing(later[max(later)], found) if later else "")
     if not later or not other_way:
-        return
+        return []
     if not overwrite:
         raise ConfigError(
             f"{later[max(later)]} is further on than {source}, and this resume would write over that way on "
             f"({other_way}): resume from it, choose another --output-dir and --snapshot-dir, or give --overwrite to "
             "lose it"
         )
-    files.remove(later.values())
-    files.remove(path for epoch, path in place.frames().items() if epoch > found.state.epoch)
+    return [*later.values(), *(path for epoch, path in place.frames().items() if epoch > found.state.epoch)]
 
 
 def _differing(later: Path, found: resume.Resumed) -> str:
@@ -184,18 +202,3 @@ def _differing(later: Path, found: resume.Resumed) -> str:
         return "it is of another run"
     settings = content.get("settings", content.get("args"))
     return files.differences(settings if isinstance(settings, dict) else {}, found.config)
-
-
-def _settings_in(place: files.Files) -> dict[str, object] | None:
-    """The settings of the run that has this one's names, from its record or its newest checkpoint."""
-    if stored := files.read_settings(place.settings):
-        return dict(stored["settings"])
-    checkpoints = place.checkpoints()
-    if checkpoints:
-        try:
-            content = checkpoint.load(checkpoints[max(checkpoints)])
-        except checkpoint.CheckpointError:
-            return None
-        settings = content.get("settings", content.get("args"))
-        return dict(settings) if isinstance(settings, dict) else None
-    return None

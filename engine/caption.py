@@ -72,17 +72,26 @@ class LossCurves:
         """The losses of an epoch."""
         self._pending.append((epoch, training, validation))
 
+    def extend(self, rows: NDArray[np.float64]) -> None:
+        """The losses of many epochs, rows (n, 3) of epoch, training and validation loss."""
+        last = self._columns - 1
+        columns = np.minimum(last, (self._schedule.positions(rows[:, 0]) / self._end * last + 0.5).astype(np.int64))
+        touched = np.unique(columns)
+        for limits, losses in zip(self._limits, rows[:, 1:].T, strict=True):
+            known = np.where(losses >= 0, losses, np.nan)
+            for limit, narrow in zip(limits, (np.fmin, np.fmax), strict=True):
+                ends = np.full(self._columns, np.nan)
+                narrow.at(ends, columns, known)
+                logarithms = [math.log10(max(loss, LEAST_LOSS)) for loss in ends[touched].tolist()]
+                limit[touched] = narrow(limit[touched], logarithms)
+
     def drawn(self) -> Curve | None:
         """Logarithms (2, 2, columns) up to the last epoch, gaps filled by straight lines; None before the first.
 
         NaN where there is none, as of a loss below zero.
         """
-        for epoch, *losses in self._pending:
-            share = self._schedule.position(epoch) / self._end
-            column = min(self._columns - 1, int(share * (self._columns - 1) + 0.5))
-            for limits, loss in zip(self._limits[:, :, column], losses, strict=True):
-                value = math.log10(max(loss, LEAST_LOSS)) if loss >= 0 else math.nan
-                limits[:] = np.fmin(limits[0], value), np.fmax(limits[1], value)
+        if self._pending:
+            self.extend(np.array(self._pending))
         self._pending.clear()
         if np.isnan(self._limits).all():
             return None

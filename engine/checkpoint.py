@@ -2,15 +2,17 @@
 
 A file is a dict of the original program's keys, so that either program can go on from the other's, and of ours:
 `format_version`, `settings`, `run`, `image_sha256`, `training_points`, `validation_points`, `watch`, `film_frames`,
-`drawn_seed`.
+`drawn_seed`, `number`; since version 2 `image_name`, and what could not be written by then: `metrics_rows`,
+`unwritten_frames`.
 """
 
-import contextlib
 import glob
+import io
 import os
 import pickle
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,16 @@ import torch
 from torch import Tensor
 
 from engine.config import Config, ConfigError
+from engine.disk import ReadError, read, write_whole
 from engine.files import CHECKPOINT_EPOCH, Files, settings_of
 from engine.image import Picture, Split
+from engine.ledger import Due
 from engine.network import named_views, network_names, predictor_names
 from engine.state import Learner, State
 from engine.watch import Watch
 from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MOMENT_NAMES = {
     "adam": ("exp_avg", "exp_avg_sq"),
     "sgd": (),
@@ -44,7 +48,8 @@ class Extras:
     """What a checkpoint of ours holds beside the state.
 
     `seed` is the one drawn where none was given; the generators of numpy and Python are the original's, who would go on
-    with them; `film_frames` counts frames of the schedule.
+    with them; `film_frames` counts frames of the schedule that the film has, `unwritten` are those that are still to be
+    written, and `rows` those of the metrics; `number` is that of `Files`.
     """
 
     run: str
@@ -54,32 +59,20 @@ class Extras:
     numpy_state: Any
     python_state: Any
     film_frames: int = 0
+    number: int = 1
+    unwritten: list[Due] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
 
 
-def save(path: Path, state: State, extras: Extras, config: Config, identity: str, picture: Picture) -> None:
+def save(path: Path, state: State, extras: Extras, config: Config, place: Files, picture: Picture) -> None:
     """Writes a whole checkpoint or none: to another name, synced, renamed. Raises OSError where that fails."""
-    part = path.with_name(f".{path.name}.tmp")
-    try:
-        with part.open("wb") as file:
-            torch.save(_content(state, extras, config, identity, picture), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        with contextlib.suppress(OSError):  # not every system syncs a folder
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except RuntimeError as error:  # torch's own for a failed write
-        part.unlink(missing_ok=True)
-        raise OSError(f"{path} cannot be written ({error})") from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    # In memory first: torch has words of its own for a full disk.
+    whole = io.BytesIO()
+    torch.save(_content(state, extras, config, place, picture), whole)
+    write_whole(path, whole.getbuffer())
 
 
-def _content(state: State, extras: Extras, config: Config, identity: str, picture: Picture) -> dict[str, Any]:
+def _content(state: State, extras: Extras, config: Config, place: Files, picture: Picture) -> dict[str, Any]:
     main = state.main
     names = network_names(main.network)
     model = {
@@ -96,7 +89,7 @@ def _content(state: State, extras: Extras, config: Config, identity: str, pictur
         "pytorch_rng_state": state.draws.get_state(),
         "numpy_rng_state": extras.numpy_state,
         "python_rng_state": extras.python_state,
-        "network_shape_b64": identity,
+        "network_shape_b64": place.identity,
         "random_seed": config.seed,
         "args": {name: getattr(config, name) for name in
                  ("shape", "points", "batch_size", "learning_rate", "optimizer", "momentum")},
@@ -109,6 +102,10 @@ def _content(state: State, extras: Extras, config: Config, identity: str, pictur
         "watch": extras.watch.to_dict(),
         "film_frames": extras.film_frames,
         "drawn_seed": extras.seed,
+        "number": extras.number,
+        "image_name": place.image,
+        "metrics_rows": extras.rows,
+        "unwritten_frames": [frame.to_dict() for frame in extras.unwritten],
     }  # fmt: skip
     if state.predictor:
         predictor = state.predictor
@@ -149,22 +146,30 @@ def _optimizer_dict(learner: Learner, names: list[str]) -> dict[str, Any]:
     return {"state": state, "param_groups": [{**group, "params": list(range(2 * len(names)))}]}
 
 
-def find(text: str, files: Files) -> Path:
-    """The checkpoint that `--resume` means: a file, or the newest epoch in a folder or of a pattern.
+def find(texts: Iterable[str], files: Files) -> list[Path]:
+    """The checkpoints that `--resume` may mean by files, folders and patterns, the newest first.
 
-    In a folder the run's own come before others. Raises CheckpointError where there is none.
+    Of each run that has these names, with whatever number, the newest; where there is none, the newest of all. Raises
+    CheckpointError where there is no checkpoint.
     """
+    found = [path for text in texts for path in _meant(text)]
+    if not found:
+        where = "in this folder" if any(map(os.path.isdir, texts)) else "no such file, folder or match of a pattern"
+        given = " ".join(texts)
+        raise CheckpointError(f"--resume {given[:200]}: no checkpoint (*_epoch_N.pt) was found, {where}")
+    runs: dict[str, Path] = {}
+    for path in sorted(found, key=_age):
+        if run := files.run_of(path.name):
+            runs[run] = path
+    return sorted(runs.values(), key=_age, reverse=True) or [max(found, key=_age)]
+
+
+def _meant(text: str) -> list[Path]:
     path = Path(text)
     if os.path.isfile(path):
-        return path
-    folder = os.path.isdir(path)
-    found = list(path.iterdir()) if folder else [Path(name) for name in glob.glob(text)]
-    found = [item for item in found if item.is_file() and CHECKPOINT_EPOCH.search(item.name)]
-    own = [item for item in found if item.name.startswith(files.checkpoint_prefix)]
-    if not found:
-        where = "in this folder" if folder else "no such file, folder or match of a pattern"
-        raise CheckpointError(f"--resume {text[:200]}: no checkpoint (*_epoch_N.pt) was found, {where}")
-    return max(own or found, key=_age)
+        return [path]
+    found = list(path.iterdir()) if os.path.isdir(path) else [Path(name) for name in glob.glob(text)]
+    return [item for item in found if item.is_file() and CHECKPOINT_EPOCH.search(item.name)]
 
 
 def _age(path: Path) -> tuple[int, float]:
@@ -174,21 +179,23 @@ def _age(path: Path) -> tuple[int, float]:
 
 def load(path: Path) -> dict[str, Any]:
     """A checkpoint's content, read without running any code in it. Raises CheckpointError where it is none."""
+    try:
+        data = read(path)
+    except ReadError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     reconstruct = np.zeros(1, np.uint32).__reduce__()[0]
     allowed: list[Any] = [np.ndarray, np.dtype, type(np.dtype(np.uint32)), reconstruct]
     # Where NumPy kept the function before version 2.
     allowed += [(reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
     try:
         with torch.serialization.safe_globals(allowed):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is no checkpoint: it is another kind of file, or holds objects that are not allowed in one"
         ) from error
-    except PermissionError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from error
     except Exception as error:  # torch raises many kinds for a file that is cut off or no checkpoint at all
-        how = "it is cut off or damaged" if _begins_like_zip(path) else "it is another kind of file"
+        how = "it is cut off or damaged" if _begins_like_zip(data) else "it is another kind of file"
         raise CheckpointError(f"{path} is no checkpoint that can be read: {how}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is no checkpoint: it holds a {type(content).__name__}")
@@ -198,6 +205,5 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _begins_like_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04" and not zipfile.is_zipfile(path)
+def _begins_like_zip(data: bytes) -> bool:
+    return data[:4] == b"PK\x03\x04" and not zipfile.is_zipfile(io.BytesIO(data))

@@ -6,7 +6,7 @@ import math
 import operator
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,7 @@ class Flag:
     choices: tuple[str, ...] | None = None
     metavar: str | None = None
     limits: tuple[float, float] | None = None  # of a number: the least and the greatest that are allowed
+    several: bool = False
 
 
 def save_interval(text: str) -> int | str:
@@ -156,12 +157,16 @@ class Config:
         None, RESUME, "epochs from checkpoint to checkpoint; else only a final one", "--checkpoint-interval 100",
         kind=int, metavar="EPOCHS", limits=COUNT,
     )  # fmt: skip
+    keep_checkpoints: int | None = _flag(
+        None, RESUME, "remove a run's checkpoints but for the newest so many; else all stay", "--keep-checkpoints 3",
+        kind=int, metavar="COUNT", limits=COUNT,
+    )  # fmt: skip
     checkpoint_dir: str | None = _flag(
         None, RESUME, "folder of checkpoints; else the output folder", "--checkpoint-dir checkpoints", metavar="DIR"
     )
-    resume: str | None = _flag(
-        None, RESUME, "checkpoint to go on from: a file, a folder or a quoted pattern; the newest epoch wins",
-        "--resume results", metavar="PATH",
+    resume: Sequence[str] | None = _flag(
+        None, RESUME, "checkpoint to go on from: files, a folder or a pattern; of the run that fits best the newest "
+        "epoch wins", "--resume results", metavar="PATH", several=True,
     )  # fmt: skip
     resume_optimizer: str | None = _flag(
         None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=OPTIMIZERS
@@ -200,6 +205,8 @@ class Config:
     quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
 
     def __post_init__(self) -> None:
+        if isinstance(self.resume, str | os.PathLike):
+            object.__setattr__(self, "resume", (self.resume,))
         for item in dataclasses.fields(self):
             if (value := getattr(self, item.name)) is not None:
                 object.__setattr__(self, item.name, _checked(item.name, item.metadata["flag"], value))

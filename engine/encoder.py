@@ -3,12 +3,16 @@
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from engine import disk
 from engine.caption import Caption
 from engine.drawing import Drawing
 from engine.frame import FilmComposer, Panels, PictureComposer
+from engine.ledger import Due, Ledger
 from engine.picture_file import PictureWriter
 
 if TYPE_CHECKING:
@@ -46,9 +50,13 @@ class Stage(Generic[Item]):
         self._check()
         self._queue.put(item)
 
+    def wait(self) -> None:
+        """Waits until all that was handed over is done, or was given up after a failure."""
+        self._queue.join()
+
     def drain(self) -> None:
         """Waits until all that was handed over is done."""
-        self._queue.join()
+        self.wait()
         self._check()
 
     def stop(self) -> None:
@@ -76,24 +84,46 @@ class Stage(Generic[Item]):
                 self._queue.task_done()
 
 
-class FrameWriter:
-    """Takes drawings, writes each as a picture file, and appends it to the film; either may be left out.
+@dataclass(frozen=True)
+class Frame:
+    """A frame to be written: what was drawn, what it says, its file, and what a checkpoint keeps of it until then."""
 
-    Each thread composes its frames itself, on panels that it keeps: a drawing is a fifth of a frame.
+    drawing: Drawing
+    caption: Caption
+    path: Path
+    due: Due
+
+
+class FrameWriter:
+    """Takes frames, writes each as a picture file, and appends it to the film; either may be left out.
+
+    Each thread composes its frames itself, on panels that it keeps: a drawing is a fifth of a frame. The `ledger` tells
+    which frames are not written; `frames` of the schedule were before. `check` is called before a picture file is
+    written; what it raises is such a failure.
     """
 
-    def __init__(self, shared: Panels, format: str, jpeg_quality: int, film: "Film | None") -> None:
+    def __init__(
+        self,
+        shared: Panels,
+        format: str,
+        jpeg_quality: int,
+        film: "Film | None",
+        frames: int = 0,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         self._film = film
-        self._pictures: Stage[tuple[Drawing, Caption, Path]] | None = None
-        self._films: Stage[tuple[Drawing, Caption]] | None = None
+        self._pictures: Stage[Frame] | None = None
+        self._films: Stage[Frame] | None = None
+        self._unsynced: list[Path] = []
         if format != "none":
-            writers = [_picture_writer(shared, format, jpeg_quality) for _ in range(WRITERS)]
+            writers = [self._picture_writer(shared, format, jpeg_quality, check) for _ in range(WRITERS)]
             self._pictures = Stage("pictures", writers)
         if film:
             self._films = Stage("film", [_film_writer(shared, film)])
+        self.ledger = Ledger(self._pictures is not None, self._films is not None, frames)
 
     @property
-    def _stages(self) -> list[Stage]:  # type: ignore[type-arg]
+    def _stages(self) -> list[Stage[Frame]]:
         return [stage for stage in (self._pictures, self._films) if stage]
 
     @property
@@ -101,47 +131,72 @@ class FrameWriter:
         """Whether `put` would wait."""
         return any(stage.full for stage in self._stages)
 
-    def put(self, drawing: Drawing, caption: Caption, path: Path) -> None:
-        """Hands a frame over; waits while the encoders are behind. Raises OSError for a failed earlier one."""
-        if self._pictures:
-            self._pictures.put((drawing, caption, path))
-        if self._films:
-            self._films.put((drawing, caption))
+    def put(self, frame: Frame) -> None:
+        """Hands over a frame that is in the ledger; waits while the encoders are behind.
+
+        Raises OSError where an earlier one could not be written.
+        """
+        if self._pictures and not frame.due.pictured:
+            self._pictures.put(frame)
+        if self._films and not frame.due.filmed:
+            self._films.put(frame)
 
     def drain(self) -> None:
-        """Waits until every frame is on disk. Raises OSError where one could not be written."""
+        """Waits until every frame is written. Raises OSError where one could not be."""
+        for stage in self._stages:
+            stage.wait()
         for stage in self._stages:
             stage.drain()
 
-    def close(self) -> None:
-        """Writes what is left and ends the film. Raises OSError where something could not be written."""
+    def sync(self) -> None:
+        """Makes sure that the frames that were written are on the disk. Raises OSError."""
+        folders = {path.parent for path in self._unsynced}
+        while self._unsynced:
+            with suppress(FileNotFoundError):  # somebody tidied up
+                disk.sync(self._unsynced.pop())
+        for folder in folders:
+            disk.sync_folder(folder)
+        if self._film:
+            self._film.sync()
+
+    def stop(self) -> None:
+        """Ends the threads; the film stays as it is."""
         for stage in self._stages:
             stage.stop()
+
+    def close(self) -> None:
+        """Writes what is left and ends the film. Raises OSError where something could not be written."""
+        self.stop()
         try:
             self.drain()
         finally:
             if self._film:
                 self._film.close()
 
+    def _picture_writer(
+        self, shared: Panels, format: str, jpeg_quality: int, check: Callable[[], object]
+    ) -> Callable[[Frame], None]:
+        composer, writer = PictureComposer(shared), PictureWriter(format, jpeg_quality)
 
-def _picture_writer(shared: Panels, format: str, jpeg_quality: int) -> Callable[[tuple[Drawing, Caption, Path]], None]:
-    composer, writer = PictureComposer(shared), PictureWriter(format, jpeg_quality)
+        def write(frame: Frame) -> None:
+            frame.drawing.arrive()
+            pixels = composer.compose(frame.drawing, frame.caption)
+            check()
+            # On the disk before a checkpoint counts it, and not now: a disk may take longer for that than a frame does.
+            writer.write(frame.path, pixels, synced=False)
+            self._unsynced.append(frame.path)
+            frame.due.pictured = True
 
-    def write(item: tuple[Drawing, Caption, Path]) -> None:
-        drawing, caption, path = item
-        drawing.arrive()
-        writer.write(path, composer.compose(drawing, caption))
-
-    return write
+        return write
 
 
-def _film_writer(shared: Panels, film: "Film") -> Callable[[tuple[Drawing, Caption]], None]:
+def _film_writer(shared: Panels, film: "Film") -> Callable[[Frame], None]:
     composer = FilmComposer(shared, film.planes)
 
-    def append(item: tuple[Drawing, Caption]) -> None:
-        drawing, caption = item
-        drawing.arrive()
-        composer.compose(drawing, caption)
+    def append(frame: Frame) -> None:
+        frame.drawing.arrive()
+        composer.compose(frame.drawing, frame.caption)
         film.append_planes()
+        frame.due.filmed = True
 
     return append

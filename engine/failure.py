@@ -12,7 +12,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return f"too many files are open at once ({error.strerror}): allow more, such as by ulimit -n 256"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'} cannot be written ({error.strerror})"
+        deed = getattr(error, "deed", "written")
+        return f"{error.filename or 'a file'} cannot be {deed} ({error.strerror})"
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return "out of memory: a smaller --chunk-size or --batch-size needs less"
     if isinstance(error, Lost):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-import uuid
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,17 @@ RUN_SETTINGS = (
     "kolmogorov_lr", "save_interval",
 )  # fmt: skip
 CHECKPOINT_EPOCH = re.compile(r"_epoch_(-?\d+)\.pt$")
+# What the folder begins with that a run tries itself out in.
+TRIAL = ".try-"
 FRAME_EPOCH = re.compile(r"(\d+)\.(png|jpg)$")
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where a run writes. `identity` and `seed` name it; `image` is the input's file name."""
+    """Where a run writes. `identity` and `seed` name it; `image` is the input's file name.
+
+    Runs that differ in what these leave out are told apart by `number`: from 2 on it is in the names.
+    """
 
     image: str
     identity: str
@@ -35,10 +40,13 @@ class Files:
     snapshot_dir: Path
     checkpoint_dir: Path
     snapshot_format: str = "png"
+    number: int = 1
 
     @staticmethod
-    def of(config: Config, identity: str | None = None, seed: str | None = None) -> "Files":
-        """The files of a run; a resumed one keeps the identity and seed its checkpoint tells."""
+    def of(
+        config: Config, identity: str | None = None, seed: str | None = None, number: int = 1, image: str | None = None
+    ) -> "Files":
+        """The files of a run; a resumed one keeps the identity, seed, number and image name its checkpoint tells."""
         if identity is None:
             fields = [config.shape, config.points, config.batch_size, config.learning_rate, config.optimizer]
             if config.optimizer == "sgd_momentum":
@@ -49,18 +57,24 @@ class Files:
             seed = "none" if config.seed is None else str(config.seed)
         output = Path(config.output_dir)
         return Files(
-            os.path.basename(config.input),
+            image or os.path.basename(config.input),
             identity,
             seed,
             output,
             Path(config.snapshot_dir),
             Path(config.checkpoint_dir) if config.checkpoint_dir else output,
             config.snapshot_format,
+            number,
         )
 
     @property
+    def suffix(self) -> str:
+        """What tells apart the names of runs that would else have the same."""
+        return f"-{self.number}" if self.number > 1 else ""
+
+    @property
     def _run(self) -> str:
-        return f"{_fitting(self.identity, 120, keep=0)}_{self.seed}"
+        return f"{_fitting(self.identity, 120, keep=0)}_{self.seed}{self.suffix}"
 
     @property
     def stem(self) -> str:
@@ -136,14 +150,66 @@ class Files:
         several = (*self.checkpoints().values(), *self.frames().values())
         return [path for path in single if os.path.exists(path)] + list(several)
 
+    @property
+    def reserve(self) -> Path:
+        """A file that keeps room for the final checkpoint."""
+        return self.checkpoint_dir / f".{self.checkpoint_prefix}reserve"
+
+    def litter(self) -> list[Path]:
+        """What a run that was killed left of files on their way."""
+        places = [
+            (self.output_dir, (f"{self.stem}.mp4", self.smoothed.name, self.weights.name)),
+            (self.folder, ("",)),
+            (self.snapshot_dir, (self.frame_prefix,)),
+            (self.checkpoint_dir, (self.checkpoint_prefix,)),
+        ]
+        found = [path for place, starts in places for start in starts for path in _beginning_with(place, f".{start}")]
+        return [path for path in found if path.suffix == ".tmp" or path == self.reserve or path.name.startswith(TRIAL)]
+
+    @property
+    def claims(self) -> set[Path]:
+        """Where the process that writes these files says so: in each folder, by what their names there begin with."""
+        names = {(self.output_dir, self._run), (self.checkpoint_dir, self._run)}
+        if self.snapshot_format != "none":
+            names.add((self.snapshot_dir, self.stem))
+        return {folder.resolve() / f".{name}.owner" for folder, name in names}
+
+    def records(self) -> list[Path]:
+        """The `config.json` of each run whose checkpoints here would bear these names, whatever its image is called."""
+        folders = _beginning_with(self.output_dir, "")
+        found = (folder / self.settings.name for folder in folders if folder.name.endswith(f"_{self._run}"))
+        return sorted((path for path in found if path.exists()), key=lambda path: path != self.settings)
+
+    def numbers(self) -> set[int]:
+        """The numbers under which runs have left files that else have the names of this one."""
+        first = dataclasses.replace(self, number=1)
+        found = set()
+        for folder, prefix, rest in (
+            (self.output_dir, first.stem, r"\.mp4|-kernel-smoothed\.png|"),
+            (self.output_dir, f"weights_{first._run}", r"\.txt"),
+            (self.checkpoint_dir, f"checkpoint_{first._run}", r"_epoch_-?\d+\.pt"),
+            (self.snapshot_dir, first.stem, r"_epoch_\d+\.(?:png|jpg)"),
+        ):
+            name = re.compile(rf"{re.escape(prefix)}(?:-(\d+))?(?:{rest})")
+            for path in _beginning_with(folder, prefix):
+                match = name.fullmatch(path.name)
+                if match and not (path.is_dir() and not any(path.iterdir())):
+                    found.add(int(match[1] or 1))
+        return found
+
+    def run_of(self, checkpoint: str) -> str | None:
+        """What a checkpoint's name begins with if it is this run's or has another number, None for any other."""
+        first = re.escape(dataclasses.replace(self, number=1)._run)
+        match = re.fullmatch(rf"(checkpoint_{first}(?:-\d+)?)_epoch_-?\d+\.pt", checkpoint)
+        return match[1] if match else None
+
     def make_folders(self) -> None:
         """Makes the folders and tries to write in each. Raises ConfigError where one cannot be written."""
         for folder in (self.output_dir, self.snapshot_dir, self.checkpoint_dir, self.folder):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                probe = folder / f".{uuid.uuid4().hex}"
-                probe.touch()
-                probe.unlink()
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
             except OSError as error:
                 raise ConfigError(f"the folder {_shown(folder)} cannot be written ({error.strerror})") from error
 

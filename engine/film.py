@@ -1,12 +1,15 @@
 """Pictures to an mp4 while training goes on: H.264, playable up to its last frame whenever the program is killed."""
 
+import errno
+import hashlib
 import io
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -15,34 +18,49 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine import disk
+from engine.disk import ReadError
+from engine.film_reader import Content, content_of, count_frames, local, opened, packets_of
+from engine.fragments import RATE, Fragments, lengths
 from engine.frame import film_size
+
+__all__ = ["Film", "continued", "count_frames"]
 
 Pixels = NDArray[np.uint8]
 
-RATE = 24
 TIME_BASE = Fraction(1, RATE)
 # No frame waits for a later one, so a frame is in the file as soon as it is encoded, and a film can be cut anywhere.
 ENCODER = {"crf": "18", "preset": "ultrafast", "tune": "zerolatency"}
 # Slices of a frame that are encoded side by side.
 SLICES = 2
+# How often an old film is read before it counts as unreadable: a network's file system may fail in passing.
+ATTEMPTS = 3
+INDEX_IN_FRONT = {"movflags": "faststart"}
 
 
 class Film:
     """An mp4 that grows by a frame at a time, from frames of one size.
 
     A frame comes as pixels, or is drawn into `planes`: brightness (height, width) and two colour differences of half
-    the size, BT.601 in limited range; both sides are even there.
+    the size, BT.601 in limited range; both sides are even there. `notes` say what was lost of an earlier film.
     """
 
-    def __init__(self, path: Path, width: int, height: int) -> None:
-        """Begins a film in place of any at `path`; no file is made before its first frame."""
-        path.unlink(missing_ok=True)
+    def __init__(self, path: Path, width: int, height: int, beside: bool = False) -> None:
+        """Begins a film in place of any at `path`, or `beside` it until it `settles`.
+
+        No file is made before its first frame.
+        """
         self.path = path
         self.frames = 0
+        self.notes: list[str] = []
+        self._at = disk.part_of(path) if beside else path
+        disk.remove(self._at)
         self._size = film_size(width, height)
         self._canvas = av.VideoFrame(width + width % 2, height + height % 2, "yuv420p")
         self._encoder, self._fragments = _begin(self._size)
-        self._file: BinaryIO | None = None
+        self._file: io.FileIO | None = None
+        self._bytes = 0  # of whole frames
+        self._digest = hashlib.blake2b()
 
     @property
     def planes(self) -> tuple[Pixels, Pixels, Pixels]:
@@ -71,27 +89,37 @@ class Film:
         picture.pts, picture.time_base = self.frames, TIME_BASE
         picture.pict_type = av.video.frame.PictureType.NONE
         for packet in self._encoder.encode(picture):
-            self._write(_lengths(bytes(packet)), packet.is_keyframe)
+            self._write(lengths(bytes(packet)), packet.is_keyframe)
 
     def _write(self, sample: bytes, key: bool) -> None:
-        """Appends one frame to the file, and leaves nothing of it in this program."""
-        try:
+        """Appends one whole frame to the file, or none, and leaves nothing of it in this program."""
+        with disk.named(self.path):
             if self._file is None:
-                self._file = self.path.open("wb")
-                self._file.write(self._fragments.header)
-            self._file.write(self._fragments.fragment(sample, self.frames, key))
-            self._file.flush()
-        except OSError as error:
-            error.filename = str(self.path)
-            raise
+                self._file = io.FileIO(self._at, "wb")
+            header = b"" if self._bytes else self._fragments.header
+            rest = memoryview(header + self._fragments.fragment(sample, self.frames, key))
+            end = self._bytes + len(rest)
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                with suppress(OSError):
+                    self._file.truncate(self._bytes)
+                    self._file.seek(self._bytes)
+                raise
+        self._bytes = end
+        self._digest.update(sample)
         self.frames += 1
 
     def take_over(self, earlier: Path, frames: int) -> None:
-        """Begins with the first `frames` of another film: copied where its encoder's settings were the same."""
-        with av.open(_local(earlier)) as source:
+        """Begins with the first `frames` of another film: copied where its encoder's settings were the same.
+
+        Raises ReadError where they cannot be read.
+        """
+        with opened(earlier) as source:
             old = source.streams.video[0]
             if bytes(old.codec_context.extradata or b"?") in self._fragments.header:
-                for packet in _packets(source, old):
+                for packet in packets_of(source):
                     if self.frames == frames:
                         break
                     self._write(bytes(packet), packet.is_keyframe)
@@ -100,42 +128,54 @@ class Film:
                     if self.frames == frames:
                         break
                     self._encode(picture)
+        if self.frames < frames:
+            raise ReadError(errno.EIO, f"{self.frames} of {frames} pictures are there", str(earlier))
+
+    def settle(self) -> None:
+        """Takes the place of the film at `path`, once what was written reads back. Raises OSError."""
+        if self._file:
+            self.sync()
+            self._require_in(self._at)
+            with disk.named(self.path):
+                os.replace(self._at, self.path)
+            disk.sync_folder(self.path.parent)
+        else:
+            disk.remove(self.path)
+        self._at = self.path
+
+    def sync(self) -> None:
+        """Makes sure that the frames are on the disk. Raises OSError."""
+        if self._file:
+            with disk.named(self.path):
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Ends the film, and rewrites it with its index in front, as players like it best."""
+        """Ends the film, and rewrites it with its index in front, as players like it best. Raises OSError."""
         if self._file:
             self._file.close()
-            _rewrite(self.path)
+            disk.write_whole(self.path, self._rewrite)
+
+    def _rewrite(self, target: Path) -> None:
+        try:
+            with (
+                opened(self.path) as source,
+                av.open(local(target), "w", format="mp4", options=INDEX_IN_FRONT) as whole,
+            ):
+                new = cast(VideoStream, whole.add_stream_from_template(source.streams.video[0]))
+                for packet in packets_of(source):
+                    packet.stream = new
+                    whole.mux(packet)
+        except av.FFmpegError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        self._require_in(target)
+
+    def _require_in(self, path: Path) -> None:
+        """Raises OSError where a file does not hold this film's frames."""
+        if content_of(path) != Content(self.frames, self._digest.digest(), True):
+            raise OSError(errno.EIO, "it does not read back as it was written", str(self.path))
 
 
-class _Fragments:
-    """The boxes of a fragmented mp4 of one track. Source: ISO/IEC 14496-12, sections 8.8 and 8.16."""
-
-    def __init__(self, header: bytes) -> None:
-        self.header = header
-        # Time units a second, in the media header's fifth field.
-        (timescale,) = struct.unpack_from(">I", header, header.index(b"mdhd") + 16)
-        self._duration = timescale // RATE
-
-    def fragment(self, sample: bytes, number: int, key: bool) -> bytes:
-        """The fragment of one frame, its `number` counted from 0."""
-        flags = 0x02000000 if key else 0x01010000  # depends on no other frame; depends on some, no place to begin
-        start = struct.pack(">Q", number * self._duration)
-        track = _box(b"tfhd", 0x020000, struct.pack(">I", 1)) + _box(b"tfdt", 0x01000000, start)
-        offset = 8 + 16 + 8 + len(track) + 32 + 8  # moof, mfhd, traf, trun, mdat's header
-        run = struct.pack(">IiIII", 1, offset, self._duration, len(sample), flags)
-        track += _box(b"trun", 0x000701, run)
-        moof = _box(b"mfhd", 0, struct.pack(">I", number + 1)) + _box(b"traf", None, track)
-        return _box(b"moof", None, moof) + _box(b"mdat", None, sample)
-
-
-def _box(kind: bytes, version_and_flags: int | None, content: bytes) -> bytes:
-    if version_and_flags is not None:
-        content = struct.pack(">I", version_and_flags) + content
-    return struct.pack(">I", 8 + len(content)) + kind + content
-
-
-def _begin(size: tuple[int, int]) -> tuple[Any, _Fragments]:
+def _begin(size: tuple[int, int]) -> tuple[Any, Fragments]:
     """An encoder of frames of this size (width, height), and the beginning of its file as FFmpeg writes it."""
     memory = io.BytesIO()
     container = av.open(memory, "w", format="mp4", options={"movflags": "empty_moov+default_base_moof"})
@@ -149,79 +189,64 @@ def _begin(size: tuple[int, int]) -> tuple[Any, _Fragments]:
     container.close()
     content = memory.getvalue()
     length = sum(struct.unpack_from(">I", content, place)[0] for place in (0, struct.unpack_from(">I", content)[0]))
-    return encoder, _Fragments(content[:length])
+    return encoder, Fragments(content[:length])
 
 
-def _lengths(packet: bytes) -> bytes:
-    """A packet with the length before each of its units, as mp4 holds it, in place of a start code."""
-    parts, start = [], packet.index(b"\0\0\1") + 3
-    while start:
-        end = packet.find(b"\0\0\1", start)
-        unit = packet[start : end if end >= 0 else None].rstrip(b"\0") if end >= 0 else packet[start:]
-        parts.append(struct.pack(">I", len(unit)) + unit)
-        start = end + 3 if end >= 0 else 0
-    return b"".join(parts)
-
-
-def continued(path: Path, size: tuple[int, int], frames: int, pictures: Sequence[Path]) -> Film:
+def continued(
+    path: Path, size: tuple[int, int], frames: int, pictures: Sequence[Path], source: Path | None = None
+) -> Film:
     """A film of frames of this size (width, height) that begins with the first `frames` of the film at `path`.
 
-    Where that film is missing or shorter, the frame files `pictures` take its place, as far as they go. Until the
-    beginning is complete the old film stays beside it, so that a crash loses neither.
+    Where that is missing or shorter, the frame files `pictures` stand in, as far as they go. `source` is the film to
+    begin with where it is another. The old film stays until the new one is whole up to there, and is kept where it is
+    not what it should be; the new one's `notes` say so.
     """
-    earlier = path.with_name(f"{path.stem}.earlier.mp4")
-    if path.exists() and frames and not earlier.exists():
-        os.replace(path, earlier)
-    film = Film(path, *size)
-    if frames:
-        there = count_frames(earlier)
-        if there >= min(frames, len(pictures)):
-            if there:
-                film.take_over(earlier, min(frames, there))
-        else:
-            for picture in pictures:
-                with Image.open(picture) as image:
-                    film.append(np.asarray(image.convert("RGB")))
-    earlier.unlink(missing_ok=True)
+    earlier = path.with_name(f"{path.stem}.earlier.mp4")  # where a version before left the old film if it crashed
+    if not frames:
+        disk.remove(earlier)
+        return Film(path, *size)
+    notes: list[str] = []
+    found = {old: _readable(old, notes) for old in (source or path, earlier) if old.exists()}
+    best = max(found, key=lambda old: found[old], default=path)
+    there, pictures = min(found.get(best, 0), frames), pictures[:frames]
+    if there < len(pictures) < frames:
+        there = 0
+    film = Film(path, *size, beside=True)
+    if there:
+        film.take_over(best, there)
+    if there < len(pictures):
+        for picture in pictures[there:]:
+            _append(film, picture, notes)
+    for old, count in found.items():
+        if old != source and count < frames and old.stat().st_size:
+            kept = disk.kept_aside(old, copied=False)
+            notes.append(f"{old} is not the film that was left there: it is kept as {kept}")
+    film.settle()
+    disk.remove(earlier)
+    if film.frames < frames:
+        notes.append(f"{path} lacks {frames - film.frames} of its first {frames} pictures: they were not found")
+    film.notes = notes
     return film
 
 
-def count_frames(path: Path) -> int:
-    """Frames in a film, 0 where there is none that can be read."""
-    try:
-        with av.open(_local(path)) as source:
-            return sum(1 for _ in _packets(source, source.streams.video[0]))
-    except (OSError, IndexError, av.FFmpegError):
-        return 0
+def _readable(path: Path, notes: list[str]) -> int:
+    """How many frames of a film can be read."""
+    failure: ReadError | None = None
+    for _ in range(ATTEMPTS):
+        try:
+            return count_frames(path)
+        except ReadError as error:
+            failure = error
+    notes.append(f"{path} cannot be read ({failure and failure.strerror})")
+    return 0
 
 
-def _packets(source: Any, stream: VideoStream) -> Iterable[Any]:
-    """The packets of a stream without the empty one that ends it; a cut-off film ends where it was cut."""
+def _append(film: Film, picture: Path, notes: list[str]) -> None:
+    """Appends a frame file, if it can be read."""
     try:
-        for packet in source.demux(stream):
-            if packet.is_corrupt:  # cut off in its midst
-                return
-            if packet.size:
-                yield packet
-    except av.FFmpegError:
+        with Image.open(picture) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow raises many kinds for a damaged file
+        notes.append(f"{picture} is no picture that can be read, and left out of the film ({error})")
         return
-
-
-def _rewrite(path: Path) -> None:
-    whole = path.with_name(f".{path.name}.tmp")
-    try:
-        with av.open(_local(path)) as source:
-            old = source.streams.video[0]
-            with av.open(_local(whole), "w", format="mp4", options={"movflags": "faststart"}) as target:
-                new = cast(VideoStream, target.add_stream_from_template(old))
-                for packet in _packets(source, old):
-                    packet.stream = new
-                    target.mux(packet)
-        os.replace(whole, path)
-    finally:
-        whole.unlink(missing_ok=True)
-
-
-def _local(path: Path) -> str:
-    """A path as FFmpeg takes it: `run:1/film.mp4` would be a protocol."""
-    return f"file:{path}"
+    film.append(pixels)

@@ -1,15 +1,15 @@
-"""Pixels to the bytes of a picture file, and files written whole."""
+"""Pixels to the bytes of a picture file."""
 
-import os
 import struct
 import zlib
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from engine.disk import write_whole
 
 try:
     from isal import isal_zlib as deflate
@@ -37,14 +37,14 @@ class PictureWriter:
         self._jpeg_quality = jpeg_quality
         self._rows = np.empty((0, 0), np.uint8)
 
-    def write(self, path: Path, pixels: Pixels) -> None:
-        """Writes a whole file or none. Raises OSError where it cannot be written."""
+    def write(self, path: Path, pixels: Pixels, synced: bool = True) -> None:
+        """Writes a whole file or none, on the disk if it is to be `synced`. Raises OSError where it cannot be."""
         if self._format == "png":
-            write_whole(path, self._png(pixels))
+            write_whole(path, self._png(pixels), synced)
         else:
             # Into a file and not to bytes, where Pillow would keep Python's lock while it encodes.
             save = partial(Image.fromarray(pixels).save, format="JPEG", quality=self._jpeg_quality)
-            write_whole(path, save)
+            write_whole(path, save, synced)
 
     def _png(self, pixels: Pixels) -> bytes:
         """One row filter throughout, and Intel's deflate: a fifth of FFmpeg's time and an eighth of Pillow's.
@@ -65,19 +65,3 @@ class PictureWriter:
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
-
-
-def write_whole(path: Path, content: bytes | Callable[[Path], object]) -> None:
-    """Writes bytes, or has them written, under another name and renames the file: no half file bears this name."""
-    part = path.with_name(f".{path.name}.tmp")
-    try:
-        if isinstance(content, bytes):
-            part.write_bytes(content)
-        else:
-            content(part)
-        os.replace(part, path)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename = str(path)
-        raise

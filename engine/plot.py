@@ -1,7 +1,7 @@
 """Plots of a finished run, from its `metrics.csv`."""
 
-import csv
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.picture_file import write_whole
+from engine.disk import read, write_whole
+from engine.metrics import Numbers, polytopes_of, rows_up_to
 
 # What the import of Matplotlib heeds, and what it is to find.
 ENVIRONMENT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
@@ -18,32 +19,33 @@ ENVIRONMENT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
 
 def plot(metrics: Path, losses: Path, polytopes: Path) -> list[Path]:
     """Draws the losses and the number of polytopes over epochs; returns the files written, none without a row."""
-    with metrics.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows, numbers, _ = rows_up_to(read(metrics), sys.maxsize)
     if not rows:
         return []
+    seen = [
+        (int(epoch), int(count)) for epoch, count in zip(numbers[:, 0], map(polytopes_of, rows), strict=True) if count
+    ]
     with _settings_of_our_own():
-        return _plotted(rows, losses, polytopes)
+        return _plotted(numbers, seen, losses, polytopes)
 
 
-def _plotted(rows: list[dict[str, str]], losses: Path, polytopes: Path) -> list[Path]:
+def _plotted(numbers: Numbers, seen: list[tuple[int, int]], losses: Path, polytopes: Path) -> list[Path]:
+    """Plots the columns of numbers (rows, 5), and the polytopes `seen` at some epochs."""
     # Figures without pyplot keep no global state and need no display.
     from matplotlib.figure import Figure
 
-    epochs = [int(row["epoch"]) for row in rows]
+    epochs, task, code, validation, _ = numbers.T
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for column, label in (("task", "task"), ("validation", "validation")):
-        axes.plot(epochs, [float(row[column]) for row in rows], label=f"{label}, mean squared error", linewidth=1)
-    code = [float(row["kolmogorov"]) for row in rows]
-    if any(code):
+    for column, label in ((task, "task"), (validation, "validation")):
+        axes.plot(epochs, column, label=f"{label}, mean squared error", linewidth=1)
+    if code.any():
         axes.plot(epochs, code, label="Kolmogorov, nats a parameter", linewidth=1)
     axes.set(xlabel="epoch", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend()
     write_whole(losses, partial(figure.savefig, dpi=120, format="png"))
     written = [losses]
-    seen = [(int(row["epoch"]), int(row["polytopes"])) for row in rows if row["polytopes"]]
     if seen:
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()

@@ -1,5 +1,6 @@
 """What a checkpoint gives to a run, what a resume may change, and what it may not."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from torch import Tensor
 from engine.checkpoint import MOMENT_NAMES, CheckpointError
 from engine.config import Config, ConfigError, option, parse_shape
 from engine.image import Picture, Split
+from engine.ledger import Due
 from engine.network import initialise, named_views, network_names, predictor_names
 from engine.state import Learner, State
 from engine.watch import Watch
@@ -23,18 +25,23 @@ MAY_CHANGE = ("save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "ko
 
 @dataclass
 class Resumed:
-    """A run to go on with. `config` is the one from here on; `identity` names its files, `run` is its mark."""
+    """A run to go on with. `config` is the one from here on; `identity` and `number` name its files, `run` marks it."""
 
     config: Config
     state: State
     identity: str
+    number: int
     run: str | None
     split: Split | None
     watch: Watch
     film_frames: int
+    unwritten: list[Due]
+    rows: list[str]
+    image_name: str | None
     seed: int | None
     numpy_state: Any
     python_state: Any
+    settings: Mapping[str, Any]
     changes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -61,13 +68,18 @@ def restore(path: Path, content: Mapping[str, Any], config: Config, picture: Pic
             config,
             _state(content, config, predictor, changes),
             _identity(content),
+            _count(content.get("number", 1), "number"),
             str(content["run"]) if "run" in content else None,
             _split(content, fixed["points"], picture),
             Watch.from_dict(content["watch"]) if "watch" in content else Watch(),
             _count(content.get("film_frames", 0), "film_frames"),
+            [Due.from_dict(frame, config.network.size) for frame in content.get("unwritten_frames", ())],
+            [str(row) for row in content.get("metrics_rows", ())],
+            _image_name(content),
             content.get("drawn_seed", seed),
             content["numpy_rng_state"],
             content["python_rng_state"],
+            _settings(content),
             changes,
             warnings,
         )
@@ -134,8 +146,7 @@ def _from_here_on(content: Mapping[str, Any], config: Config, changes: list[str]
         given = getattr(config, name)
         if given != value and given != Config.__dataclass_fields__[name].default:
             warnings.append(f"{option(name)} {given} is left aside: the checkpoint's {value} goes on")
-    settings = content.get("settings")
-    settings = settings if isinstance(settings, dict) else {}
+    settings = _settings(content)
     for name in MAY_CHANGE:
         if name in settings and settings[name] != getattr(config, name):
             changes.append(f"Changing {option(name)} from {settings[name]} to {getattr(config, name)}")
@@ -251,6 +262,19 @@ def _identity(content: Mapping[str, Any]) -> str:
     if not isinstance(identity, str) or not re.fullmatch(r"[A-Za-z0-9+=_-]+", identity):
         raise ValueError(f"its run is called {identity!r}")
     return identity
+
+
+def _image_name(content: Mapping[str, Any]) -> str | None:
+    """What the image was called when the run began, whose files bear that name. Raises ValueError for a path."""
+    name = content.get("image_name") or os.path.basename(str(_settings(content).get("input", "")))
+    if not isinstance(name, str) or os.path.basename(name) != name or "\0" in name:
+        raise ValueError(f"its image is called {name!r}")
+    return name or None
+
+
+def _settings(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    settings = content.get("settings")
+    return settings if isinstance(settings, dict) else {}
 
 
 def _split(content: Mapping[str, Any], points: int, picture: Picture) -> Split | None:

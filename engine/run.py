@@ -6,26 +6,28 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
 import engine
-from engine import allowance, backend, checkpoint, debugging, files, image, kolmogorov, network, processes
+from engine import allowance, backend, checkpoint, debugging, disk, files, image, kolmogorov, network, processes
 from engine.backends.base import Backend, Interrupted
 from engine.begin import Beginning, begin
-from engine.caption import LossCurves, caption
+from engine.claim import Claim, Taken
 from engine.config import Config, ConfigError
 from engine.debugging import Phases, tell
-from engine.drawers import drawer_for
-from engine.encoder import FrameWriter
+from engine.disk import write_whole
+from engine.drawing import Drawing
 from engine.failure import explain
 from engine.follow import EPOCH, Start, follow, led
-from engine.frame import Panels, film_canvas, frame_size
+from engine.gallery import Gallery
 from engine.inspection import Inspector
-from engine.journal import Metrics, epoch_line, log, logging_to, progress
-from engine.picture_file import PictureWriter, write_whole
+from engine.journal import epoch_line, log, logging_to, progress
+from engine.ledger import Due
+from engine.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
+from engine.picture_file import PictureWriter
 from engine.plot import plot
 from engine.processes import Group
 from engine.signals import Signals
@@ -33,12 +35,22 @@ from engine.smoothed import smoothed
 from engine.state import Snapshot
 from engine.torch_state import own_torch_state
 from engine.trainer import Epoch, Launched, NonFinite
+from engine.watch import RECENT
 from kernels import compiled
 
 if TYPE_CHECKING:
-    from engine.film import Film
+    from tqdm import tqdm
 
 DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A frame's drawing, how long it took, and what `--debug` tells of the network then."""
+
+    drawing: Drawing
+    seconds: float
+    looked: list[str]
 
 
 class EarlyStop(Exception):
@@ -74,31 +86,45 @@ def _lead(config: Config, group: Group) -> int:
     if config.debug:
         tell(debugging.machine())
     device, chosen, why = backend.found(config, group)
-    with phases("begin"):
-        begun = begin(config)
-    for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
-        log.warning("%s", warning)
-    if begun.state.epoch == begun.config.epochs:
-        log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
-        return DONE
-    log.info("Backend: %s on %s (%s)", chosen.name, device, why)
-    if group.size > 1:
-        log.info("Processes: %d", group.size)
-    if config.debug:
-        tell(debugging.backends(begun.config, device, chosen, why))
-        tell(debugging.picture(begun.picture, begun.split))
-    with phases("prepare"):
-        run = Run(begun, chosen, device, group, phases)
-    return run.train()
+    with Claim() as claim:
+        with phases("begin"):
+            begun = begin(config, claim)
+        for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
+            log.warning("%s", warning)
+        if begun.state.epoch == begun.config.epochs:
+            if not begun.unmade:
+                log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
+                return DONE
+            log.info("The checkpoint has reached the last epoch; still to be made: %s", ", ".join(begun.unmade))
+        log.info("Backend: %s on %s (%s)", chosen.name, device, why)
+        if group.size > 1:
+            log.info("Processes: %d", group.size)
+        if config.debug:
+            tell(debugging.backends(begun.config, device, chosen, why))
+            tell(debugging.picture(begun.picture, begun.split))
+        with phases("prepare"):
+            run = Run(begun, claim, chosen, device, group, phases)
+        return run.train()
 
 
 class Run:
     """One run in training, and all that it writes."""
 
+    # What `_open` makes.
+    metrics: Metrics
+    bar: "tqdm[NoReturn]"
+
     def __init__(
-        self, begun: Beginning, chosen: type[Backend], device: torch.device, group: Group, phases: Phases
+        self,
+        begun: Beginning,
+        claim: Claim,
+        chosen: type[Backend],
+        device: torch.device,
+        group: Group,
+        phases: Phases,
     ) -> None:
-        self.phases = phases
+        self._begun, self._claim, self._device, self.phases = begun, claim, device, phases
+        self._from = begun.state.epoch
         self.config, self.files, self.picture = begun.config, begun.files, begun.picture
         self.extras = begun.extras
         self.watch = begun.extras.watch
@@ -110,56 +136,98 @@ class Run:
         self.backend, self.trainer = start.on(device, chosen, group)
         self.state = self.backend.state
         log.info("Trainable parameters: %d", config.network.size)
-        self._write_settings(begun, device)
-        size = frame_size(self.picture.width, self.picture.height, config.frame_size)
-        self._unsmoothed = begun.resumed_from is None
-        self.drawer = drawer_for(self.backend, *size, config.chunk_size, config.colour_regions)
-        shared = Panels.of(self.picture, begun.split, size)
-        self.writer = FrameWriter(shared, config.snapshot_format, config.jpeg_quality, self._film(size))
+        self._unsmoothed, self._whole = True, True
+        self.gallery = Gallery(begun, self.backend)
         self.dropped = 0
-        self.metrics = Metrics(self.files.metrics, self.state.epoch, config.schedule)
-        self.curves = LossCurves(size[0], config)
-        for row in self.metrics.earlier:
-            combined = float(row["task"]) + config.kolmogorov_weight * float(row["kolmogorov"])
-            self.curves.add(int(row["epoch"]), combined, float(row["validation"]))
-        self.bar = progress(config, self.state.epoch)
         self.signals = Signals()
         self._reported: set[str] = set()
-        self._reserve = self._reserved()
         self._inspector: Inspector | None = None
         if config.debug:
             self._inspector = Inspector(config, start.training)
-            tell(debugging.work(config, begun.split, size, self.backend, group))
+            tell(debugging.work(config, begun.split, self.gallery.size, self.backend, group))
 
     def train(self) -> int:
-        """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status."""
+        """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status.
+
+        All that can fail is tried before the first file is written or removed.
+        """
         status = DONE
-        with self.signals.caught(), torch.inference_mode():
+        with torch.inference_mode():
+            snapshot = Snapshot(self.state)
+            first = self._drawn() if self._from == 0 or self._begun.replaced else None
+            if first and self._begun.replaced:
+                self.gallery.try_out(first.drawing)
+            launched: Launched | None = None
             try:
-                self._epochs()
+                with self.phases("train"):
+                    if self._from < self.config.epochs:
+                        launched = self._launch()
+                    if launched and self._begun.replaced:
+                        launched = launched.finished()
             except Interrupted:
-                number = self.signals.received
-                by = signal.Signals(number).name if number else "a signal to another process"
-                status = 128 + (number or signal.SIGTERM)
-                log.warning("Interrupted by %s at epoch %d", by, self.state.epoch)
-            except EarlyStop as reason:
-                status = STOPPED
-                log.warning("Stopped at epoch %d: %s", self.state.epoch, reason)
-            except Exception as error:
-                status = FAILED
-                self._report(f"Failed at epoch {self.state.epoch}: %s", error)
-            with self.phases("finish"):
-                status = self._finish(status)
+                return self._interrupted()
+            except NonFinite as where:
+                log.warning("Stopped, and nothing was replaced: the loss was not finite in the first epoch, %s", where)
+                return STOPPED
+            with self.signals.caught():
+                self._open()
+                try:
+                    self._epochs(snapshot, first, launched)
+                except Interrupted:
+                    status = self._interrupted()
+                except Taken as reason:
+                    return self._leave(reason)
+                except EarlyStop as reason:
+                    status = STOPPED
+                    log.warning("Stopped at epoch %d: %s", self.state.epoch, reason)
+                except Exception as error:
+                    status = FAILED
+                    self._report(f"Failed at epoch {self.state.epoch}: %s", error)
+                with self.phases("finish"):
+                    status = self._finish(status)
             tell(self.phases.told())
             return status
 
-    def _epochs(self) -> None:
-        """Epoch after epoch; leaves the state of the last finished one, on the host, whatever becomes of the device."""
-        snapshot = Snapshot(self.state)
+    def _open(self) -> None:
+        """Begins the run's files, in the place of those that they replace."""
+        begun, place = self._begun, self.files
+        self._claim.check()
+        files.remove(begun.replaced)
+        for path in place.litter():
+            disk.remove(path)
+        if place.settings.exists() and files.read_settings(place.settings) is None:
+            kept = disk.kept_aside(place.settings)
+            log.warning("%s is not the record that was written: it is kept as %s", place.settings, kept)
+        self._write_settings(finished=None)
+        self._unsmoothed = not place.smoothed.exists()
+        self.metrics = self._table()
+        self.gallery.open(self.metrics, self._claim.check)
+        self.bar = progress(self.config, self._from)
+        self._reserve()
+
+    def _interrupted(self) -> int:
+        """Says by what, and returns the exit status."""
+        number = self.signals.received
+        by = signal.Signals(number).name if number else "a signal to another process"
+        log.warning("Interrupted by %s at epoch %d", by, self.state.epoch)
+        return 128 + (number or signal.SIGTERM)
+
+    def _leave(self, reason: Taken) -> int:
+        """Ends without another file written. Returns the exit status."""
+        log.error("Ended at epoch %d, and nothing is saved from here on: %s", self.state.epoch, reason)
+        self.bar.close()
+        self.gallery.writer.stop()
+        return FAILED
+
+    def _epochs(self, snapshot: Snapshot, first: Drawn | None, ahead: Launched | None) -> None:
+        """Epoch after epoch; leaves the state of the last finished one, on the host, whatever becomes of the device.
+
+        `first` is the frame before the first epoch, which is `ahead`.
+        """
         try:
-            if self.state.epoch == 0:
-                self._draw(None)
-            ahead: Launched | None = None
+            if self._from == 0:
+                self._show(snapshot, 0, drawn=first)
+            self.gallery.catch_up()
             while ahead or self.state.epoch < self.config.epochs:
                 with self.phases("train"):
                     launched, ahead = ahead or self._launch(), None
@@ -196,6 +264,7 @@ class Run:
     def _epoch(self, launched: Launched, snapshot: Snapshot) -> None:
         """What becomes of one epoch: read, log, draw, record, watch, save."""
         config, number = self.config, launched.number
+        self._claim.check()
         try:
             with self.phases("wait for the epoch"):
                 epoch = launched.read()
@@ -205,59 +274,86 @@ class Run:
         log.info(epoch_line(number, config.epochs, epoch))
         parameters = [learner.parameters for learner in snapshot.state().learners]
         reason = self.watch.epoch(epoch.combined, epoch.constant, parameters)
-        self.curves.add(number, epoch.combined, epoch.validation)
+        self.gallery.add(number, epoch.combined, epoch.validation)
         scheduled, last = number in config.schedule, number == config.epochs
-        dropped = scheduled and not last and config.drop_frames and self.writer.behind
+        dropped = scheduled and not last and config.drop_frames and self.gallery.writer.behind
         self.dropped += dropped
         if last or (scheduled and not dropped):
-            reason = self._draw(epoch, scheduled) or reason
+            reason = self._show(snapshot, number, epoch, scheduled) or reason
         else:
             self.metrics.add(number, epoch, None)
         self.bar.update()
         if reason:
             raise EarlyStop(reason)
         if self._is_saved(number):
-            self.writer.drain()
+            self.gallery.writer.drain()
+            self.gallery.writer.sync()
             self.metrics.flush()
             self._save("Checkpoint saved: %s")
         if last and self.state.predictor:
             length = kolmogorov.bits(epoch.kolmogorov, config.network)
             log.info("Code length: %.1f bits for %d parameters", length, config.network.size)
 
-    def _draw(self, epoch: Epoch | None, scheduled: bool = True) -> str | None:
-        """Draws the network as it is, and records the epoch. Returns why the run should stop, or None."""
+    def _drawn(self) -> Drawn:
+        """A frame of the network as it is now."""
         started = time.perf_counter()
-        config, number = self.config, self.state.epoch
         with self.phases("draw"):
-            drawing = self.drawer.draw()
-        if epoch:
-            # Recorded before the picture is handed over, which fails where an earlier one could not be written.
-            self.metrics.add(number, epoch, drawing.polytopes)
-        reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
+            drawing = self.gallery.draw()
+        seconds = time.perf_counter() - started
+        with self.phases("look at the network"):
+            looked = list(self._inspector.look(self.state)) if self._inspector else []
+        return Drawn(drawing, seconds, looked)
+
+    def _show(
+        self,
+        snapshot: Snapshot,
+        number: int,
+        epoch: Epoch | None = None,
+        scheduled: bool = True,
+        drawn: Drawn | None = None,
+    ) -> str | None:
+        """Draws a frame, if it is not `drawn`, and records it with its epoch. Returns why to stop, or None."""
+        started = time.perf_counter()
         losses = (epoch.combined, epoch.validation) if epoch else None
+        due = Due(number, snapshot.state().main.parameters.clone(), losses, scheduled)
+        # What is recorded before it is made is in the checkpoint if that fails, and a resume makes it.
+        self.gallery.ledger.add(due)
+        seconds = drawn.seconds if drawn else 0.0
+        try:
+            drawn = drawn or self._drawn()
+        finally:
+            if epoch:
+                self.metrics.add(number, epoch, drawn.drawing.polytopes if drawn else None)
+        drawing = drawn.drawing
+        reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
         with self.phases("hand frames over"):
-            self.writer.put(drawing, caption(config, number, losses, self.curves), self.files.frame(number))
-        self.extras.film_frames += scheduled
-        log.info("Visualization @ epoch %d: %.2fs", number, time.perf_counter() - started)
+            self.gallery.write(due, drawing)
+        log.info("Visualization @ epoch %d: %.2fs", number, seconds + time.perf_counter() - started)
         counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
         log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
-        if self._inspector:
-            with self.phases("look at the network"):
-                tell(self._inspector.look(self.state))
+        tell(drawn.looked)
         return reason
 
     def _smooth(self) -> None:
         """Writes the smoothed picture, which no epoch changes."""
-        self._unsmoothed = False
-        size = frame_size(self.picture.width, self.picture.height, self.config.frame_size)
-        pixels = smoothed(self.picture, self.extras.split, self.config.smoothing_sigma, size)
+        pixels = smoothed(self.picture, self.extras.split, self.config.smoothing_sigma, self.gallery.size)
         PictureWriter("png").write(self.files.smoothed, pixels)
+        self._unsmoothed = False
 
     def _save(self, line: str) -> None:
-        path = self.files.checkpoint(self.state.epoch)
+        self._claim.check()
+        path, ledger, extras = self.files.checkpoint(self.state.epoch), self.gallery.ledger, self.extras
+        extras.unwritten, extras.film_frames, extras.rows = ledger.unwritten, ledger.frames, self.metrics.held
         with self.phases("save checkpoints"):
-            checkpoint.save(path, self.state, self.extras, self.config, self.files.identity, self.picture)
+            checkpoint.save(path, self.state, extras, self.config, self.files, self.picture)
         log.info(line, path)
+        if keep := self.config.keep_checkpoints:
+            reached = {epoch: old for epoch, old in self.files.checkpoints().items() if epoch <= self.state.epoch}
+            for epoch in sorted(reached)[:-keep]:
+                try:
+                    disk.remove(reached[epoch])
+                except OSError as error:
+                    log.warning("%s", explain(error))
 
     def _finish(self, status: int) -> int:
         """Frames, checkpoint, weights, film and plots; each is tried whatever became of the others."""
@@ -265,19 +361,26 @@ class Run:
         weights = network.as_text(state.main.parameters, state.main.network)
         steps: list[Callable[[], object]] = [
             self.bar.close,
-            self.writer.drain,
-            self.metrics.close,
-            lambda: self._reserve.unlink(missing_ok=True),
+            lambda: disk.remove(place.reserve),
+            self.gallery.writer.drain,
+            self.gallery.writer.sync,
+            self.metrics.flush,
             lambda: self._save("Final checkpoint saved: %s") if state.epoch else None,
+            self.metrics.close,
             lambda: write_whole(place.weights, weights.encode()),
-            self.writer.close,
+            self.gallery.writer.close,
+            lambda: self._smooth() if self._unsmoothed and status == DONE else None,
             self._plot,
+            lambda: self._write_settings(finished=state.epoch if self._whole else None),  # last: that all is there
         ]
         for step in steps:
             try:
+                self._claim.check()
                 step()
+            except Taken as reason:
+                return self._leave(reason)
             except Exception as error:
-                status = status or FAILED
+                status, self._whole = status or FAILED, False
                 self._report("While finishing: %s", error)
         if self.dropped:
             log.info("Frames dropped because the encoders were behind: %d", self.dropped)
@@ -286,11 +389,14 @@ class Run:
         return status
 
     def _plot(self) -> None:
-        """Plots of the run; that there are none is no failure of it."""
+        """Plots of the run; that there are none is no failure of it, unless the disk's."""
         try:
             with self.phases("plot"):
                 plot(self.files.metrics, *self.files.plots)
+        except OSError:
+            raise
         except Exception as error:
+            self._whole = False
             reason, trace = explain(error), error if self.config.debug else None
             log.warning("Plots are not made (%s): a resume makes them again", reason, exc_info=trace)
 
@@ -300,32 +406,34 @@ class Run:
             self._reported.add(explain(error))
             log.error(line, explain(error), exc_info=error if self.config.debug else None)
 
-    def _reserved(self) -> Path:
-        """A file as large as the final checkpoint, given back before it is written: a full disk does not lose it."""
-        path = self.files.checkpoint_dir / f".{self.files.checkpoint_prefix}reserve"
-        split, hashes = self.extras.split, min(self.config.epochs, 10**6)
-        numbers = sum(2 * learner.network.size for learner in self.state.learners) + 2 * hashes
+    def _reserve(self) -> None:
+        """Makes a file as large as the final checkpoint, given back before that is written: a full disk loses none."""
+        split, remembered = self.extras.split, min(self.config.epochs, RECENT)
+        # Parameters and moments, and the parameters of frames that could not be written.
+        numbers = sum(2 * learner.network.size for learner in self.state.learners) + 4 * self.config.network.size
         points = split.training.numel() + split.validation.numel()
-        write_whole(path, bytes(64 * 1024 + 8 * (numbers + points)))
-        return path
+        with disk.named(self.files.reserve):
+            self.files.reserve.write_bytes(bytes(64 * 1024 + SYNC_BYTES + 8 * (numbers + points + remembered)))
 
-    def _earlier_frames(self) -> list[Path]:
-        """The run's frame files up to now that its film should have, first to last."""
-        frames = sorted(self.files.frames().items())
-        schedule = self.config.schedule
-        return [path for epoch, path in frames if epoch <= self.state.epoch and epoch in schedule]
+    def _table(self) -> Metrics:
+        """The metrics, with what there is of their earlier rows."""
+        begun, path, reached = self._begun, self.files.metrics, self._from
+        schedule = self.config.schedule if reached < self.config.epochs else EVERY_EPOCH
+        source = begun.origin.metrics if begun.origin and not path.exists() else None
+        metrics = Metrics(path, reached, schedule, self.extras.rows, source)
+        for note in metrics.notes:
+            log.warning("%s", note)
+        return metrics
 
-    def _film(self, size: tuple[int, int]) -> "Film | None":
-        """The film, with what it has of the run's earlier frames; None where none is wanted."""
-        if self.config.no_film:
-            return None
-        from engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
+    def _write_settings(self, finished: int | None) -> None:
+        """Writes the run's record; `finished` is the epoch that everything else in its folders is of by now."""
+        content = self._described() | {"finished_epoch": finished}
+        write_whole(self.files.settings, (json.dumps(content, indent=2) + "\n").encode())
 
-        return continued(self.files.film, film_canvas(*size), self.extras.film_frames, self._earlier_frames())
-
-    def _write_settings(self, begun: Beginning, device: torch.device) -> None:
-        config = self.config
-        content = {
+    def _described(self) -> dict[str, object]:
+        """What was asked for, and what became of it."""
+        config, source = self.config, self._begun.resumed_from
+        return {
             "version": engine.__version__,
             "run": self.extras.run,
             "settings": files.settings_of(config),
@@ -334,17 +442,16 @@ class Run:
                 "parameters": config.network.size,
                 "predictor_parameters": config.code_length.predictor.size if config.code_length else 0,
                 "drawn_seed": self.extras.seed,
-                "resumed_from": str(begun.resumed_from) if begun.resumed_from else None,
+                "resumed_from": str(source) if source else None,
                 "image": {
                     "width": self.picture.width,
                     "height": self.picture.height,
                     "sha256": self.picture.digest,
                 },
                 "backend": self.backend.name,
-                "device": str(device),
+                "device": str(self._device),
                 "processes": self.group.size,
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },
         }
-        write_whole(self.files.settings, (json.dumps(content, indent=2) + "\n").encode())

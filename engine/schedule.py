@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 LOG = "log"
 # Every epoch up to here; from here on each gap is longer than the last by this ratio. 500 000 epochs make 1439 frames,
 # a minute at 24 a second.
@@ -27,6 +30,12 @@ class Schedule:
     def count(self, epoch: int) -> int:
         """Frames from epoch 1 up to this one."""
         return epoch // self.interval if isinstance(self.interval, int) else int(self.position(epoch))
+
+    def positions(self, epochs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As `position`, of many epochs."""
+        if isinstance(self.interval, int):
+            return epochs / self.interval
+        return np.array([self.position(int(epoch)) for epoch in epochs.tolist()])
 
     def position(self, epoch: int) -> float:
         """Frames up to this epoch, and the share of the next one that has passed."""

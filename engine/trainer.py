@@ -54,6 +54,11 @@ class Launched:
     number: int
     read: Callable[[], Epoch]
 
+    def finished(self) -> "Launched":
+        """The same, when it has been read."""
+        epoch = self.read()
+        return Launched(self.number, lambda: epoch)
+
 
 class Trainer:
     """Trains a backend's state on points (2, n) and values (1, n), and validates it on others."""

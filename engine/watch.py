@@ -6,28 +6,72 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 STAGNATION_WINDOWS = (30, 100, 200)
 CONSTANT_FRAMES = 30
 SAME_VALUE = 1e-6
+# Epochs whose parameters are remembered one by one, 8 bytes each in a checkpoint.
+RECENT = 2**14
+
+
+@dataclass
+class Visits:
+    """Tells when parameters come back, in a memory that does not grow with a run.
+
+    A return within `RECENT` epochs is told at once. A longer loop is told as well, since it comes back to the
+    parameters of the last epoch whose number is a power of two: entered after m epochs and n long, at the latest in
+    epoch 3 max(m, n). Source: R. P. Brent, An improved Monte Carlo factorization algorithm, 1980, section 4.
+    """
+
+    recent: deque[int] = field(default_factory=deque)
+    anchor: int | None = None
+    epochs: int = 0
+
+    def __post_init__(self) -> None:
+        self._known = set(self.recent)
+
+    def again(self, key: int) -> bool:
+        """Whether these parameters, told by their fingerprint, were seen before; remembers them."""
+        if key in self._known or key == self.anchor:
+            return True
+        self.recent.append(key)
+        self._known.add(key)
+        while len(self.recent) > RECENT:
+            self._known.discard(self.recent.popleft())
+        self.epochs += 1
+        if self.epochs & (self.epochs - 1) == 0:
+            self.anchor = key
+        return False
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        recent = torch.tensor(list(self.recent), dtype=torch.int64)
+        return {"recent": recent, "anchor": self.anchor, "epochs": self.epochs}
+
+    @staticmethod
+    def from_dict(stored: dict[str, Any]) -> "Visits":
+        """From a checkpoint; one of format 1 holds every epoch's fingerprint in the order of their values."""
+        if "seen" in stored:
+            return Visits(deque(map(int, stored["seen"])), None, len(stored["seen"]))
+        anchor = stored["anchor"]
+        return Visits(deque(stored["recent"].tolist()), None if anchor is None else int(anchor), int(stored["epochs"]))
 
 
 @dataclass
 class Watch:
     """Looks at each epoch and frame; says in a sentence why the run should stop, or None."""
 
-    seen: set[int] = field(default_factory=set)
+    visits: Visits = field(default_factory=Visits)
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=max(STAGNATION_WINDOWS)))
     constant: float | None = None
     constant_frames: int = 0
 
     def epoch(self, loss: float, constant: bool, parameters: Iterable[Tensor]) -> str | None:
         """After an epoch: its loss, whether the outputs are one constant, all trained parameters."""
-        key = fingerprint(parameters)
-        if key in self.seen:
+        if self.visits.again(fingerprint(parameters)):
             return "the optimisation loops: these parameters were seen before"
-        self.seen.add(key)
         stagnates = constant and self._stagnates(loss)
         self.losses.append(loss)
         return "the loss stagnates and the outputs are constant" if stagnates else None
@@ -55,7 +99,7 @@ class Watch:
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
         return {
-            "seen": sorted(self.seen),
+            **self.visits.to_dict(),
             "losses": list(self.losses),
             "constant": self.constant,
             "constant_frames": self.constant_frames,
@@ -64,7 +108,7 @@ class Watch:
     @staticmethod
     def from_dict(stored: dict[str, Any]) -> "Watch":
         """From a checkpoint. Raises KeyError, TypeError or ValueError where it is none."""
-        watch = Watch(set(map(int, stored["seen"])))
+        watch = Watch(Visits.from_dict(stored))
         watch.losses.extend(map(float, stored["losses"]))
         watch.constant = None if stored["constant"] is None else float(stored["constant"])
         watch.constant_frames = int(stored["constant_frames"])

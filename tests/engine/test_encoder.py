@@ -5,13 +5,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from engine.caption import Caption
 from engine.drawing import Drawing
-from engine.encoder import FrameWriter, Stage
+from engine.encoder import Frame, FrameWriter, Stage
 from engine.film import Film, count_frames
 from engine.frame import Panels, PictureComposer, film_canvas
+from engine.ledger import Due
 
 
 def test_a_stage_waits_when_its_queue_is_full() -> None:
@@ -71,6 +73,12 @@ def drawing(index: int) -> Drawing:
     return Drawing(gray, np.zeros((20, 30), np.uint8), np.empty((0, 0), np.uint8), 1, 0.0, 1.0, 0)
 
 
+def put(writer: FrameWriter, index: int, path: Path) -> None:
+    due = Due(index, torch.zeros(3), None)
+    writer.ledger.add(due)
+    writer.put(Frame(drawing(index), Caption(()), path, due))
+
+
 SHARED = Panels(np.full((20, 30, 3), 90, np.uint8))
 
 
@@ -80,7 +88,7 @@ def test_frames_reach_file_and_film_in_order(tmp_path: Path, format: str, filmed
     film = Film(tmp_path / "film.mp4", *film_canvas(30, 20)) if filmed else None
     writer = FrameWriter(SHARED, format, 90, film)
     for index in range(8):
-        writer.put(drawing(index), Caption(()), tmp_path / f"{index}.png")
+        put(writer, index, tmp_path / f"{index}.png")
     writer.drain()
     if film:
         assert film.frames == 8
@@ -105,7 +113,7 @@ def test_a_writer_is_behind_while_its_film_is(tmp_path: Path, monkeypatch: pytes
     writer = FrameWriter(SHARED, "none", 90, film)
     behind = [writer.behind]
     for index in range(2):
-        writer.put(drawing(index), Caption(()), tmp_path / "x")
+        put(writer, index, tmp_path / "x")
     behind.append(writer.behind)
     gate.set()
     writer.drain()

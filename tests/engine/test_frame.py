@@ -242,3 +242,22 @@ def test_curves_hold_every_epoch_of_a_long_run_and_go_on_after_a_resume() -> Non
     assert np.nanmin(one[:, 0], 1) == pytest.approx(np.log10(losses.min(1)))
     assert np.nanmax(one[:, 1], 1) == pytest.approx(np.log10(losses.max(1)))
     assert LossCurves(64, config).drawn() is None
+
+
+@pytest.mark.parametrize("interval", [1, 7, "log"])
+def test_many_epochs_at_once_make_the_curves_that_they_make_one_by_one(interval: int | str) -> None:
+    config = Config("x.png", "[10]*4", 3000, save_interval=interval)
+    losses = np.random.default_rng(1).normal(0.1, 0.2, (3000, 2))  # some are below zero
+    rows = np.column_stack((np.arange(1.0, 3001.0), losses))
+    slow, fast = LossCurves(150, config), LossCurves(150, config)
+    for epoch, training, validation in rows.tolist():
+        slow.add(int(epoch), training, validation)
+        if epoch < 50:
+            slow.drawn()
+    fast.extend(rows[:2000])
+    for epoch, training, validation in rows[2000:].tolist():
+        fast.add(int(epoch), training, validation)
+    one, other = slow.drawn(), fast.drawn()
+    assert one is not None
+    assert other is not None
+    assert np.array_equal(one, other, equal_nan=True)

@@ -2,7 +2,8 @@ import logging
 from pathlib import Path
 
 from engine.config import Config
-from engine.journal import Metrics, epoch_line, log, logging_to
+from engine.journal import epoch_line, log, logging_to
+from engine.metrics import Metrics
 from engine.plot import plot
 from engine.schedule import Schedule
 from engine.trainer import Epoch
@@ -25,33 +26,6 @@ def test_the_epoch_line_is_the_originals() -> None:
     assert epoch_line(3, 20, EPOCH) == (
         "Epoch 3/20 - Combined Loss: 0.750000 (Task: 0.250000 + λ·K: 0.500000), Val Loss: 0.333333"
     )
-
-
-def test_rows_come_after_those_that_count_and_once(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    write(path, range(1, 8))
-    write(path, range(5, 7), keep=4)
-    rows = lines(path)
-    assert rows[0] == "epoch,task,kolmogorov,validation,polytopes,seconds"
-    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4", "5", "6"]
-    assert rows[4] == "4,0.25,5,0.333333333,40,0.001000"
-    assert rows[3] == "3,0.25,5,0.333333333,,0.001000"
-
-
-def test_a_row_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    write(path, range(1, 4))
-    path.write_text(path.read_text() + "4,0.25,5,0.3")
-    write(path, range(4, 6), keep=4)
-    assert [row.split(",")[0] for row in lines(path)[1:]] == ["1", "2", "3", "4", "5"]
-
-
-def test_the_frame_of_an_ending_is_none_of_the_longer_runs(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    write(path, range(1, 5))
-    write(path, range(5, 5), keep=4, interval=3)
-    assert lines(path)[4] == "4,0.25,5,0.333333333,,0.001000"
-    assert lines(path)[2] == "2,0.25,5,0.333333333,20,0.001000"
 
 
 def test_the_log_goes_to_a_file_as_well_and_handlers_go_away(tmp_path: Path) -> None:

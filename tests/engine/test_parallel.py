@@ -402,11 +402,11 @@ def process_of(launcher: int, rank: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes in /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
 def test_torchrun_stops_the_others_with_a_checkpoint(
     tmp_path: Path, torchrun_logs: Path, small_image: Path, number: signal.Signals
 ) -> None:
-    """SIGKILL to one process, SIGINT to torchrun, which passes it on to all."""
+    """SIGKILL to one process, the others to torchrun, which passes them on to all."""
     command = torchrun(torchrun_logs, words_for(small_image, tmp_path / "out", *ENDLESS))
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
         try:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.picture_file import PictureWriter, write_whole
+from engine.picture_file import PictureWriter
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (37, 111, 3), np.uint8)
 
@@ -54,18 +54,4 @@ def test_a_failed_picture_leaves_the_old_file_and_no_part(
         PictureWriter(format).write(path, PIXELS[::-1].copy())
     assert failure.value.filename == str(path)
     assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_whole(path, b"old")
-
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device", str(self))
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

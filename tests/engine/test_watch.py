@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from engine.watch import CONSTANT_FRAMES, Watch
+from engine.watch import CONSTANT_FRAMES, RECENT, Visits, Watch
 
 
 def parameters(value: float) -> list[torch.Tensor]:
@@ -56,3 +56,43 @@ def test_a_stored_watch_goes_on_where_it_was() -> None:
     again = Watch.from_dict(watch.to_dict())
     assert again == watch
     assert "loops" in (again.epoch(0.0, False, parameters(3)) or "")
+
+
+def test_what_is_remembered_does_not_grow_with_epochs() -> None:
+    def size(watch: Watch) -> int:
+        return sum(len(values) for values in (watch.to_dict()["recent"], watch.to_dict()["losses"]))
+
+    watch = Watch()
+    for index in range(RECENT):
+        watch.epoch(float(index), False, parameters(index))
+    full = size(watch)
+    for index in range(RECENT, RECENT + 500):
+        assert watch.epoch(float(index), False, parameters(index)) is None
+    assert size(watch) == full == RECENT + 200
+
+
+def test_a_return_within_what_is_remembered_is_told_at_once_and_a_longer_loop_later() -> None:
+    for entered, period in (
+        (0, 1),
+        (5, 1),
+        (3, 7),
+        (100, RECENT),
+        (70, RECENT + 1),
+        (20_000, RECENT + 900),
+        (9, 40_000),
+    ):
+        visits, epoch = Visits(), 0
+        while not visits.again(epoch if epoch < entered else entered + (epoch - entered) % period):
+            epoch += 1
+        if period <= RECENT:
+            assert epoch == entered + period
+        else:
+            assert epoch < 3 * max(entered, period) + 1
+
+
+def test_a_watch_of_format_1_goes_on() -> None:
+    stored = {"seen": [5, 1, 9], "losses": [1.0], "constant": None, "constant_frames": 0}
+    watch = Watch.from_dict(stored)
+    assert watch.visits.again(9)
+    assert not watch.visits.again(2)
+    assert watch.visits.epochs == 4

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benches.plain import random_parameters
 from kernels import cpu
 from kernels.spec import CodeLength, Network, Optimizer
 from tests.kernels.test_fused import DEVICE, PACKAGES, Case, identical, poisoned
@@ -147,10 +148,11 @@ def test_an_order_with_strides_is_the_order_it_says(case: Case) -> None:
         trained(order, case)
 
 
-def test_a_painter_takes_strided_parameters(case: Case) -> None:
-    painter = cpu.Painter(case.network, torch.arange(1, case.network.neurons + 1), 50, 40)
-    found = []
-    for flat in (case.parameters[0], spread(case.parameters[0])):
+def test_a_painter_takes_strided_parameters() -> None:
+    network = Network((2, 6, 5, 1))
+    painter = cpu.Painter(network, torch.arange(1, network.neurons + 1), 50, 40)
+    parameters, found = random_parameters(network, 1, torch.float32), []
+    for flat in (parameters, spread(parameters)):
         gray, edges = np.empty((40, 50), np.uint8), np.zeros((40, 50), np.uint8)
         painter.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
         found.append([torch.from_numpy(gray), torch.from_numpy(edges)])

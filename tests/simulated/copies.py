@@ -1,5 +1,6 @@
 """Copies between host and device, and from device to device: which wait, and which go on beside the host."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from tests.simulated.machine import Machine
 from tests.simulated.memory import POISON
 from tests.simulated.streams import Queue
-from tests.simulated.tensor import SPECIAL, DeviceTensor, aten, blocks_of, empty, queued
+from tests.simulated.tensor import DeviceTensor, aten, blocks_of, empty, queued
 
 
 def copy(machine: Machine, target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -96,4 +97,4 @@ def to_copy(
     return target.copy_(source, non_blocking)
 
 
-SPECIAL |= {aten.copy_.default: copy, aten._to_copy.default: to_copy}
+OPERATIONS: dict[Any, Callable[..., Any]] = {aten.copy_.default: copy, aten._to_copy.default: to_copy}

@@ -36,6 +36,7 @@ def installed(machine: Machine) -> Iterator[None]:
         try:
             _stand_in(machine, calls, patch)
             _register(machine, library)
+            machine.operations |= copies.OPERATIONS
             for edge in (launches, compiler, processes):
                 edge.install(machine, patch)
             yield
@@ -146,6 +147,3 @@ def _from_host(machine: Machine, name: str) -> Callable[..., DeviceTensor]:
             return uploaded(machine, operation(*args, **{**words, "device": torch.device("cpu")}), device)
 
     return made
-
-
-__all__ = ["copies", "installed"]  # the first is there for what it registers

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.simulated.streams import Queue
 
 HERE = Path(__file__).parent
+STANDARD = Path(threading.__file__).parent
 ASYNCHRONOUS = "CUDA kernel errors might be asynchronously reported at some other API call."
 LOST = "uncorrectable ECC error encountered"
 CAPTURING = "operation not permitted when stream is capturing"
@@ -118,6 +119,7 @@ class Machine:
         self.captures: list[Capture] = []
         self.launches: list[str] = []  # names of kernels, those in graphs left out
         self.graphs = self.replays = 0
+        self.operations: dict[Any, Callable[..., Any]] = {}  # of torch's, that are not queued as they come
         self.meanwhile: Callable[[], object] | None = None  # what another thread does while a graph is captured
         self.native: Any = None  # each thread's device and streams, in `edges.cpp`
         self.lock = threading.RLock()
@@ -194,7 +196,8 @@ def _caller() -> str:
     while frame.f_back:
         path = Path(frame.f_code.co_filename)
         ours = path.parent == HERE and not path.name.startswith("test_")
-        if path.is_absolute() and not ours and "site-packages" not in path.parts and "python3" not in str(path):
+        installed = "site-packages" in path.parts or STANDARD in path.parents
+        if path.is_absolute() and not ours and not installed:
             return f"{path.parent.name}/{path.name}:{frame.f_lineno}"
         frame = frame.f_back
     return "torch"

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed as dist
 
 from tests.simulated.machine import Machine
-from tests.simulated.tensor import on_host, tensors
+from tests.simulated.tensor import DeviceTensor, on_host
 
 
 def install(machine: Machine, patch: pytest.MonkeyPatch) -> None:
     """NCCL is there, and Gloo does its work."""
     if not dist.is_available():
         return
+    machine.operations[torch.ops.c10d.allreduce_.default] = all_reduce
     patch.setattr(dist, "is_nccl_available", lambda: True)
     patch.setattr(dist, "init_process_group", _by_gloo(dist.init_process_group))
 
@@ -25,11 +27,9 @@ def _by_gloo(begin: Callable[..., None]) -> Callable[..., None]:
     return begun
 
 
-def collective(machine: Machine, func: Any, args: Any, kwargs: Any) -> Any:
-    """A collective of `torch.distributed` on a device's tensors: it waits for them, and the host for it."""
-    given = [one for one in tensors(args) if one.is_cuda]
-    machine.queue_of(given[0].place).wait(f"{func} waits for the other processes")  # type: ignore[attr-defined]
-    result = func(*on_host(args), **on_host(kwargs))
-    work = result[-1] if isinstance(result, tuple) else result
+def all_reduce(machine: Machine, given: list[DeviceTensor], *words: Any) -> Any:
+    """A sum over processes: it waits for the vectors, and the host for it."""
+    machine.queue_of(given[0].place).wait("a sum over processes waits for the device")
+    _, work = torch.ops.c10d.allreduce_.default(on_host(given), *words)
     work.wait()
-    return (given, work)
+    return given, work

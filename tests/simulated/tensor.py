@@ -96,12 +96,8 @@ def empty(machine: Machine, size: Any, stride: Any, dtype: torch.dtype | None, i
 def dispatched(machine: Machine, func: Any, args: Any, kwargs: Any) -> Any:
     """What an operation of torch comes to."""
     machine.give_back()
-    if special := SPECIAL.get(func):
-        return special(machine, *args, **kwargs)
-    if func.namespace == "c10d":
-        from tests.simulated.processes import collective
-
-        return collective(machine, func, args, kwargs)
+    if operation := machine.operations.get(func):
+        return operation(machine, *args, **kwargs)
     if func._can_decompose():
         result = func.decompose(*args, **kwargs)
         if result is not NotImplemented:
@@ -267,5 +263,3 @@ def empty_like(machine: Machine, func: Any, args: Any, kwargs: Any) -> Tensor:
 EMPTY = {
     aten.empty_like.default, aten.new_empty.default, aten.new_empty_strided.default, aten.empty.memory_format,
 }  # fmt: skip
-# Operations that are not queued as they come, by `copies`.
-SPECIAL: dict[Any, Any] = {}

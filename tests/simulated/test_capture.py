@@ -219,3 +219,35 @@ def test_a_graph_whose_memory_was_given_back_is_caught(cuda: Machine) -> None:
     with cuda.expecting("whose memory was given back"):
         graph.replay()
     assert result.isnan().all().item()
+
+
+@pytest.mark.parametrize("mode", ["global", "thread_local"])
+def test_memory_beside_a_capture_is_had_in_mode_thread_local_alone(cuda: Machine, mode: str) -> None:
+    one, said = torch.ones(3, device=CUDA), list[str]()
+
+    def work() -> None:
+        one.add_(1)
+        said.extend(in_thread(lambda: torch.empty(2**20, device=CUDA)))
+
+    if mode == "thread_local":
+        captured(work, mode)
+        assert not said
+        return
+    with cuda.expecting("memory is allocated"), pytest.raises(RuntimeError, match="previous error during capture"):
+        captured(work, mode)
+    assert CAPTURING in said[0]
+
+
+@pytest.mark.parametrize("name", ["another stream", "pinned"])
+def test_a_capture_takes_memory_from_its_own_pool_alone(cuda: Machine, name: str) -> None:
+    one, side = torch.ones(3, device=CUDA), torch.cuda.Stream()
+
+    def work() -> None:
+        one.add_(1)
+        if name == "pinned":
+            torch.empty(3, pin_memory=True)
+        with torch.cuda.stream(side):
+            torch.empty(2**20, device=CUDA)
+
+    with cuda.expecting("while a stream is captured"), pytest.raises(RuntimeError, match="previous error during"):
+        captured(work, "thread_local")

@@ -40,9 +40,9 @@ def test_what_a_gpu_would_be_told(words: list[str]) -> None:
         assert rows, name
         for row in rows:
             assert not row["wrong"], (name, row)
-            assert row["arguments"] >= 10
+            assert row["arguments"] >= 8
             assert row["stream"] == 7
-            assert row["block"][0] in (128, 256, 512)
+            assert row["block"][0] in (32, 64, 128, 256, 512)
             assert row["shared"] <= 166_912  # the least of the devices that are compiled for
             assert row["attributes"] == [DEPENDENT] * name.endswith("dependent"), (name, row)
     kernels = {row["kernel"] for rows in found.values() for row in rows}

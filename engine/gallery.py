@@ -1,0 +1,155 @@
+"""A run's frames and film: drawn, handed to the encoders, and caught up with where an earlier process could not."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import files
+from engine.backends.base import Backend
+from engine.begin import Beginning
+from engine.caption import LossCurves, caption
+from engine.drawers import drawer_for
+from engine.drawing import Drawing
+from engine.encoder import Frame, FrameWriter
+from engine.frame import Panels, film_canvas, frame_size
+from engine.journal import log
+from engine.ledger import Due, Ledger
+from engine.metrics import Metrics, ranges
+
+if TYPE_CHECKING:
+    from engine.film import Film
+
+
+class Gallery:
+    """The frames of a run, drawn of a backend's network as it is; writes nothing before `open`."""
+
+    # What `open` makes.
+    writer: FrameWriter
+    ledger: Ledger
+    _metrics: Metrics
+
+    def __init__(self, begun: Beginning, backend: Backend) -> None:
+        config = self._config = begun.config
+        self._begun = begun
+        self._parameters = backend.state.main.parameters
+        self._reached = begun.state.epoch
+        self.size = size = frame_size(begun.picture.width, begun.picture.height, config.frame_size)
+        self._drawer = drawer_for(backend, *size, config.chunk_size, config.colour_regions)
+        self._panels = Panels.of(begun.picture, begun.split, size)
+        self._curves = LossCurves(size[0], config)
+
+    def draw(self) -> Drawing:
+        """Draws the network as it is."""
+        return self._drawer.draw()
+
+    def try_out(self, drawing: Drawing) -> None:
+        """Makes a frame of every kind that the run will make, of which nothing is left."""
+        with TemporaryDirectory(dir=self._begun.files.folder, prefix=files.TRIAL) as folder:
+            writer = self._writer(None if self._config.no_film else _film(Path(folder) / "film.mp4", self.size))
+            due = Due(0, self._parameters.cpu(), None)
+            writer.put(Frame(drawing, caption(self._config, 0, None, self._curves), Path(folder) / "frame", due))
+            writer.close()
+
+    def open(self, metrics: Metrics, check: Callable[[], object]) -> None:
+        """Begins the film, with what there is of the run's earlier frames; `check` is that of `FrameWriter`."""
+        self._metrics = metrics
+        self.writer = self._writer(self._continued(), self._begun.extras.film_frames, check)
+        self.ledger = self.writer.ledger
+        self._warn_of_lost_frames()
+
+    def _writer(self, film: "Film | None", frames: int = 0, check: Callable[[], object] = lambda: None) -> FrameWriter:
+        config = self._config
+        return FrameWriter(self._panels, config.snapshot_format, config.jpeg_quality, film, frames, check)
+
+    def add(self, epoch: int, training: float, validation: float) -> None:
+        """The losses of an epoch, for the curves of the frames from here on."""
+        self._curves.add(epoch, training, validation)
+
+    def write(self, due: Due, drawing: Drawing) -> None:
+        """Hands a frame over. Raises OSError where an earlier one could not be written."""
+        text = caption(self._config, due.epoch, due.losses, self._curves)
+        self.writer.put(Frame(drawing, text, self._begun.files.frame(due.epoch), due))
+
+    def catch_up(self) -> None:
+        """Draws the frames that an earlier process could not write, each with the curves up to its epoch."""
+        late = self._begun.extras.unwritten + self._last_frame()
+        for due in late:
+            self.ledger.add(due)
+        rows, shown = self._metrics.earlier, 0
+        polytopes: dict[int, int] = {}
+        now = self._parameters.clone()
+        try:
+            for due in late:
+                log.info("Drawing the frame of epoch %d, which was not written", due.epoch)
+                until = int(np.searchsorted(rows[:, 0], due.epoch, "right"))
+                self._show(rows[shown:until])
+                shown = until
+                self._parameters.copy_(due.parameters)
+                drawing = self._drawer.draw()
+                polytopes[due.epoch] = drawing.polytopes
+                self.write(due, drawing)
+        finally:
+            self._parameters.copy_(now)
+        self._show(rows[shown:])
+        if polytopes:
+            self._metrics.see(polytopes)
+
+    def _show(self, rows: NDArray[np.float64]) -> None:
+        """Adds rows of metrics to the curves."""
+        epochs, task, code, validation = rows.T
+        combined = task + self._config.kolmogorov_weight * code
+        self._curves.extend(np.stack((epochs, combined, validation), axis=1))
+
+    def _last_frame(self) -> list[Due]:
+        """The frame of a run that has reached its last epoch, if the film or the folder lacks it."""
+        number, config = self._reached, self._config
+        scheduled = number in config.schedule
+        there = config.snapshot_format == "none" or number in self._begun.files.frames()
+        known = any(due.epoch == number for due in self._begun.extras.unwritten)
+        if number < config.epochs or (scheduled and there) or known:
+            return []
+        rows, losses = self._metrics.earlier, None
+        if len(rows) and rows[-1, 0] == number:
+            _, task, code, validation = rows[-1].tolist()
+            losses = task + config.kolmogorov_weight * code, validation
+        return [Due(number, self._parameters.cpu().clone(), losses, scheduled, filmed=scheduled)]
+
+    def _frames_until_now(self) -> dict[int, Path]:
+        """The run's frame files of earlier processes, by epoch."""
+        place, origin = self._begun.files, self._begun.origin
+        frames = (origin.frames() if origin else {}) | place.frames()
+        return {epoch: path for epoch, path in sorted(frames.items()) if epoch <= self._reached}
+
+    def _continued(self) -> "Film | None":
+        """The film, with what it has of the run's earlier frames; None where none is wanted."""
+        if self._config.no_film:
+            return None
+        path, origin, schedule = self._begun.files.film, self._begun.origin, self._config.schedule
+        source = origin.film if origin and not path.exists() else None
+        pictures = [picture for epoch, picture in self._frames_until_now().items() if epoch in schedule]
+        film = _film(path, self.size, self._begun.extras.film_frames, pictures, source)
+        for note in film.notes:
+            log.warning("%s", note)
+        return film
+
+    def _warn_of_lost_frames(self) -> None:
+        """Says which frame files of earlier processes are not there."""
+        if self._config.snapshot_format == "none" or not self._reached:
+            return
+        place, origin = self._begun.files, self._begun.origin
+        late = {due.epoch for due in self._begun.extras.unwritten}
+        if lost := sorted({0, *self._metrics.drawn} - late - place.frames().keys()):
+            where = f": they are in {origin.snapshot_dir}" if origin and origin.frames().keys() >= set(lost) else ""
+            log.warning("%s lacks the frames of %s%s", place.snapshot_dir, ranges(lost), where)
+
+
+def _film(
+    path: Path, size: tuple[int, int], frames: int = 0, pictures: Sequence[Path] = (), source: Path | None = None
+) -> "Film":
+    from engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
+
+    return continued(path, film_canvas(*size), frames, pictures, source)

@@ -1,0 +1,206 @@
+import errno
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.metrics import Metrics, ranges
+from engine.schedule import Schedule
+from engine.trainer import Epoch
+
+EPOCH = Epoch(task=0.25, kolmogorov=5.0, weighted=0.5, validation=1 / 3, constant=False, seconds=0.001)
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def write(path: Path, epochs: range, keep: int = 0, interval: int = 1) -> None:
+    metrics = Metrics(path, keep, Schedule(interval))
+    for number in epochs:
+        metrics.add(number, EPOCH, 10 * number if number % 2 == 0 else None)
+    metrics.close()
+
+
+def test_rows_come_after_those_that_count_and_once(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    write(path, range(1, 8))
+    write(path, range(5, 7), keep=4)
+    rows = lines(path)
+    assert rows[0] == "epoch,task,kolmogorov,validation,polytopes,seconds"
+    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4", "5", "6"]
+    assert rows[4] == "4,0.25,5,0.333333333,40,0.001000"
+    assert rows[3] == "3,0.25,5,0.333333333,,0.001000"
+
+
+def test_a_row_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    write(path, range(1, 4))
+    path.write_text(path.read_text() + "4,0.25,5,0.3")
+    write(path, range(4, 6), keep=4)
+    assert [row.split(",")[0] for row in lines(path)[1:]] == ["1", "2", "3", "4", "5"]
+
+
+def test_the_frame_of_an_ending_is_none_of_the_longer_runs(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    write(path, range(1, 5))
+    write(path, range(5, 5), keep=4, interval=3)
+    assert lines(path)[4] == "4,0.25,5,0.333333333,,0.001000"
+    assert lines(path)[2] == "2,0.25,5,0.333333333,20,0.001000"
+
+
+def rows(path: Path) -> list[str]:
+    return [line.split(",", 1)[0] for line in lines(path)[1:]]
+
+
+def spoilt(path: Path, how: str) -> None:
+    """Leaves a table as a spreadsheet or an editor would."""
+    text = path.read_text()
+    if how == "bom":
+        path.write_text(text, encoding="utf-8-sig")
+    elif how == "semicolons":
+        path.write_text(text.replace(",", ";"))
+    elif how == "decimal commas":
+        path.write_text(text.replace(",", ";").replace(".", ","), encoding="utf-8-sig", newline="\r\n")
+    elif how == "tabs":
+        path.write_text(text.replace(",", "\t"), encoding="utf-16")
+    elif how == "quotes":
+        path.write_text("\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in text.splitlines()))
+    elif how == "upside down":
+        head, *rest = text.splitlines()
+        path.write_text("\n".join([head, *rest[::-1]]) + "\n")
+
+
+@pytest.mark.parametrize("how", ["bom", "semicolons", "decimal commas", "tabs", "quotes", "upside down"])
+def test_a_table_that_a_spreadsheet_saved_is_read_and_kept(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "metrics.csv"
+    write(path, range(1, 8))
+    before = lines(path)[:6]
+    spoilt(path, how)
+    found = path.read_bytes()
+    metrics = Metrics(path, 5)
+    metrics.close()
+    assert lines(path) == before
+    assert metrics.earlier[:, 0].tolist() == [1, 2, 3, 4, 5]
+    kept = tmp_path / "metrics.kept-1.csv"
+    assert kept.read_bytes() == found
+    assert len(metrics.notes) == 1
+    assert str(path) in metrics.notes[0]
+    assert str(kept) in metrics.notes[0]
+    again = Metrics(path, 5)
+    again.close()
+    assert again.notes == []
+
+
+def test_rows_that_are_no_numbers_are_lacking_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    write(path, range(1, 8))
+    path.write_text(path.read_text().replace("\n4,0.25", "\n4,25. Jan"))
+    metrics = Metrics(path, 7)
+    metrics.close()
+    assert rows(path) == ["1", "2", "3", "5", "6", "7"]
+    assert any("lacks the rows of epoch 4" in note for note in metrics.notes)
+    assert "25. Jan" in (tmp_path / "metrics.kept-1.csv").read_text()
+
+
+def test_a_gap_is_said_also_where_there_is_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    missing = Metrics(path, 4)
+    missing.close()
+    assert missing.notes == [f"{path} lacks the rows of epochs 1 to 4: {path} was not there"]
+    write(path, range(1, 10))
+    path.write_text("".join(f"{line}\n" for line in lines(path) if line[:2] not in ("3,", "5,", "6,")))
+    gap = Metrics(path, 9)
+    gap.close()
+    assert gap.notes == [f"{path} lacks the rows of epoch 3, epochs 5 to 6"]
+    assert gap.drawn == [2, 4, 8]
+
+
+def test_rows_that_cannot_be_written_are_held_and_come_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.csv"
+    metrics = Metrics(path)
+    metrics.add(1, EPOCH, 7)
+    metrics.flush()
+    assert metrics.held == []
+    # A limit of the size of files, as of a disk: the row's beginning still fits.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    metrics.add(2, EPOCH, None)
+    metrics.add(3, EPOCH, 9)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+    try:
+        for _ in range(2):
+            with pytest.raises(OSError, match="File too large") as failure:
+                metrics.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert failure.value.filename == str(path)
+    assert rows(path) == ["1"]
+    held = metrics.held
+    assert [row[:2] for row in held] == ["2,", "3,"]
+    resumed = Metrics(tmp_path / "metrics.csv", 3, held=held)
+    resumed.close()
+    assert rows(path) == ["1", "2", "3"]
+    assert resumed.notes == []
+    assert resumed.earlier[:, 0].tolist() == [1, 2, 3]
+    again = Metrics(path, 2)
+    again.add(3, EPOCH, 9)
+    monkeypatch.setattr(os, "fsync", failing_once(os.fsync))
+    with pytest.raises(OSError, match="Input/output"):
+        again.flush()
+    assert [row[:2] for row in again.held] == ["3,"]  # it may be on the disk, or not
+    again.close()
+    assert rows(path) == ["1", "2", "3"]
+
+
+def failing_once(real: Callable[[int], None]) -> Callable[[int], None]:
+    calls: list[int] = []
+
+    def call(number: int) -> None:
+        calls.append(number)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        real(number)
+
+    return call
+
+
+def test_a_table_elsewhere_is_gone_on_with_here(tmp_path: Path) -> None:
+    source, path = tmp_path / "old.csv", tmp_path / "new.csv"
+    write(source, range(1, 8))
+    before = source.read_bytes()
+    metrics = Metrics(path, 5, source=source)
+    metrics.add(6, EPOCH, None)
+    metrics.close()
+    assert rows(path) == ["1", "2", "3", "4", "5", "6"]
+    assert source.read_bytes() == before
+
+
+def test_polytopes_seen_later_come_into_their_rows(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    metrics = Metrics(path)
+    for number in range(1, 5):
+        metrics.add(number, EPOCH, None)
+    metrics.see({2: 20, 4: 44})
+    metrics.add(5, EPOCH, 50)
+    metrics.close()
+    assert [line.split(",")[4] for line in lines(path)[1:]] == ["", "20", "", "44", "50"]
+
+
+def test_many_rows_are_read_by_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.csv"
+    text = "".join(f"{number},{1 / number:.9g},0,{2 / number:.9g},,0.000100\n" for number in range(1, 20_001))
+    path.write_text("epoch,task,kolmogorov,validation,polytopes,seconds\n" + text)
+    monkeypatch.setattr("csv.DictReader", None)  # which takes 24 microseconds a row
+    metrics = Metrics(path, 20_000)
+    metrics.close()
+    assert np.allclose(metrics.earlier[:, 1], 1 / np.arange(1, 20_001))
+    assert path.read_text().endswith(text)
+
+
+def test_ranges_are_words() -> None:
+    assert ranges([]) == ""
+    assert ranges([3]) == "epoch 3"
+    assert ranges([1, 2, 3, 7, 9, 10]) == "epochs 1 to 3, epoch 7, epochs 9 to 10"

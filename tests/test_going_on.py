@@ -1,0 +1,364 @@
+"""What a resume finds and makes of it: what could not be written, was lost, moved, or interfered with."""
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.drawing import Drawer
+from engine.film import Film, count_frames
+from engine.metrics import Metrics
+from engine.run import Run
+from tests.conftest import Program
+from tests.engine.test_resume import content, metrics, newest, same
+
+ALL = ["--seed", 1, "--save-interval", 1, "--backend", "eager"]
+
+
+def full(path: Path) -> OSError:
+    return OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+def fail_replacing(monkeypatch: pytest.MonkeyPatch, *ends: str) -> None:
+    """Has every file of these endings fail to take its name."""
+    real = os.replace
+
+    def replace(source: object, target: object) -> None:
+        if str(target).endswith(ends):
+            raise full(Path(str(target)))
+        real(source, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "replace", replace)
+
+
+def everything(place: Path) -> dict[str, object]:
+    """A run's files that are the same whenever it is the same run, by name: films by their number of pictures."""
+    found: dict[str, object] = {}
+    for path in sorted(place.rglob("*")):
+        if path.suffix in (".png", ".jpg", ".txt"):
+            found[path.name] = path.read_bytes()
+        elif path.suffix == ".mp4":
+            found[path.name] = count_frames(path)
+        elif path.name == "metrics.csv":
+            found[path.name] = [row.rsplit(",", 1)[0] for row in path.read_text().splitlines()]
+        elif path.is_file() and path.suffix not in (".pt", ".json"):
+            found[path.name] = "litter"
+    return found
+
+
+def fail_at_last(self: Run, finished: int | None) -> None:
+    if finished is not None:
+        raise full(self.files.settings)
+
+
+def fail_closing(film: Film) -> None:
+    raise full(film.path)
+
+
+@pytest.mark.parametrize(
+    ("what", "interval"),
+    [
+        *[("_1.txt", 1), (".mp4", 1), (".mp4", 3), ("losses.png", 3), ("polytopes.png", 1), ("smoothed.png", 3)],
+        *[("000004.png", 1), ("000004.png", 3), ("000003.pt", 1), ("config.json", 3)],
+    ],
+)
+def test_a_run_that_ended_in_finishing_makes_what_is_missing(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, interval: int
+) -> None:
+    words = [*ALL, "--save-interval", interval, "--checkpoint-interval", 2]
+    assert program(*words, folder="whole").status == 0
+    place = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        if what == ".mp4":
+            patched.setattr(Film, "close", fail_closing)
+        elif what == "config.json":
+            patched.setattr(Run, "_write_settings", fail_at_last)
+        else:
+            fail_replacing(patched, what)
+        failed = program(*words)
+    assert failed.status == 3, failed.log
+    assert "cannot be written (No space left on device)" in failed.log
+    again = [*words, "--resume", place / "results"]
+    made = program(*again)
+    assert made.status == 0, made.log
+    assert everything(place) == everything(tmp_path / "whole")
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}
+    nothing = program(*again)
+    assert nothing.status == 0
+    assert "Nothing to do" in nothing.log
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_of_an_earlier_epoch_is_made_anew_and_litter_goes(program: Program, tmp_path: Path) -> None:
+    """As where a run of 2 epochs was whole, and its resume was killed after the last checkpoint."""
+    assert program(*ALL, folder="whole").status == 0
+    place = tmp_path / "out"
+    assert program(*ALL, "-e", 2).status == 0
+    for name in ("weights_*", "*.mp4", "*/metrics.csv", "*/*.png", "*/config.json"):
+        (path,) = list((place / "results").glob(name))[:1]
+        path.rename(tmp_path / path.name)
+    assert program(*ALL, "--resume", place / "results").status == 0
+    folder = next(path for path in (place / "results").iterdir() if path.is_dir())
+    for path in (*(place / "results").glob("weights_*"), *folder.glob("config.json")):
+        shutil.copy(tmp_path / path.name, path)
+    for litter in (folder / ".losses.png.tmp", place / "snapshots" / f".{folder.name}_epoch_000003.png.tmp"):
+        litter.write_bytes(b"half")
+    made = program(*ALL, "--resume", place / "results")
+    assert made.status == 0
+    assert "still to be made" in made.log
+    found, wanted = everything(place), everything(tmp_path / "whole")
+    assert found.keys() == wanted.keys()
+    (weights,) = (name for name in found if name.startswith("weights"))
+    assert found[weights] == wanted[weights]
+
+
+def test_a_resume_makes_the_smoothed_picture_that_is_not_there(program: Program, tmp_path: Path) -> None:
+    assert program(*ALL, "-e", 2).status == 0
+    (smoothed,) = tmp_path.rglob("*smoothed.png")
+    before = smoothed.read_bytes()
+    smoothed.unlink()
+    assert program(*ALL, "--resume", tmp_path / "out" / "results").status == 0
+    assert smoothed.read_bytes() == before
+
+
+def test_a_run_that_went_further_is_left_alone_by_a_resume_of_an_earlier_checkpoint(
+    program: Program, tmp_path: Path
+) -> None:
+    assert program(*ALL, "--checkpoint-interval", 2).status == 0
+    before = everything(tmp_path / "out")
+    two = min((tmp_path / "out" / "results").glob("checkpoint_*"))
+    nothing = program(*ALL, "-e", 2, "--resume", two)
+    assert "Nothing to do" in nothing.log
+    assert everything(tmp_path / "out") == before
+
+
+class Once:
+    """A call that fails from its `number`-th time on, as long as it is to."""
+
+    def __init__(self, real: Callable[..., object], number: int, error: Exception) -> None:
+        self.real, self.left, self.error = real, number, error
+
+    def __get__(self, one: object, kind: type) -> Callable[..., object]:
+        def call(*words: object) -> object:
+            self.left -= 1
+            if self.left <= 0:
+                raise self.error
+            return self.real(one, *words)
+
+        return call
+
+
+@pytest.mark.parametrize("fault", ["picture", "film", "film alone", "no film", "drawing", "row"])
+def test_what_could_not_be_written_is_made_by_the_resume(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    words = [*ALL, "-e", 8, "--checkpoint-interval", 3]
+    words += {"film alone": ["--snapshot-format", "none"], "no film": ["--no-film"]}.get(fault, [])
+    assert program(*words, folder="whole").status == 0
+    with monkeypatch.context() as patched:
+        if fault in ("picture", "no film"):
+            fail_replacing(patched, "000004.png")
+        elif fault.startswith("film"):
+            patched.setattr(Film, "append_planes", Once(Film.append_planes, 5, full(Path("film.mp4"))))
+        elif fault == "drawing":
+            patched.setattr(Drawer, "draw", Once(Drawer.draw, 5, RuntimeError("the device is tired")))
+        else:
+            patched.setattr(Metrics, "_write", Once(Metrics._write, 2, full(Path("metrics.csv"))))
+        failed = program(*words)
+    assert failed.status == 3
+    assert 4 <= content(newest(tmp_path / "out"))["epoch"] + 1 < 8 or fault in ("drawing", "row")
+    resumed = program(*words, "--resume", tmp_path / "out" / "results")
+    assert resumed.status == 0, resumed.log
+    assert " - WARNING - " not in resumed.log
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+    one, two = (content(newest(tmp_path / folder)) for folder in ("whole", "out"))
+    assert all(same(one[key], two[key]) for key in one.keys() - {"run", "settings"})
+    assert two["unwritten_frames"] == []
+    assert two["metrics_rows"] == []
+
+
+def test_a_frame_that_cannot_be_drawn_again_stays_due(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert program(*ALL, "-e", 6, folder="whole").status == 0
+    words = [*ALL, "-e", 6]
+    with monkeypatch.context() as patched:
+        fail_replacing(patched, "000003.png")
+        assert program(*words).status == 3
+        assert program(*words, "--resume", tmp_path / "out" / "results").status == 3
+        due = content(newest(tmp_path / "out"))["unwritten_frames"]
+        assert due[0]["epoch"] == 3
+    assert program(*words, "--resume", tmp_path / "out" / "results").status == 0
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+
+
+def test_a_renamed_image_goes_on_in_the_same_files(program: Program, tmp_path: Path, small_image: Path) -> None:
+    assert program(*ALL, folder="whole").status == 0
+    assert program(*ALL, "-e", 2).status == 0
+    other = tmp_path / "renamed.png"
+    small_image.rename(other)
+    for epochs in (3, 4):  # the second one resumes a checkpoint that knows the image by its new name
+        resumed = program(*ALL, "-i", other, "-e", epochs, "--resume", tmp_path / "out" / "results")
+        assert resumed.status == 0
+    found, wanted = everything(tmp_path / "out"), everything(tmp_path / "whole")
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        if name.endswith((".csv", ".mp4")):
+            assert found[name] == value
+
+
+def test_another_folder_takes_over_table_and_film(program: Program, tmp_path: Path) -> None:
+    assert program(*ALL, folder="whole").status == 0
+    assert program(*ALL, "-e", 2).status == 0
+    before = everything(tmp_path / "out")
+    resumed = program(*ALL, "--resume", tmp_path / "out" / "results", folder="other")
+    assert resumed.status == 0
+    warned = re.findall(r"WARNING - (.*)", resumed.log)
+    assert warned == [f"{tmp_path / 'other' / 'snapshots'} lacks the frames of epochs 0 to 2: they are in "
+                      f"{tmp_path / 'out' / 'snapshots'}"]  # fmt: skip
+    found, wanted = everything(tmp_path / "other"), everything(tmp_path / "whole")
+    assert set(wanted) - set(found) == {name for name in wanted if re.search(r"00000[012]\.png", name)}
+    for name, value in found.items():
+        if name.endswith((".csv", ".mp4", ".txt")):
+            assert value == wanted[name]
+    assert everything(tmp_path / "out") == before
+
+
+def test_a_checkpoint_alone_goes_on_and_says_what_is_missing(program: Program, tmp_path: Path) -> None:
+    assert program(*ALL, "-e", 3).status == 0
+    alone = tmp_path / "alone_epoch_000002.pt"
+    newest(tmp_path / "out").rename(alone)
+    shutil.rmtree(tmp_path / "out")
+    resumed = program(*ALL, "-e", 5, "--resume", alone, folder="other")
+    assert resumed.status == 0
+    assert "metrics.csv lacks the rows of epochs 1 to 3" in resumed.log
+    assert "lacks 4 of its first 4 pictures" in resumed.log
+    assert "lacks the frames" in resumed.log
+    assert [row["epoch"] for row in metrics(tmp_path / "other")] == ["4", "5"]
+    again = program(*ALL, "-e", 6, "--resume", tmp_path / "other" / "results", folder="other")
+    assert "lacks the rows of epochs 1 to 3" in again.log
+
+
+def test_side_files_that_were_interfered_with_are_kept_and_named(program: Program, tmp_path: Path) -> None:
+    assert program(*ALL, "-e", 3, folder="whole").status == 0
+    assert program(*ALL, "-e", 2).status == 0
+    place = tmp_path / "out"
+    (table,), (film,) = place.rglob("metrics.csv"), place.rglob("*.mp4")
+    table.write_text(table.read_text().replace(",", ";"), encoding="utf-8-sig")
+    film.write_bytes(b"no film at all")
+    table.with_name("config.json").write_text("{")
+    (frame,) = place.rglob("*_epoch_000001.png")
+    frame.write_bytes(frame.read_bytes()[:70])
+    for name in ("losses.png", "polytopes.png"):
+        table.with_name(name).write_bytes(b"")
+    resumed = program(*ALL, "-e", 3, "--resume", place / "results")
+    assert resumed.status == 0
+    warned = " ".join(re.findall(r"WARNING - (.*)", resumed.log))
+    for path in (table, film, table.with_name("config.json")):
+        kept = path.with_name(f"{path.stem}.kept-1{path.suffix}")
+        assert kept.exists()
+        assert f"{path} is not" in warned
+        assert f"kept as {kept}" in warned
+    assert f"{frame} is no picture that can be read" in warned
+    assert metrics(place) == metrics(tmp_path / "whole")
+    assert count_frames(film) == 3  # of 4, one of which was cut
+    assert json.loads(table.with_name("config.json").read_text())["finished_epoch"] == 3
+    assert table.with_name("losses.png").read_bytes() == next((tmp_path / "whole").rglob("losses.png")).read_bytes()
+
+
+def test_an_empty_frame_is_no_obstacle_where_the_film_has_it(program: Program, tmp_path: Path) -> None:
+    assert program(*ALL, "-e", 2).status == 0
+    next(tmp_path.rglob("*_epoch_000001.png")).write_bytes(b"")
+    resumed = program(*ALL, "--resume", tmp_path / "out" / "results")
+    assert resumed.status == 0
+    assert count_frames(next(tmp_path.rglob("*.mp4"))) == 5
+
+
+def test_frames_that_are_gone_are_said(program: Program, tmp_path: Path) -> None:
+    assert program(*ALL, "-e", 6, "--save-interval", 2).status == 0
+    next(tmp_path.rglob("*_epoch_000002.png")).unlink()
+    next(tmp_path.rglob("*_epoch_000004.png")).unlink()
+    log = program(*ALL, "-e", 7, "--save-interval", 2, "--resume", tmp_path / "out" / "results").log
+    assert "snapshots lacks the frames of epoch 2, epoch 4" in log
+
+
+def test_checkpoints_are_of_one_size_however_long_the_run(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.watch.RECENT", 250)
+    words = ["--seed", 1, "--backend", "eager", "--save-interval", 1000, "-s", "[2]", "-p", 8, "-b", 8]
+    assert program(*words, "-e", 900, "--checkpoint-interval", 300).status == 0
+    sizes = [path.stat().st_size for path in sorted((tmp_path / "out" / "results").glob("checkpoint_*"))]
+    assert len(sizes) == 3
+    assert max(sizes) - min(sizes) < 64  # a number or two more digits
+
+
+def test_only_the_newest_checkpoints_are_kept(program: Program, tmp_path: Path) -> None:
+    place = tmp_path / "out" / "results"
+
+    def epochs() -> list[int]:
+        return sorted(content(path)["epoch"] + 1 for path in place.glob("checkpoint_*"))
+
+    words = [*ALL, "--checkpoint-interval", 2]
+    assert program(*words, "-e", 7, "--keep-checkpoints", 2).status == 0
+    assert epochs() == [6, 7]
+    assert program(*words, "--seed", 2, "-e", 2).status == 0  # another run's are none of it
+    assert program(*words, "-e", 11, "--resume", newest_of(place, 7), "--keep-checkpoints", 1).status == 0
+    assert epochs() == [2, 11]
+    refused = program(*words, "--keep-checkpoints", 0)
+    assert refused.status == 2
+    assert "--keep-checkpoints was 0" in refused.log
+
+
+def newest_of(place: Path, epoch: int) -> Path:
+    return next(path for path in place.glob("checkpoint_*") if content(path)["epoch"] + 1 == epoch)
+
+
+@pytest.mark.parametrize("when", ["reading a table", "reading a checkpoint", "removing litter"])
+def test_sentences_say_which_file_and_what_failed(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    assert program(*ALL, "-e", 2).status == 0
+    (table,) = tmp_path.rglob("metrics.csv")
+    checkpoint = newest(tmp_path / "out")
+    litter = table.with_name(".losses.png.tmp")
+    litter.touch()
+    target, deed = {
+        "reading a table": (table, "read"), "reading a checkpoint": (checkpoint, "read"),
+        "removing litter": (litter, "removed"),
+    }[when]  # fmt: skip
+    name = "unlink" if deed == "removed" else "read_bytes"
+    real = getattr(Path, name)
+
+    def failing(self: Path, *words: object, **more: object) -> object:
+        if self == target:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(self, *words, **more)
+
+    monkeypatch.setattr(Path, name, failing)
+    failed = program(*ALL, "--resume", tmp_path / "out" / "results")
+    assert failed.status == (2 if target == checkpoint else 3)
+    assert f"{target} cannot be {deed} (Input/output error)" in failed.log
+
+
+def test_a_full_disk_has_one_sentence_for_a_checkpoint(
+    program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = Path.write_bytes
+
+    def full_for_checkpoints(self: Path, data: bytes) -> int:
+        if self.name.endswith(".pt.tmp"):
+            real(self, data[:1000])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full_for_checkpoints)
+    failed = program(*ALL)
+    assert failed.status == 3
+    assert "epoch_000003.pt cannot be written (No space left on device)" in failed.log
+    assert not list(tmp_path.rglob("*.tmp"))
