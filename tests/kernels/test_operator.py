@@ -76,7 +76,7 @@ def test_it_compiles_whole(path: str, dynamic: bool) -> None:
         return result
 
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=dynamic)
-    for points in (POINTS, 5, 1):
+    for points in (POINTS, 1) if dynamic else (5,):
         leaves, exact = both(parameters, coordinates[:, :points])
         compiled(*leaves).backward()
         plain_forward(exact[0], network, exact[1] * 0.5).square().mean().backward()
@@ -204,7 +204,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("points", [1, 2, POINTS])
+@pytest.mark.parametrize("points", [1, POINTS])
 @pytest.mark.parametrize("view", VIEWS)
 def test_tensors_have_any_stride(path: str, view: str, points: int) -> None:
     parameters, coordinates, network = made(3)
