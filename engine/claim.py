@@ -25,6 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from engine.disk import named
+
 # Seconds from one renewal of a claim to the next, and from the last one to when another machine takes it for void.
 BEAT, LAPSE = 5.0, 60.0
 # Seconds for which a claim that names nobody may be one that is being written.
@@ -144,7 +146,9 @@ class Claim:
         owner: Owner | None = None
         with _in_turn(path.parent):
             for _ in range(ATTEMPTS):
-                if self._make(path):
+                with named(path):
+                    made = self._make(path)
+                if made:
                     _clear(path)
                     return
                 with suppress(FileNotFoundError):

@@ -70,7 +70,7 @@ def settle(config: Config, picture: Picture, claim: Claim) -> tuple[Files, list[
         replaced = place.existing()
         place.make_folders()
         try:
-            _take(claim, place, ours)
+            claim.take(place.claims, dataclasses.asdict(ours))
         except Owned as owned:
             about = owned.owner.about
             difference = Record(about.get("settings", {}), about.get("digest")).differences(config, picture)
@@ -90,16 +90,9 @@ def settle(config: Config, picture: Picture, claim: Claim) -> tuple[Files, list[
 def take(claim: Claim, place: Files, config: Config, picture: Picture) -> None:
     """Claims the files of a resumed run. Raises ConfigError where they are another process's."""
     try:
-        _take(claim, place, Record.of(config, picture))
+        claim.take(place.claims, dataclasses.asdict(Record.of(config, picture)))
     except Owned as owned:
         raise ConfigError(str(owned)) from owned
-
-
-def _take(claim: Claim, place: Files, ours: Record) -> None:
-    try:
-        claim.take(place.claims, dataclasses.asdict(ours))
-    except OSError as error:
-        raise ConfigError(f"{error.filename} cannot be written ({error.strerror})") from error
 
 
 def _chosen(config: Config, picture: Picture, busy: Mapping[int, str]) -> tuple[Files, str]:

@@ -160,7 +160,7 @@ def test_a_disk_full_at_the_beginning_is_a_sentence(program: Program, monkeypatc
     outcome = program("--seed", 1)
     assert outcome.status == 3
     assert "The run cannot begin: " in outcome.log
-    assert "config.json cannot be written (No space left on device)" in outcome.log
+    assert re.search(r"out/\S+ cannot be written \(No space left on device\)", outcome.log)
     assert "Traceback" not in outcome.log
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+import torch._inductor.config
 from torch import Tensor
+from torch.utils._triton import has_triton
 
 from engine.backends.base import Data, Interrupted, Report, log
 from engine.backends.compile import CompileOnGpu
@@ -57,11 +59,20 @@ def cuda(request: pytest.FixtureRequest, trained: Trained) -> Iterator[Machine]:
     """A simulated device, where the compiler is the one that is asked for."""
     name = request.node.callspec.params["trained"]
     machine = Machine(compiler=COMPILERS[name])
-    with machine.installed():
+    with machine.installed(), for_the_host():
         yield machine
     machine.check()
     if name != "triton":
         torch._dynamo.reset()  # a function is compiled for so many runs and no more
+
+
+@contextmanager
+def for_the_host() -> Iterator[None]:
+    """The compiler makes code for the host, and looks for no driver of the device that it sees."""
+    has_triton.cache_clear()
+    with torch._inductor.config.patch(triton_disable_device_detection=True):
+        yield
+        has_triton.cache_clear()
 
 
 class Run:
