@@ -13,12 +13,17 @@ try:
     from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
-    from engine import __version__
-    from engine.config import Config, ConfigError, Flag, option, save_interval, shortened
-    from engine.signals import Abandoned, interrupt_at_once
+    from draw_poly.engine import __version__
+    from draw_poly.engine.config import Config, ConfigError, Flag, option, save_interval, shortened
+    from draw_poly.engine.signals import Abandoned, interrupt_at_once
 except KeyboardInterrupt:
     print("draw-poly: interrupted", file=sys.stderr)
     sys.exit(INTERRUPTED)
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] != "draw_poly":
+        raise
+    print("draw-poly: it is not installed for this Python: run `pip install -e .` in its folder first", file=sys.stderr)
+    sys.exit(2)
 
 DESCRIPTION = "Train a small network to draw an image, and film the polytopes that it cuts the image into."
 EXIT_STATUS = """\
@@ -97,7 +102,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         config = Config(**vars(whole.parse_args(words)))
         # torch takes most of a second: not spent on a flag that is wrong
-        from engine.run import run
+        from draw_poly.engine.run import run
 
         return run(config)
     except ConfigError as error:

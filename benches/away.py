@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benches.plain import random_parameters
-from kernels import reference
-from kernels.spec import CodeLength, Network
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import CodeLength, Network
 
 # Rounds of drawing, and networks, before it is given up: one may have a neuron that is near zero wherever one looks.
 ROUNDS, NETWORKS = 20, 100

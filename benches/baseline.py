@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import CodeLength, Network
 
 if TYPE_CHECKING:  # imported where a frame is drawn: a machine for training alone may lack it
     import av

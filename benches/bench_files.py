@@ -19,9 +19,9 @@ from benches.entries import entries
 from benches.job import IMAGE, Job
 from benches.method import ROOT, Variant
 from benches.suite import Absent, Group, Suite
-from engine import checkpoint
-from engine.files import Files
-from engine.watch import Watch
+from draw_poly.engine import checkpoint
+from draw_poly.engine.files import Files
+from draw_poly.engine.watch import Watch
 
 CODED, MAIN = Job(bins=256), Job()
 COLD = "cpu, nothing cached"

@@ -18,14 +18,14 @@ from benches.entries import entries
 from benches.job import Job
 from benches.method import Variant
 from benches.suite import Group, Suite
-from engine.caption import LossCurves, caption
-from engine.drawers import drawer_for
-from engine.encoder import Frame, FrameWriter
-from engine.film import Film, count_frames
-from engine.frame import Panels, film_canvas
-from engine.ledger import Due
-from engine.picture_file import PictureWriter
-from kernels import reference
+from draw_poly.engine.caption import LossCurves, caption
+from draw_poly.engine.drawers import drawer_for
+from draw_poly.engine.encoder import Frame, FrameWriter
+from draw_poly.engine.film import Film, count_frames
+from draw_poly.engine.frame import Panels, film_canvas
+from draw_poly.engine.ledger import Due
+from draw_poly.engine.picture_file import PictureWriter
+from draw_poly.kernels import reference
 
 TRAINED = Job(trained=2000)
 NAMES = (ORIGINAL, "eager", "cpu", "triton")

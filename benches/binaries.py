@@ -26,9 +26,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 
-from kernels import gpu
-from kernels.gpu.mlp import input_gradient
-from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels import gpu
+from draw_poly.kernels.gpu.mlp import input_gradient
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from benches.contender import CHUNK, Contender, in_chunks
 from benches.job import Job
-from engine import backend
-from engine.backends.base import Backend, Data
-from engine.backends.plain import Eager
-from engine.config import BACKENDS, Config, ConfigError
-from engine.state import Learner, State
-from engine.trainer import Trainer
-from kernels import reference
+from draw_poly.engine import backend
+from draw_poly.engine.backends.base import Backend, Data
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.config import BACKENDS, Config, ConfigError
+from draw_poly.engine.state import Learner, State
+from draw_poly.engine.trainer import Trainer
+from draw_poly.kernels import reference
 
 CHECKED_EPOCHS, CHECKED_POINTS = 3, 4096
 # Of a loss, relative: a few roundings of float32 a step, or so many times the error of the reference in float32 where

@@ -18,10 +18,10 @@ from torch import Tensor
 from benches.away import MARGIN, TooNear, nearest, points_away, weights_away
 from benches.plain import plain_forward, random_parameters
 from benches.verify_kernels import NAN, SLACK, by_autograd, edges_of, error_of, poison
-from engine import kolmogorov
-from kernels import cpu, reference
-from kernels.picture import grid
-from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.engine import kolmogorov
+from draw_poly.kernels import cpu, reference
+from draw_poly.kernels.picture import grid
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 CPU = torch.device("cpu")
 RANGES = [(-3.0, 3.0)] * 3 + [(-1.0, 0.5), (0.0, 1e-3), (100.0, 101.0), (-1000.0, -999.5), (4096.0, 4100.0)]
@@ -359,7 +359,7 @@ def _reference() -> Any:
         evaluate(network, flat, codes, _pixels(size), outputs.view(len(outputs), -1), signatures.view(-1))
 
     return SimpleNamespace(
-        __name__="kernels.reference", Partials=partials, gradient=gradient, total=total, update=update,
+        __name__="draw_poly.kernels.reference", Partials=partials, gradient=gradient, total=total, update=update,
         evaluate=evaluate, evaluate_grid=evaluate_grid,
     )  # fmt: skip
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benches.contender import CHUNK, Contender
 from benches.job import Job
-from engine import kolmogorov
-from kernels.spec import ADAM_BETAS, EPSILON, Network
+from draw_poly.engine import kolmogorov
+from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, Network
 
 # Signatures are sums of 64 bits, and products of a GPU must be float32's.
 jax.config.update("jax_enable_x64", True)

@@ -7,9 +7,9 @@ dozen steps.
 
 from torch import Tensor
 
-from engine.state import Learner, State
-from kernels import reference
-from kernels.spec import CodeLength
+from draw_poly.engine.state import Learner, State
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import CodeLength
 
 STEPS = 25_000
 # Subnormal in float32: a weight, a first and a second moment.

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kernels import reference
-from kernels.spec import CodeLength, Network
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import CodeLength, Network
 
 
 def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:

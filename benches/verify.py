@@ -18,9 +18,9 @@ import torch
 
 from benches import fuzz, verify_backends, verify_kernels
 from benches.verify_kernels import Row
-from engine.backend import find_device
-from kernels.spec import Network
-from kernels.support import unsupported_on_cpu, unsupported_on_gpu
+from draw_poly.engine.backend import find_device
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 
 def packages(device: torch.device) -> list[str]:
@@ -33,9 +33,9 @@ def packages(device: torch.device) -> list[str]:
 def everything(device: torch.device) -> Iterator[tuple[str, Row]]:
     """Every package of kernels and every backend that runs on this device, with its rows."""
     for name in packages(device):
-        package = importlib.import_module(f"kernels.{name}")
+        package = importlib.import_module(f"draw_poly.kernels.{name}")
         small = name == "gpu" and device.type == "cpu"  # interpreted
-        yield from ((f"kernels.{name}", row) for row in verify_kernels.rows(package, device, small=small))
+        yield from ((f"draw_poly.kernels.{name}", row) for row in verify_kernels.rows(package, device, small=small))
     for name in verify_backends.NAMES:
         yield from ((name, row) for row in verify_backends.rows(name, device))
 
@@ -64,7 +64,7 @@ def main() -> int:
 
 def fuzzed(seed: int, cases: int) -> int:
     """Prints what is wrong of cases at random, on the host's memory; exit status 1 where anything is."""
-    kernels = [importlib.import_module(f"kernels.{name}") for name in packages(torch.device("cpu"))]
+    kernels = [importlib.import_module(f"draw_poly.kernels.{name}") for name in packages(torch.device("cpu"))]
     wrong = 0
     for number, fault in fuzz.run([fuzz.REFERENCE, *kernels], seed, cases):
         wrong += 1

@@ -11,11 +11,11 @@ import torch
 from benches.away import MARGIN, nearest, points_away
 from benches.plain import plain_forward, random_parameters
 from benches.verify_kernels import SLACK, Row, by_autograd, error_of, name_of
-from engine import backend, kolmogorov
-from engine.backends.base import Backend, Data
-from engine.begin import fresh_state
-from engine.config import Config, ConfigError
-from kernels import reference
+from draw_poly.engine import backend, kolmogorov
+from draw_poly.engine.backends.base import Backend, Data
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.kernels import reference
 
 NAMES = ("eager", "compile")
 # Shape, points, bins or no term: the main job, ragged batches, one neuron, deep, wide; bins fewer than a window has.

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from benches.away import MARGIN, drawn, nearest, points_away
 from benches.plain import plain_code_loss, plain_forward, random_parameters
-from kernels import reference
-from kernels.spec import BELOW, CODE_LOSSES, OPTIMIZERS, RIGHT, CodeLength, Network, Optimizer
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import BELOW, CODE_LOSSES, OPTIMIZERS, RIGHT, CodeLength, Network, Optimizer
 
 NAN = float("nan")
 # As good as PyTorch's own float32, or within two roundings of it where that was lucky; in tf32, as PyTorch's own with

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from engine.config import ConfigError
+from draw_poly.engine.config import ConfigError
 
 ROOT = Path("/")
 # Files that a run has open at once, with some to spare for what it imports.

@@ -6,14 +6,14 @@ import subprocess
 
 import torch
 
-from engine import allowance
-from engine.backends.base import Backend, log
-from engine.backends.compile import Compile, CompileOnGpu
-from engine.backends.plain import Eager
-from engine.config import Config, ConfigError
-from engine.processes import ALONE, Group
-from kernels.spec import CodeLength, Network
-from kernels.support import unsupported_on_cpu, unsupported_on_gpu
+from draw_poly.engine import allowance
+from draw_poly.engine.backends.base import Backend, log
+from draw_poly.engine.backends.compile import Compile, CompileOnGpu
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.processes import ALONE, Group
+from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 # Multiplications a layer, and logits, below which waking a second thread costs more than it does.
 THREADED_WORK = 2**23
@@ -81,13 +81,13 @@ def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
     if name == "cpu":
         limit = unsupported_on_cpu(config.network, config.code_length, device)
         if limit is None:
-            from engine.backends.cpu import Cpu
+            from draw_poly.engine.backends.cpu import Cpu
 
             return Cpu, why
     if name == "triton":
         limit = unsupported_on_gpu(config.network, config.code_length, device)
         if limit is None:
-            from engine.backends.triton import Triton
+            from draw_poly.engine.backends.triton import Triton
 
             return Triton, why
     if limit and name == config.backend:

@@ -11,15 +11,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import checkpoint, files, image, image_file, memory, network, ownership, picture_file, remains, resume
-from engine.claim import Claim
-from engine.config import Config, ConfigError
-from engine.files import Files
-from engine.frame import can_be_filmed, film_canvas, frame_size
-from engine.image import Picture, Split
-from engine.journal import log
-from engine.state import Learner, State
-from engine.watch import Watch
+from draw_poly.engine import (
+    checkpoint,
+    files,
+    image,
+    image_file,
+    memory,
+    network,
+    ownership,
+    picture_file,
+    remains,
+    resume,
+)
+from draw_poly.engine.claim import Claim
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.files import Files
+from draw_poly.engine.frame import can_be_filmed, film_canvas, frame_size
+from draw_poly.engine.image import Picture, Split
+from draw_poly.engine.journal import log
+from draw_poly.engine.state import Learner, State
+from draw_poly.engine.watch import Watch
 
 
 @dataclass
@@ -78,7 +89,7 @@ def _with_what_is_installed(config: Config) -> tuple[Config, list[str]]:
     if config.no_film:
         return config, warnings
     try:
-        importlib.import_module("engine.film")
+        importlib.import_module("draw_poly.engine.film")
     except ImportError as error:
         missing = f"PyAV, which encodes the film, cannot be loaded ({error}; python -m pip install av)"
         if config.snapshot_format == "none":

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from engine.config import Config
-from kernels.picture import panels
+from draw_poly.engine.config import Config
+from draw_poly.kernels.picture import panels
 
 Pixels = NDArray[np.uint8]
 Curve = NDArray[np.float64]

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.config import Config, ConfigError
-from engine.disk import ReadError, read, write_whole
-from engine.files import CHECKPOINT_EPOCH, Files, settings_of
-from engine.image import Picture, Split
-from engine.ledger import Due
-from engine.network import named_views, network_names, predictor_names
-from engine.state import Learner, State
-from engine.watch import Watch
-from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.disk import ReadError, read, write_whole
+from draw_poly.engine.files import CHECKPOINT_EPOCH, Files, settings_of
+from draw_poly.engine.image import Picture, Split
+from draw_poly.engine.ledger import Due
+from draw_poly.engine.network import named_views, network_names, predictor_names
+from draw_poly.engine.state import Learner, State
+from draw_poly.engine.watch import Watch
+from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA
 
 FORMAT_VERSION = 2
 MOMENT_NAMES = {

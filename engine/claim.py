@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from engine.disk import named
+from draw_poly.engine.disk import named
 
 # Seconds from one renewal of a claim to the next, and from the last one to when another machine takes it for void.
 BEAT, LAPSE = 5.0, 60.0

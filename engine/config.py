@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.schedule import LOG, Schedule
-from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.engine.schedule import LOG, Schedule
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 BACKENDS = ("auto", "cpu", "triton", "compile", "eager")
 MAX_LAYERS = 10_000

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from engine.backends.base import Backend
-from engine.drawing import Drawing
-from kernels.cpu import Painter
+from draw_poly.engine.backends.base import Backend
+from draw_poly.engine.drawing import Drawing
+from draw_poly.kernels.cpu import Painter
 
 
 class CpuDrawer:

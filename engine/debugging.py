@@ -10,15 +10,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 import torch
 
-import engine
-from engine import backend, memory
-from engine.backends.base import Backend
-from engine.config import Config
-from engine.contrast import histogram
-from engine.image import Picture, Split
-from engine.journal import log
-from engine.processes import Group
-from kernels.support import unsupported_on_cpu, unsupported_on_gpu
+from draw_poly import engine
+from draw_poly.engine import backend, memory
+from draw_poly.engine.backends.base import Backend
+from draw_poly.engine.config import Config
+from draw_poly.engine.contrast import histogram
+from draw_poly.engine.image import Picture, Split
+from draw_poly.engine.journal import log
+from draw_poly.engine.processes import Group
+from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 PACKAGES = ("torch", "numpy", "numba", "triton", "pillow", "scipy", "matplotlib", "av", "isal", "tqdm")
 # What changes how these packages work begins with one of these.

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, log
-from engine.drawing import Drawing
-from kernels.picture.grid import COLOUR_BITS, SPREAD
-from kernels.spec import RIGHT
+from draw_poly.engine.backends.base import Backend, log
+from draw_poly.engine.drawing import Drawing
+from draw_poly.kernels.picture.grid import COLOUR_BITS, SPREAD
+from draw_poly.kernels.spec import RIGHT
 
 # Pixels of a part of a large picture: 13 bytes each on the device, beside the finished planes.
 PART = 2**22

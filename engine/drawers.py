@@ -2,9 +2,9 @@
 
 from typing import Protocol
 
-from engine.backends.base import Backend
-from engine.device_drawing import DeviceDrawer
-from engine.drawing import Drawer, Drawing
+from draw_poly.engine.backends.base import Backend
+from draw_poly.engine.device_drawing import DeviceDrawer
+from draw_poly.engine.drawing import Drawer, Drawing
 
 
 class Draws(Protocol):
@@ -19,7 +19,7 @@ def drawer_for(backend: Backend, width: int, height: int, chunk_size: int, colou
     if backend.drawn_by == "grid":
         return DeviceDrawer(backend, width, height, chunk_size, colours)
     if backend.drawn_by == "picture":
-        from engine.cpu_drawing import CpuDrawer  # loads the CPU's kernels, which no other backend needs
+        from draw_poly.engine.cpu_drawing import CpuDrawer  # loads the CPU's kernels, which no other backend needs
 
         return CpuDrawer(backend, width, height, colours)
     return Drawer(backend, width, height, chunk_size, colours)

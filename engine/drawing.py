@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.backends.base import Backend
-from kernels.picture import grid
-from kernels.spec import BELOW, RIGHT
-from kernels.subnormals import flushed
+from draw_poly.engine.backends.base import Backend
+from draw_poly.kernels.picture import grid
+from draw_poly.kernels.spec import BELOW, RIGHT
+from draw_poly.kernels.subnormals import flushed
 
 Pixels = NDArray[np.uint8]
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from engine import disk
-from engine.caption import Caption
-from engine.drawing import Drawing
-from engine.frame import FilmComposer, Panels, PictureComposer
-from engine.ledger import Due, Ledger
-from engine.picture_file import PictureWriter
+from draw_poly.engine import disk
+from draw_poly.engine.caption import Caption
+from draw_poly.engine.drawing import Drawing
+from draw_poly.engine.frame import FilmComposer, Panels, PictureComposer
+from draw_poly.engine.ledger import Due, Ledger
+from draw_poly.engine.picture_file import PictureWriter
 
 if TYPE_CHECKING:
-    from engine.film import Film
+    from draw_poly.engine.film import Film
 
 Item = TypeVar("Item")
 

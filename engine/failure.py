@@ -4,7 +4,7 @@ import errno
 
 import torch
 
-from engine.processes import Lost
+from draw_poly.engine.processes import Lost
 
 
 def explain(error: Exception) -> str:

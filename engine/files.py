@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.config import Config, ConfigError, option
+from draw_poly.engine.config import Config, ConfigError, option
 
 # What makes two runs of one name two runs; the rest is where and how, not what.
 RUN_SETTINGS = (

@@ -18,11 +18,11 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine import disk
-from engine.disk import ReadError
-from engine.film_reader import Content, content_of, count_frames, local, opened, packets_of
-from engine.fragments import RATE, Fragments, lengths
-from engine.frame import film_size
+from draw_poly.engine import disk
+from draw_poly.engine.disk import ReadError
+from draw_poly.engine.film_reader import Content, content_of, count_frames, local, opened, packets_of
+from draw_poly.engine.fragments import RATE, Fragments, lengths
+from draw_poly.engine.frame import film_size
 
 __all__ = ["Film", "continued", "count_frames"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 
-from engine.disk import ReadError
+from draw_poly.engine.disk import ReadError
 
 
 class _File(io.FileIO):

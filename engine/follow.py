@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine import backend
-from engine.backends.base import Backend, Interrupted
-from engine.backends.parallel import Parallel
-from engine.config import Config
-from engine.processes import Group, Lost
-from engine.signals import Signals
-from engine.state import State
-from engine.trainer import NonFinite, Trainer
+from draw_poly.engine import backend
+from draw_poly.engine.backends.base import Backend, Interrupted
+from draw_poly.engine.backends.parallel import Parallel
+from draw_poly.engine.config import Config
+from draw_poly.engine.processes import Group, Lost
+from draw_poly.engine.signals import Signals
+from draw_poly.engine.state import State
+from draw_poly.engine.trainer import NonFinite, Trainer
 
 # What process 0 says when all are to train an epoch, and when it has done.
 EPOCH, END = "epoch", "end"

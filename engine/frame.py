@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.caption import Annotator, Caption
-from engine.drawing import Drawing, Pixels
-from engine.image import Picture, Split
-from engine.trainer import CONSTANT_SPREAD
-from kernels.picture import panels
+from draw_poly.engine.caption import Annotator, Caption
+from draw_poly.engine.drawing import Drawing, Pixels
+from draw_poly.engine.image import Picture, Split
+from draw_poly.engine.trainer import CONSTANT_SPREAD
+from draw_poly.kernels.picture import panels
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 # Sample points are drawn this many times smaller than a panel is high, and at least one pixel.

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import files
-from engine.backends.base import Backend
-from engine.begin import Beginning
-from engine.caption import LossCurves, caption
-from engine.drawers import drawer_for
-from engine.drawing import Drawing
-from engine.encoder import Frame, FrameWriter
-from engine.frame import Panels, film_canvas, frame_size
-from engine.journal import log
-from engine.ledger import Due, Ledger
-from engine.metrics import Metrics, ranges
+from draw_poly.engine import files
+from draw_poly.engine.backends.base import Backend
+from draw_poly.engine.begin import Beginning
+from draw_poly.engine.caption import LossCurves, caption
+from draw_poly.engine.drawers import drawer_for
+from draw_poly.engine.drawing import Drawing
+from draw_poly.engine.encoder import Frame, FrameWriter
+from draw_poly.engine.frame import Panels, film_canvas, frame_size
+from draw_poly.engine.journal import log
+from draw_poly.engine.ledger import Due, Ledger
+from draw_poly.engine.metrics import Metrics, ranges
 
 if TYPE_CHECKING:
-    from engine.film import Film
+    from draw_poly.engine.film import Film
 
 
 class Gallery:
@@ -150,6 +150,6 @@ class Gallery:
 def _film(
     path: Path, size: tuple[int, int], frames: int = 0, pictures: Sequence[Path] = (), source: Path | None = None
 ) -> "Film":
-    from engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
+    from draw_poly.engine.film import continued  # loads FFmpeg, which need not be there for a run without a film
 
     return continued(path, film_canvas(*size), frames, pictures, source)

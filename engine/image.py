@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from engine.config import ConfigError
+from draw_poly.engine.config import ConfigError
 
 
 @dataclass(frozen=True)

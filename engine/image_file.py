@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from engine import memory
-from engine.config import ConfigError
-from engine.contrast import doubts
-from engine.image import Picture
+from draw_poly.engine import memory
+from draw_poly.engine.config import ConfigError
+from draw_poly.engine.contrast import doubts
+from draw_poly.engine.image import Picture
 
 SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 TRANSPARENT = ("LA", "RGBA", "PA", "La", "RGBa")

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from engine.backends.plain import Eager
-from engine.config import Config
-from engine.state import State
-from kernels import reference
-from kernels.spec import Network
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.config import Config
+from draw_poly.engine.state import State
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import Network
 
 # Training points that it looks at.
 MOST_POINTS = 4096

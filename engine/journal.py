@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from engine.backends.base import log as backends_log
-from engine.config import Config
-from engine.log_file import Console, LogFile
-from engine.trainer import Epoch
+from draw_poly.engine.backends.base import log as backends_log
+from draw_poly.engine.config import Config
+from draw_poly.engine.log_file import Console, LogFile
+from draw_poly.engine.trainer import Epoch
 
 LOGGER = "polytope_nn"
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from kernels.spec import Network
+from draw_poly.kernels.spec import Network
 
 
 def positions(network: Network) -> Tensor:

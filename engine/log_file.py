@@ -9,7 +9,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from engine.config import ConfigError
+from draw_poly.engine.config import ConfigError
 
 # A line of this program's log, or of the original's.
 LINE = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - polytope_\w+ - [A-Z]+ - ", re.MULTILINE)

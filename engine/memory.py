@@ -2,8 +2,8 @@
 
 import os
 
-from engine import allowance
-from engine.config import Config, ConfigError
+from draw_poly.engine import allowance
+from draw_poly.engine.config import Config, ConfigError
 
 # Parameters, gradient, two moments, two snapshots of three, four partial gradients, and one to spare; float32.
 BYTES_PER_PARAMETER = 4 * 15

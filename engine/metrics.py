@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import disk
-from engine.schedule import Schedule
-from engine.trainer import Epoch
+from draw_poly.engine import disk
+from draw_poly.engine.schedule import Schedule
+from draw_poly.engine.trainer import Epoch
 
 COLUMNS = ("epoch", "task", "kolmogorov", "validation", "polytopes", "seconds")
 HEADER = (",".join(COLUMNS) + "\n").encode()

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from kernels import reference
-from kernels.spec import Network
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import Network
 
 HIDDEN_BIAS = 0.1
 LARGEST_COEFFICIENT = 2**31 - 2

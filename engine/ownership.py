@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import checkpoint, files
-from engine.claim import Claim, Owned, holder
-from engine.config import Config, ConfigError
-from engine.files import Files
-from engine.image import Picture
-from engine.journal import log
+from draw_poly.engine import checkpoint, files
+from draw_poly.engine.claim import Claim, Owned, holder
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.files import Files
+from draw_poly.engine.image import Picture
+from draw_poly.engine.journal import log
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _came_to_nothing(place: Files) -> bool:
         return False
     if not place.film.exists():
         return True
-    from engine.film import count_frames
+    from draw_poly.engine.film import count_frames
 
     return count_frames(place.film) <= 1
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engine.disk import write_whole
+from draw_poly.engine.disk import write_whole
 
 try:
     from isal import isal_zlib as deflate

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.disk import read, write_whole
-from engine.metrics import Numbers, polytopes_of, rows_up_to
+from draw_poly.engine.disk import read, write_whole
+from draw_poly.engine.metrics import Numbers, polytopes_of, rows_up_to
 
 # What the import of Matplotlib heeds, and what it is to find.
 ENVIRONMENT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}

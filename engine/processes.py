@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from engine.config import ConfigError
+from draw_poly.engine.config import ConfigError
 
 # To join, or to take a step: it may wait while kernels are compiled.
 STEP_TIMEOUT = timedelta(minutes=5)

@@ -4,9 +4,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from engine.config import Config
-from engine.files import Files, read_settings
-from engine.resume import Resumed
+from draw_poly.engine.config import Config
+from draw_poly.engine.files import Files, read_settings
+from draw_poly.engine.resume import Resumed
 
 
 def unmade(place: Files, config: Config, run: str | None, epoch: int) -> list[str]:

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.checkpoint import MOMENT_NAMES, CheckpointError
-from engine.config import Config, ConfigError, option, parse_shape
-from engine.image import Picture, Split
-from engine.ledger import Due
-from engine.network import initialise, named_views, network_names, predictor_names
-from engine.state import Learner, State
-from engine.watch import Watch
-from kernels.spec import OPTIMIZERS, Network, Optimizer
+from draw_poly.engine.checkpoint import MOMENT_NAMES, CheckpointError
+from draw_poly.engine.config import Config, ConfigError, option, parse_shape
+from draw_poly.engine.image import Picture, Split
+from draw_poly.engine.ledger import Due
+from draw_poly.engine.network import initialise, named_views, network_names, predictor_names
+from draw_poly.engine.state import Learner, State
+from draw_poly.engine.watch import Watch
+from draw_poly.kernels.spec import OPTIMIZERS, Network, Optimizer
 
 MAY_CHANGE = ("save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max")
 

@@ -11,32 +11,43 @@ from typing import TYPE_CHECKING, NoReturn
 
 import torch
 
-import engine
-from engine import allowance, backend, checkpoint, debugging, disk, files, image, kolmogorov, network, processes
-from engine.backends.base import Backend, Interrupted
-from engine.begin import Beginning, begin
-from engine.claim import Claim, Taken
-from engine.config import Config, ConfigError
-from engine.debugging import Phases, tell
-from engine.disk import write_whole
-from engine.drawing import Drawing
-from engine.failure import explain
-from engine.follow import EPOCH, Start, follow, led
-from engine.gallery import Gallery
-from engine.inspection import Inspector
-from engine.journal import epoch_line, log, logging_to, progress
-from engine.ledger import Due
-from engine.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
-from engine.picture_file import PictureWriter
-from engine.plot import plot
-from engine.processes import Group
-from engine.signals import Signals
-from engine.smoothed import smoothed
-from engine.state import Snapshot
-from engine.torch_state import own_torch_state
-from engine.trainer import Epoch, Launched, NonFinite
-from engine.watch import RECENT
-from kernels import compiled
+from draw_poly import engine
+from draw_poly.engine import (
+    allowance,
+    backend,
+    checkpoint,
+    debugging,
+    disk,
+    files,
+    image,
+    kolmogorov,
+    network,
+    processes,
+)
+from draw_poly.engine.backends.base import Backend, Interrupted
+from draw_poly.engine.begin import Beginning, begin
+from draw_poly.engine.claim import Claim, Taken
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.debugging import Phases, tell
+from draw_poly.engine.disk import write_whole
+from draw_poly.engine.drawing import Drawing
+from draw_poly.engine.failure import explain
+from draw_poly.engine.follow import EPOCH, Start, follow, led
+from draw_poly.engine.gallery import Gallery
+from draw_poly.engine.inspection import Inspector
+from draw_poly.engine.journal import epoch_line, log, logging_to, progress
+from draw_poly.engine.ledger import Due
+from draw_poly.engine.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
+from draw_poly.engine.picture_file import PictureWriter
+from draw_poly.engine.plot import plot
+from draw_poly.engine.processes import Group
+from draw_poly.engine.signals import Signals
+from draw_poly.engine.smoothed import smoothed
+from draw_poly.engine.state import Snapshot
+from draw_poly.engine.torch_state import own_torch_state
+from draw_poly.engine.trainer import Epoch, Launched, NonFinite
+from draw_poly.engine.watch import RECENT
+from draw_poly.kernels import compiled
 
 if TYPE_CHECKING:
     from tqdm import tqdm

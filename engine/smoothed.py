@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from engine.drawing import Pixels
-from engine.image import Picture, Split
+from draw_poly.engine.drawing import Pixels
+from draw_poly.engine.image import Picture, Split
 
 CYAN = (0, 255, 255)
 

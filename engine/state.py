@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.one_thread import one_thread
-from kernels.spec import Network, Optimizer
+from draw_poly.engine.one_thread import one_thread
+from draw_poly.kernels.spec import Network, Optimizer
 
 
 @dataclass

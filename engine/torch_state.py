@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from engine import allowance
+from draw_poly.engine import allowance
 
 
 @contextmanager

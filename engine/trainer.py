@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Report
-from engine.one_thread import one_thread
+from draw_poly.engine.backends.base import Backend, Data, Report
+from draw_poly.engine.one_thread import one_thread
 
 # Outputs whose spread is below this are one constant.
 CONSTANT_SPREAD = 1e-6

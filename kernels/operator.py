@@ -1,6 +1,6 @@
 """The fused network as a differentiable operator of PyTorch's library, for other programs' models.
 
-    from kernels.operator import mlp
+    from draw_poly.kernels.operator import mlp
 
     outputs = mlp(parameters, coordinates, widths=(10,) * 8, outputs=1)     # (1, points) of (2, points)
 
@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels import reference
-from kernels.spec import Network
-from kernels.support import unsupported_on_gpu
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.support import unsupported_on_gpu
 
 SLOPE = 0.01
 HALF, WHOLE = (torch.float16, torch.bfloat16), (torch.float32, torch.float64)
@@ -50,7 +50,7 @@ def _forward(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs
     network = _checked(parameters, coordinates, widths, outputs, slope)
     if not _fused(network, parameters):
         return reference.forward(reference.layers(parameters, network), coordinates, slope)[1].contiguous()
-    from kernels import gpu
+    from draw_poly.kernels import gpu
 
     points = coordinates.shape[1]
     result = coordinates.new_empty((outputs, points))
@@ -78,9 +78,9 @@ def _backward(
         activations, _ = reference.forward(stack, coordinates, slope)
         first = reference.backward(stack, activations, to_outputs, slope, reference.layers(to_parameters, network))
         return to_parameters, stack[0][0].t() @ first
-    from kernels.gpu.mlp import input_gradient
-    from kernels.gpu.partials import Partials
-    from kernels.gpu.update import total
+    from draw_poly.kernels.gpu.mlp import input_gradient
+    from draw_poly.kernels.gpu.partials import Partials
+    from draw_poly.kernels.gpu.update import total
 
     partials = Partials(network, None, points, parameters.device)
     input_gradient(partials, parameters.contiguous(), coordinates.contiguous(), to_outputs.contiguous(), to_coordinates)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, CodeLength, Network, Optimizer
 
 Layer = tuple[Tensor, Tensor]  # weight (out, in), bias (out, 1)
 Scalar = float | Tensor

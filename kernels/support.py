@@ -8,7 +8,7 @@ import os
 
 import torch
 
-from kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import CodeLength, Network
 
 WIDEST_ON_CPU, WIDEST_ON_GPU = 256, 64
 # CUDA devices of this compute capability and later, and these ROCm ones, are compiled for.

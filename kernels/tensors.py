@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import CodeLength, Network
 
 
 def sizes(vectors: Sequence[Tensor], network: Network, code: CodeLength | None) -> list[int]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-import cli
+from draw_poly import cli
 from tests.simulated import Machine
 from tests.simulated.native import compiler
 

@@ -182,7 +182,7 @@ def serve() -> None:
     """Forks a run for each line of standard input."""
     import tqdm
 
-    import cli
+    from draw_poly import cli
 
     # A lock that forked processes share stays taken when one is killed that holds it.
     tqdm.tqdm.set_lock(threading.RLock())
@@ -250,7 +250,7 @@ def _inject(fault: Fault | None, under: str | None, calls: list[tuple[str, str, 
     """Has this process fail by itself, or note its calls on files below a folder: those that Python makes."""
     _pyio = importlib.import_module("_pyio")  # which has no types
 
-    from engine import film_reader
+    from draw_poly.engine import film_reader
 
     names: dict[int, str] = {}
     met = Counter[str]()

@@ -17,9 +17,9 @@ from benches.figures import Record, Run, keep, read
 from benches.job import Job
 from benches.plain import TensorFloat
 from benches.verify_kernels import Row
-from engine import kolmogorov
-from kernels import reference
-from kernels.spec import CodeLength, Network
+from draw_poly.engine import kolmogorov
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import CodeLength, Network
 
 ROOT = Path(__file__).parents[1]
 
@@ -120,7 +120,7 @@ def test_a_tf32_product_reads_ten_bits_of_its_operands() -> None:
 
 @pytest.mark.slow
 def test_no_draw_of_the_cpu_kernels_is_wrong_for_roundings_sake() -> None:
-    from kernels import cpu
+    from draw_poly.kernels import cpu
 
     found = [row for seed in range(1, 21) for row in verify_kernels.rows(cpu, torch.device("cpu"), seed=seed)]
     assert len(found) > 20 * 80

@@ -18,12 +18,12 @@ import pytest
 import torch
 from PIL import Image
 
-import engine
-from engine import allowance, follow
-from engine.backends.plain import Eager
-from engine.encoder import FrameWriter
-from engine.film import count_frames
-from engine.trainer import Launched, Trainer
+from draw_poly import engine
+from draw_poly.engine import allowance, follow
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.encoder import FrameWriter
+from draw_poly.engine.film import count_frames
+from draw_poly.engine.trainer import Launched, Trainer
 from tests.conftest import Program
 
 ROOT = Path(__file__).parents[1]
@@ -447,7 +447,7 @@ def test_frames_are_no_larger_than_asked_for(program: Program, tmp_path: Path) -
 def test_frames_that_no_film_can_be_made_from_are_refused(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.begin.can_be_filmed", lambda width, height: width * height <= 36 * 10)
+    monkeypatch.setattr("draw_poly.engine.begin.can_be_filmed", lambda width, height: width * height <= 36 * 10)
     refused = program("--frame-size", 20)
     assert refused.status == 2
     assert "--frame-size was 20" in refused.log

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.film import count_frames
+from draw_poly.engine.film import count_frames
 from tests.conftest import GOLDEN
 from tests.test_cli import ROOT
 
@@ -38,7 +38,7 @@ DRAWN = """
 import secrets, sys
 seed = int(sys.argv.pop(1))
 secrets.randbits = lambda bits: seed
-import cli
+from draw_poly import cli
 sys.exit(cli.main())
 """
 

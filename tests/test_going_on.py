@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.drawing import Drawer
-from engine.film import Film, count_frames
-from engine.metrics import Metrics
-from engine.run import Run
+from draw_poly.engine.drawing import Drawer
+from draw_poly.engine.film import Film, count_frames
+from draw_poly.engine.metrics import Metrics
+from draw_poly.engine.run import Run
 from tests.conftest import Program
 from tests.engine.test_resume import content, metrics, newest, same
 
@@ -290,7 +290,7 @@ def test_frames_that_are_gone_are_said(program: Program, tmp_path: Path) -> None
 def test_checkpoints_are_of_one_size_however_long_the_run(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.watch.RECENT", 250)
+    monkeypatch.setattr("draw_poly.engine.watch.RECENT", 250)
     words = ["--seed", 1, "--backend", "eager", "--save-interval", 1000, "-s", "[2]", "-p", 8, "-b", 8]
     assert program(*words, "-e", 900, "--checkpoint-interval", 300).status == 0
     sizes = [path.stat().st_size for path in sorted((tmp_path / "out" / "results").glob("checkpoint_*"))]

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from benches import verify_kernels
-from engine import backend
-from engine.backends.base import Data
-from engine.backends.graphed import Graphed
-from engine.begin import fresh_state
-from engine.config import Config
-from engine.trainer import Trainer
+from draw_poly.engine import backend
+from draw_poly.engine.backends.base import Data
+from draw_poly.engine.backends.graphed import Graphed
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config
+from draw_poly.engine.trainer import Trainer
 from tests.conftest import Program
 from tests.test_parity import CASES, assert_parity
 from tests.test_run_ahead import left
@@ -29,7 +29,7 @@ def _nothing_compiled() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
 def test_every_kernel_is_right_on_the_device(precision: str) -> None:
-    from kernels import gpu
+    from draw_poly.kernels import gpu
 
     wrong = [row for row in verify_kernels.rows(gpu, DEVICE, precision) if not row.passed]
     assert not wrong

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.backends.base import Data, Report
-from engine.backends.plain import Eager
-from engine.trainer import Epoch, Launched, Trainer
+from draw_poly.engine.backends.base import Data, Report
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.trainer import Epoch, Launched, Trainer
 from tests.conftest import Outcome, Program
 
 CODED = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import checkpoint
-from engine.signals import Signals
-from engine.trainer import Launched, Trainer
+from draw_poly.engine import checkpoint
+from draw_poly.engine.signals import Signals
+from draw_poly.engine.trainer import Launched, Trainer
 from tests.conftest import Program
 from tests.test_cli import ROOT, command, wait_for
 
@@ -89,7 +89,7 @@ def test_a_third_signal_at_once_ends_without_saving(
 
 def test_only_haste_ends_a_run_that_saves(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("engine.signals.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("draw_poly.engine.signals.time.monotonic", lambda: now[0])
     signals = Signals()
     for _ in range(5):
         signals(TERMINATE, None)
@@ -102,7 +102,8 @@ def test_only_haste_ends_a_run_that_saves(monkeypatch: pytest.MonkeyPatch) -> No
 
 # The program's own imports; and libraries', whose own code may swallow an exception that is raised there.
 @pytest.mark.parametrize(
-    ("module", "swallowed"), [("dataclasses", False), ("engine.config", False), ("torch.nn", True), ("numba", True)]
+    ("module", "swallowed"),
+    [("dataclasses", False), ("draw_poly.engine.config", False), ("torch.nn", True), ("numba", True)],
 )
 def test_an_interrupt_while_modules_are_loaded_is_one_line(
     tmp_path: Path, small_image: Path, module: str, swallowed: bool

@@ -12,9 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-import engine.run
-from engine import plot
-from engine.config import Config
+import draw_poly.engine.run
+from draw_poly.engine import plot
+from draw_poly.engine.config import Config
 from tests.conftest import Program
 from tests.test_cli import ROOT, command
 
@@ -149,13 +149,13 @@ def test_a_run_is_the_same_in_the_oddest_of_shells(program: Program, tmp_path: P
 
 
 def test_a_librarys_warning_is_no_error_of_a_run(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = engine.run.run
+    real = draw_poly.engine.run.run
 
     def warns(config: Config) -> int:
         warnings.warn("`torch.jit.script` is deprecated", DeprecationWarning, stacklevel=1)
         return real(config)
 
-    monkeypatch.setattr(engine.run, "run", warns)
+    monkeypatch.setattr(draw_poly.engine.run, "run", warns)
     monkeypatch.setattr(sys, "warnoptions", ["error"])
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("error")

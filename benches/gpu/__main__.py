@@ -57,7 +57,7 @@ def _measure(path: Path, names: Sequence[str], small: bool, end: float) -> int:
     from benches.gpu.ahead import Ahead
     from benches.gpu.course import Course
     from benches.method import provenance
-    from kernels.support import interpreted
+    from draw_poly.kernels.support import interpreted
 
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what was started is ended then
     record, device = Record.read(path), devices.find()

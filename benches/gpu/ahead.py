@@ -21,7 +21,7 @@ import torch
 from benches.gpu.cases import Case
 from benches.gpu.sections import SECTIONS
 from benches.gpu.tool import Program
-from kernels.support import interpreted
+from draw_poly.kernels.support import interpreted
 
 # Of the cores, so many are left to what goes on meanwhile.
 LEFT = 2

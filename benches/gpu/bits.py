@@ -13,11 +13,11 @@ from benches.gpu.command_line import command, term
 from benches.gpu.course import Bench
 from benches.gpu.epochs import JOBS, job
 from benches.job import Job
-from engine.backends.graphed import Room
-from engine.backends.triton import Triton
-from engine.trainer import Launched, Trainer
-from kernels.spec import Network
-from kernels.support import interpreted
+from draw_poly.engine.backends.graphed import Room
+from draw_poly.engine.backends.triton import Triton
+from draw_poly.engine.trainer import Launched, Trainer
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.support import interpreted
 
 # Epochs of a comparison; of a run on the command line, and after which of them it is resumed.
 EPOCHS, SMALL_EPOCHS, STRAIGHT, RESUMED = 12, 4, 60, 30

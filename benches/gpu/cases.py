@@ -9,11 +9,11 @@ import torch
 
 from benches.method import Work
 from benches.plain import plain_forward, random_parameters
-from engine import kolmogorov
-from kernels import gpu
-from kernels.gpu.partials import Partials, share
-from kernels.gpu.plan import plan
-from kernels.spec import CodeLength, Network, Optimizer
+from draw_poly.engine import kolmogorov
+from draw_poly.kernels import gpu
+from draw_poly.kernels.gpu.partials import Partials, share
+from draw_poly.kernels.gpu.plan import plan
+from draw_poly.kernels.spec import CodeLength, Network, Optimizer
 
 
 @dataclass(frozen=True)

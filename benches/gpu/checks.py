@@ -10,7 +10,7 @@ from benches.gpu.cases import Case
 from benches.gpu.course import Bench
 from benches.method import Work
 from benches.verify_kernels import SLACK, Row, Rows
-from kernels import gpu
+from draw_poly.kernels import gpu
 
 SEEDS, SMALL_SEEDS = 60, 1
 # Of the groups of rows, those that a rehearsal has time for.

@@ -15,7 +15,7 @@ from benches.gpu import tool
 from benches.gpu.course import Bench
 from benches.gpu.epochs import ahead, job
 from benches.job import IMAGE
-from engine.backends.base import log
+from draw_poly.engine.backends.base import log
 
 MAIN = ["-s", "[10]*8", "-p", "5000", "-b", "1024"]
 SMALL = ["-s", "[5]*2", "-p", "40", "-b", "32", "--frame-size", "16", "--no-film"]

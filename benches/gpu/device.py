@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from engine import backend
+from draw_poly.engine import backend
 
 
 def find() -> torch.device:

@@ -17,11 +17,11 @@ from benches.gpu.cases import Case
 from benches.gpu.course import Bench
 from benches.job import Job
 from benches.method import Variant, Work, measure
-from engine.backends.base import Data
-from engine.backends.triton import Triton
-from engine.state import Snapshot
-from engine.trainer import Launched
-from engine.watch import Watch
+from draw_poly.engine.backends.base import Data
+from draw_poly.engine.backends.triton import Triton
+from draw_poly.engine.state import Snapshot
+from draw_poly.engine.trainer import Launched
+from draw_poly.engine.watch import Watch
 
 TURNS, PROFILED = 10, 50
 # Epochs of a run on the command line, and those that warm it up.

@@ -7,7 +7,7 @@ from benches.gpu import device as devices
 from benches.gpu import tool, uncaptured
 from benches.gpu.cases import Case, Step, sizes
 from benches.gpu.course import Bench, Skip
-from kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import CodeLength, Network
 
 RERUNS, SMALL_RERUNS = 100, 3
 TOOL = "compute-sanitizer"

@@ -6,8 +6,8 @@ from typing import Any
 from benches.gpu.cases import Case, evaluation, shape, sizes, step, validation
 from benches.gpu.course import Bench
 from benches.method import Limit, Variant, clocks, measure
-from kernels.spec import CodeLength
-from kernels.support import interpreted
+from draw_poly.kernels.spec import CodeLength
+from draw_poly.kernels.support import interpreted
 
 TURNS, SMALL_TURNS = 25, 1
 STAGES = (1, 2, 3)

@@ -13,10 +13,10 @@ import torch
 from benches.gpu import device as devices
 from benches.gpu.cases import USUAL, Case, Step, evaluation, step, validation
 from benches.method import Work
-from kernels import gpu
-from kernels.gpu import plan
-from kernels.gpu.mlp import input_gradient
-from kernels.spec import OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels import gpu
+from draw_poly.kernels.gpu import plan
+from draw_poly.kernels.gpu.mlp import input_gradient
+from draw_poly.kernels.spec import OPTIMIZERS, CodeLength, Network, Optimizer
 
 # Ragged batches; unrolled, by a loop through the scratch, wide.
 SMALL = (((10,) * 8, 77), ((7, 12, 5), 33), ((5,) * 12, 77), ((33, 17), 40))

@@ -10,11 +10,11 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
-from engine import kolmogorov
-from engine.config import Config
-from engine.state import Learner, State
-from kernels import reference
-from kernels.subnormals import flushed
+from draw_poly.engine import kolmogorov
+from draw_poly.engine.config import Config
+from draw_poly.engine.state import Learner, State
+from draw_poly.kernels import reference
+from draw_poly.kernels.subnormals import flushed
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Scalars = Sequence[reference.Scalar]

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from engine.backends import plain
-from engine.backends.base import Backend, Data, Scalars, flushing
-from engine.backends.graphed import Graphed, Room, Step
-from engine.config import Config
-from engine.state import State
-from kernels import reference
+from draw_poly.engine.backends import plain
+from draw_poly.engine.backends.base import Backend, Data, Scalars, flushing
+from draw_poly.engine.backends.graphed import Graphed, Room, Step
+from draw_poly.engine.config import Config
+from draw_poly.engine.state import State
+from draw_poly.kernels import reference
 
 
 class Compiled(Backend):

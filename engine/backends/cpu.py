@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Interrupted, log
-from engine.config import Config
-from engine.state import State
-from kernels import cpu
+from draw_poly.engine.backends.base import Backend, Data, Interrupted, log
+from draw_poly.engine.config import Config
+from draw_poly.engine.state import State
+from draw_poly.kernels import cpu
 
 # Operations between two looks at a signal: 50 ms at a tenth of a core's rate.
 SLICE = 5e8

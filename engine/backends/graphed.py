@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Interrupted, Report, log
-from engine.config import Config
-from engine.state import State
+from draw_poly.engine.backends.base import Backend, Data, Interrupted, Report, log
+from draw_poly.engine.config import Config
+from draw_poly.engine.state import State
 
 # Takes a step: on the batch of these points (m,) int64, with the step's scalars (2 per learner,); writes the losses
 # (1 per learner,).

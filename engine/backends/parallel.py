@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Interrupted, flushing
-from engine.processes import Group
-from kernels import reference
+from draw_poly.engine.backends.base import Backend, Data, Interrupted, flushing
+from draw_poly.engine.processes import Group
+from draw_poly.kernels import reference
 
 
 class Parallel(Backend):

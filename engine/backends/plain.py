@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from engine.backends.base import Backend, Data, Interrupted, Scalars, flushing
-from engine.config import Config
-from engine.state import State
-from kernels import reference
-from kernels.spec import CodeLength
+from draw_poly.engine.backends.base import Backend, Data, Interrupted, Scalars, flushing
+from draw_poly.engine.config import Config
+from draw_poly.engine.state import State
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import CodeLength
 
 
 class Stepwise(Backend):

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.backends.base import Data
-from engine.backends.graphed import Graphed, Step
-from engine.config import Config
-from engine.state import State
-from kernels import gpu
+from draw_poly.engine.backends.base import Data
+from draw_poly.engine.backends.graphed import Graphed, Step
+from draw_poly.engine.config import Config
+from draw_poly.engine.state import State
+from draw_poly.kernels import gpu
 
 
 class Triton(Graphed):

@@ -1,10 +1,10 @@
 """The kernels in Numba, for the CPU. Compiled once for all networks; the code is kept on disk."""
 
-from kernels.compiled import is_kept
-from kernels.cpu.evaluate import Evaluator, evaluate, evaluate_grid
-from kernels.cpu.painting import Painter
-from kernels.cpu.partials import Partials, Training, gradient, total, update
-from kernels.cpu.training import work
+from draw_poly.kernels.compiled import is_kept
+from draw_poly.kernels.cpu.evaluate import Evaluator, evaluate, evaluate_grid
+from draw_poly.kernels.cpu.painting import Painter
+from draw_poly.kernels.cpu.partials import Partials, Training, gradient, total, update
+from draw_poly.kernels.cpu.training import work
 
 
 def compiles_first() -> bool:

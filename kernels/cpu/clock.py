@@ -6,8 +6,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernels.compiled import part
-from kernels.cpu.vector import INTEGER, call, place
+from draw_poly.kernels.compiled import part
+from draw_poly.kernels.cpu.vector import INTEGER, call, place
 
 TAKEN, DONE, SIZE = 0, 8, 16  # places in a clock's int64 array, on cache lines of their own
 SPINS = 200  # looks at the clock before the core is offered to others

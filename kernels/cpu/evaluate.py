@@ -11,9 +11,9 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernels.compiled import kernel, part
-from kernels.cpu.clock import done, take, wait
-from kernels.cpu.mlp import (
+from draw_poly.kernels.compiled import kernel, part
+from draw_poly.kernels.cpu.clock import done, take, wait
+from draw_poly.kernels.cpu.mlp import (
     MANY_POINTS,
     OUT,
     SOURCE,
@@ -26,12 +26,12 @@ from kernels.cpu.mlp import (
     gather_neighbours,
     table,
 )  # fmt: skip
-from kernels.cpu.threads import Team, threads_for
-from kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
-from kernels.picture.grid import places
-from kernels.spec import Network
-from kernels.support import unsupported_on_cpu
-from kernels.tensors import read_array, written
+from draw_poly.kernels.cpu.threads import Team, threads_for
+from draw_poly.kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
+from draw_poly.kernels.picture.grid import places
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.support import unsupported_on_cpu
+from draw_poly.kernels.tensors import read_array, written
 
 BLOCKS = 16  # of a task
 

@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 
-from kernels.compiled import part
-from kernels.cpu.vector import LANES, exp, fma, larger, load, splat, store, where_positive
-from kernels.reference import TEMPERATURE, WINDOW
-from kernels.spec import CODE_LOSSES
+from draw_poly.kernels.compiled import part
+from draw_poly.kernels.cpu.vector import LANES, exp, fma, larger, load, splat, store, where_positive
+from draw_poly.kernels.reference import TEMPERATURE, WINDOW
+from draw_poly.kernels.spec import CODE_LOSSES
 
 CROSS_ENTROPY, SQUARED, GAUSSIAN, LAPLACIAN = (
     CODE_LOSSES.index(name) for name in ("cross_entropy", "mse", "gaussian_nll", "laplacian_nll")

@@ -7,10 +7,10 @@ it, where the backward pass replaces them by their gradient. Source of the formu
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.compiled import part
-from kernels.cpu.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradient_tile
-from kernels.cpu.vector import LANES, fma, load, pick, splat, store, total, where_positive
-from kernels.spec import Network
+from draw_poly.kernels.compiled import part
+from draw_poly.kernels.cpu.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradient_tile
+from draw_poly.kernels.cpu.vector import LANES, fma, load, pick, splat, store, total, where_positive
+from draw_poly.kernels.spec import Network
 
 # Panels of a block: of many points, of fewer, which are to be several tasks, and where the block would otherwise be of
 # more than so many numbers. Measured, see kernels/README.md.

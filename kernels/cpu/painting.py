@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernels.compiled import kernel, part
-from kernels.cpu.clock import done, take, wait
-from kernels.cpu.evaluate import Settings, evaluate_block
-from kernels.cpu.mlp import SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE
-from kernels.cpu.threads import Team, threads_for
-from kernels.cpu.vector import LANES
-from kernels.picture.grid import NO_SIGNATURE, REMEMBERED, halve, places, settle
-from kernels.spec import Network
-from kernels.tensors import read_array
+from draw_poly.kernels.compiled import kernel, part
+from draw_poly.kernels.cpu.clock import done, take, wait
+from draw_poly.kernels.cpu.evaluate import Settings, evaluate_block
+from draw_poly.kernels.cpu.mlp import SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE
+from draw_poly.kernels.cpu.threads import Team, threads_for
+from draw_poly.kernels.cpu.vector import LANES
+from draw_poly.kernels.picture.grid import NO_SIGNATURE, REMEMBERED, halve, places, settle
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.tensors import read_array
 
 # Pixels of a block, and of the tiles that it begins with: powers of two.
 ROWS, COLUMNS, SIDE = 128, 256, 128

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kernels.cpu.threads import Team, threads_for
-from kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
-from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
-from kernels.support import unsupported_on_cpu
-from kernels.tensors import read_array, sizes, written
+from draw_poly.kernels.cpu.threads import Team, threads_for
+from draw_poly.kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.support import unsupported_on_cpu
+from draw_poly.kernels.tensors import read_array, sizes, written
 
 
 def _learner(

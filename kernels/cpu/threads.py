@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kernels.cpu import clock
-from kernels.subnormals import flushed
+from draw_poly.kernels.cpu import clock
+from draw_poly.kernels.subnormals import flushed
 
 # Floating-point operations, of a step or of an evaluation, below which another thread is not worth its waiting: where
 # the other core has work of its own, such as encoding frames, each step may wait for it.

@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.cpu.vector import FLOAT, INTEGER, LANES, LONG, constant, multiply_add, place, read, spread, write
+from draw_poly.kernels.cpu.vector import FLOAT, INTEGER, LANES, LONG, constant, multiply_add, place, read, spread, write
 
 ROWS = 6
 COLUMNS = 2

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.compiled import inlined, kernel, part
-from kernels.cpu.clock import done, take, wait
-from kernels.cpu.kolmogorov import NOTES, code_loss
-from kernels.cpu.mlp import (
+from draw_poly.kernels.compiled import inlined, kernel, part
+from draw_poly.kernels.cpu.clock import done, take, wait
+from draw_poly.kernels.cpu.kolmogorov import NOTES, code_loss
+from draw_poly.kernels.cpu.mlp import (
     OUT,
     SOURCE,
     SOURCE_STRIDE,
@@ -29,9 +29,9 @@ from kernels.cpu.mlp import (
     squared_error,
     table,
 )  # fmt: skip
-from kernels.cpu.update import SEGMENT, add_up_rows, step
-from kernels.cpu.vector import LANES
-from kernels.spec import Network
+from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, step
+from draw_poly.kernels.cpu.vector import LANES
+from draw_poly.kernels.spec import Network
 
 # Numbers of all rows of partial gradients; the rows that there may be at least, however large the network is, and at
 # most: as many as keep sixty-four threads busy, and few enough to add up.

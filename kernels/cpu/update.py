@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from kernels.compiled import part
-from kernels.spec import ADAM_BETAS, EPSILON, OPTIMIZERS, RMSPROP_ALPHA
+from draw_poly.kernels.compiled import part
+from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, OPTIMIZERS, RMSPROP_ALPHA
 
 ADAM, SGD, SGD_MOMENTUM, RMSPROP = (OPTIMIZERS.index(kind) for kind in ("adam", "sgd", "sgd_momentum", "rmsprop"))
 SEGMENT = 2048  # parameters: a task of a thread, small enough to stay in cache from the sums to the step

@@ -5,11 +5,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.gpu.layers import dense, leaky, place
-from kernels.gpu.partials import layer_table
-from kernels.gpu.plan import EVALUATION_STAGES, evaluation_plan
-from kernels.spec import BELOW, RIGHT, Network
-from kernels.tensors import read, read_rows, written
+from draw_poly.kernels.gpu.layers import dense, leaky, place
+from draw_poly.kernels.gpu.partials import layer_table
+from draw_poly.kernels.gpu.plan import EVALUATION_STAGES, evaluation_plan
+from draw_poly.kernels.spec import BELOW, RIGHT, Network
+from draw_poly.kernels.tensors import read, read_rows, written
 
 RIGHT_BIT, BELOW_BIT = tl.constexpr(RIGHT), tl.constexpr(BELOW)
 

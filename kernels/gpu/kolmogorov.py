@@ -3,8 +3,8 @@
 import triton
 import triton.language as tl
 
-from kernels.gpu.layers import accumulate, backward, dense, dense_backward, forward
-from kernels.reference import TEMPERATURE
+from draw_poly.kernels.gpu.layers import accumulate, backward, dense, dense_backward, forward
+from draw_poly.kernels.reference import TEMPERATURE
 
 SHARPNESS = tl.constexpr(1.0 / TEMPERATURE)
 LOG_TWO = tl.constexpr(0.6931471805599453)

@@ -7,11 +7,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.gpu.kolmogorov import code_gradient
-from kernels.gpu.layers import backward, dense, dense_backward, follow, forward
-from kernels.gpu.partials import Partials
-from kernels.gpu.plan import code_bins
-from kernels.tensors import read, read_rows, sizes, written
+from draw_poly.kernels.gpu.kolmogorov import code_gradient
+from draw_poly.kernels.gpu.layers import backward, dense, dense_backward, follow, forward
+from draw_poly.kernels.gpu.partials import Partials
+from draw_poly.kernels.gpu.plan import code_bins
+from draw_poly.kernels.tensors import read, read_rows, sizes, written
 
 
 @triton.jit

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kernels.gpu.plan import DEPENDENT_FROM, Launch, Plan, batch_tile, code_tile, plan
-from kernels.spec import CodeLength, Network
-from kernels.support import gpu_limit, interpreted
+from draw_poly.kernels.gpu.plan import DEPENDENT_FROM, Launch, Plan, batch_tile, code_tile, plan
+from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.support import gpu_limit, interpreted
 
 
 class Share(NamedTuple):

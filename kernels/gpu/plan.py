@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from kernels.spec import Network
-from kernels.support import gpu_limit, interpreted
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.support import gpu_limit, interpreted
 
 # tl.dot wants 16 on each side.
 NARROWEST = 16

@@ -7,10 +7,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.gpu.layers import follow
-from kernels.gpu.partials import Partials
-from kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
-from kernels.tensors import read, sizes, written
+from draw_poly.kernels.gpu.layers import follow
+from draw_poly.kernels.gpu.partials import Partials
+from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
+from draw_poly.kernels.tensors import read, sizes, written
 
 # Parameters a program updates, and rows it reads at once.
 BLOCK, ROWS = 64, 16

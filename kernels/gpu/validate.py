@@ -5,12 +5,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.gpu.layers import dense, forward
-from kernels.gpu.partials import layer_table
-from kernels.gpu.plan import batch_tile, plan
-from kernels.spec import Network
-from kernels.support import gpu_limit
-from kernels.tensors import read, read_rows, written
+from draw_poly.kernels.gpu.layers import dense, forward
+from draw_poly.kernels.gpu.partials import layer_table
+from draw_poly.kernels.gpu.plan import batch_tile, plan
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.support import gpu_limit
+from draw_poly.kernels.tensors import read, read_rows, written
 
 
 @triton.jit(do_not_specialize=["points", "programs", "inputs_stride", "targets_stride"])

@@ -13,8 +13,8 @@ picture.
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.compiled import kernel
-from kernels.spec import BELOW, RIGHT
+from draw_poly.kernels.compiled import kernel
+from draw_poly.kernels.spec import BELOW, RIGHT
 
 REMEMBERED, NO_SIGNATURE = 4096, -1  # places of a memory of signatures, and what they hold at first
 # Golden ratio times 2^64, odd: Knuth's multiplicative hash spreads neighbouring numbers.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from kernels.compiled import kernel
-from kernels.spec import BELOW, RIGHT
+from draw_poly.kernels.compiled import kernel
+from draw_poly.kernels.spec import BELOW, RIGHT
 
 # How much of a pixel a line covers, in 256ths: by how many of the edges on its right and lower sides are boundaries, or
 # where none is, by how many on its left and upper sides are.

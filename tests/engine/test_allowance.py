@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import allowance, memory
-from engine.backend import most_threads
-from engine.config import Config, ConfigError
-from engine.processes import Group
+from draw_poly.engine import allowance, memory
+from draw_poly.engine.backend import most_threads
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.processes import Group
 from tests.conftest import Program
 
 Tree = Callable[[dict[str, str]], Path]

@@ -6,12 +6,12 @@ import subprocess
 import pytest
 import torch
 
-from engine import backend
-from engine.backends.base import Backend
-from engine.backends.compile import Compile, CompileOnGpu
-from engine.backends.cpu import Cpu
-from engine.backends.plain import Eager
-from engine.config import Config, ConfigError
+from draw_poly.engine import backend
+from draw_poly.engine.backends.base import Backend
+from draw_poly.engine.backends.compile import Compile, CompileOnGpu
+from draw_poly.engine.backends.cpu import Cpu
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.config import Config, ConfigError
 from tests.conftest import INTERPRETED
 
 
@@ -34,7 +34,7 @@ def test_the_backend_follows_the_flag_the_device_and_the_compiler(monkeypatch: p
 
 @INTERPRETED
 def test_a_gpu_takes_triton_where_its_kernels_run_and_torch_compile_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.backends.triton import Triton
+    from draw_poly.engine.backends.triton import Triton
 
     cuda = torch.device("cuda", 0)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
@@ -101,7 +101,7 @@ def test_what_auto_chose_and_cannot_be_launched_gives_way(
 ) -> None:
     config = Config("x", "[10]*8", 1)
     cuda = torch.device("cuda", 0)
-    assert backend.found(config)[:2] == (cuda, importlib.import_module("engine.backends.triton").Triton)
+    assert backend.found(config)[:2] == (cuda, importlib.import_module("draw_poly.engine.backends.triton").Triton)
     gpu["triton"] = NO_HEADERS
     device, kind, why = backend.found(config)
     assert (device, kind) == (cuda, CompileOnGpu)

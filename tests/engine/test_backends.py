@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 
 from benches.plain import plain_code_loss, plain_forward
-from engine import backend, kolmogorov
-from engine.backends.base import Data
-from engine.backends.plain import Eager
-from engine.begin import fresh_state
-from engine.config import Config
+from draw_poly.engine import backend, kolmogorov
+from draw_poly.engine.backends.base import Data
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config
 from tests.conftest import INTERPRETED
 
 BACKENDS = [

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import claim
-from engine.claim import Claim, Owned, Owner, Taken
+from draw_poly.engine import claim
+from draw_poly.engine.claim import Claim, Owned, Owner, Taken
 
 # Takes the claim that its first argument names, says so, and waits for its input to end.
 TAKER = (
@@ -201,7 +201,7 @@ def test_without_locks_one_of_them_stays_the_owner(tmp_path: Path, monkeypatch: 
     def no_locks(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("engine.claim.fcntl.flock", no_locks)
+    monkeypatch.setattr("draw_poly.engine.claim.fcntl.flock", no_locks)
     monkeypatch.setattr(claim, "TRUST", -1.0)
     for attempt in range(20):
         path = tmp_path / str(attempt)

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.config import MAX_LAYERS, Config, ConfigError, option, parse_shape
+from draw_poly.engine.config import MAX_LAYERS, Config, ConfigError, option, parse_shape
 
 
 @pytest.mark.parametrize(

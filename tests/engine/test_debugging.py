@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-import engine
-from engine import debugging, image, memory
-from engine.backends.cpu import Cpu
-from engine.backends.plain import Eager
-from engine.begin import fresh_state
-from engine.config import Config
-from engine.debugging import Phases
-from engine.inspection import Inspector
-from engine.processes import Group
-from kernels import support
+from draw_poly import engine
+from draw_poly.engine import debugging, image, memory
+from draw_poly.engine.backends.cpu import Cpu
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config
+from draw_poly.engine.debugging import Phases
+from draw_poly.engine.inspection import Inspector
+from draw_poly.engine.processes import Group
+from draw_poly.kernels import support
 from tests.conftest import Program
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def test_the_machine_is_told_with_what_is_not_installed(monkeypatch: pytest.Monk
 
 def test_each_backend_that_is_left_aside_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "interpreted", lambda: False)
-    monkeypatch.setattr("engine.backend.missing_compiler", lambda device: "there is no compiler")
+    monkeypatch.setattr("draw_poly.engine.backend.missing_compiler", lambda device: "there is no compiler")
     wide = Config("x", "[300]", 1)
     said = list(debugging.backends(wide, CPU, Eager, "why"))
     assert [line.split(" ")[1] for line in said] == ["cpu", "triton", "compile"]
@@ -102,7 +102,7 @@ def test_batch_visit_and_chunk_are_told(kind: type[Cpu] | type[Eager], way: str)
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     ticks = count()
-    monkeypatch.setattr("engine.debugging.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("draw_poly.engine.debugging.time.perf_counter", lambda: float(next(ticks)))
     return ticks
 
 

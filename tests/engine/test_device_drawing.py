@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.backends.plain import Eager
-from engine.begin import fresh_state
-from engine.config import Config
-from engine.device_drawing import DeviceDrawer
-from engine.drawing import Drawer
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config
+from draw_poly.engine.device_drawing import DeviceDrawer
+from draw_poly.engine.drawing import Drawer
 from tests.conftest import INTERPRETED
 
 pytestmark = INTERPRETED
@@ -16,7 +16,7 @@ CONFIG = Config("x.png", "[7]*3", 1, seed=1)
 
 
 def drawer(width: int, height: int, chunk: int, colours: bool = False, scale: float = 1.0) -> DeviceDrawer:
-    from engine.backends.triton import Triton
+    from draw_poly.engine.backends.triton import Triton
 
     state = fresh_state(CONFIG, torch.Generator().manual_seed(5))
     state.main.parameters.mul_(scale)
@@ -28,7 +28,7 @@ def drawer(width: int, height: int, chunk: int, colours: bool = False, scale: fl
 def test_it_draws_what_halving_tiles_draws(
     monkeypatch: pytest.MonkeyPatch, width: int, height: int, chunk: int, part: int
 ) -> None:
-    monkeypatch.setattr("engine.device_drawing.PART", part)
+    monkeypatch.setattr("draw_poly.engine.device_drawing.PART", part)
     ours = drawer(width, height, chunk, colours=True)
     drawing = ours.draw()
     drawing.arrive()

@@ -8,18 +8,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from engine import drawing, network
-from engine.backends.base import Backend
-from engine.backends.cpu import Cpu
-from engine.backends.plain import Eager
-from engine.begin import fresh_state
-from engine.config import Config
-from engine.cpu_drawing import CpuDrawer
-from engine.drawing import Drawer
-from engine.image import Picture, samples, split
-from engine.state import State
-from engine.trainer import Trainer
-from kernels.cpu import painting
+from draw_poly.engine import drawing, network
+from draw_poly.engine.backends.base import Backend
+from draw_poly.engine.backends.cpu import Cpu
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config
+from draw_poly.engine.cpu_drawing import CpuDrawer
+from draw_poly.engine.drawing import Drawer
+from draw_poly.engine.image import Picture, samples, split
+from draw_poly.engine.state import State
+from draw_poly.engine.trainer import Trainer
+from draw_poly.kernels.cpu import painting
 
 KERNEL = 0  # in place of a tile's side: the drawing is the CPU kernel's
 CONFIG = Config("x.png", "[10]*4", 1, seed=1, points=500, batch_size=100)

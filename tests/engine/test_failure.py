@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from engine.failure import explain
+from draw_poly.engine.failure import explain
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])

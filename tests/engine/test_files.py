@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import Config, ConfigError
-from engine.files import Files, clash, differences, settings_of
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.files import Files, clash, differences, settings_of
 
 
 def config(**words: object) -> Config:

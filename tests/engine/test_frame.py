@@ -3,13 +3,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from engine.caption import Caption, LossCurves, caption
-from engine.config import Config
-from engine.drawing import Drawing
-from engine.frame import BLUE, RED, FilmComposer, Panels, PictureComposer, film_canvas, frame_size, video_values
-from engine.image import Picture, Split
-from kernels.picture.panels import BESIDE, OWN
-from kernels.spec import RIGHT
+from draw_poly.engine.caption import Caption, LossCurves, caption
+from draw_poly.engine.config import Config
+from draw_poly.engine.drawing import Drawing
+from draw_poly.engine.frame import (
+    BLUE,
+    RED,
+    FilmComposer,
+    Panels,
+    PictureComposer,
+    film_canvas,
+    frame_size,
+    video_values,
+)
+from draw_poly.engine.image import Picture, Split
+from draw_poly.kernels.picture.panels import BESIDE, OWN
+from draw_poly.kernels.spec import RIGHT
 
 CONFIG = Config("x.png", "[10]*4", 100, seed=1)
 NOTHING = np.empty((0, 0), np.uint8)

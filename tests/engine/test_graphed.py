@@ -12,11 +12,11 @@ import torch._inductor.config
 from torch import Tensor
 from torch.utils._triton import has_triton
 
-from engine.backends.base import Data, Interrupted, Report, log
-from engine.backends.compile import CompileOnGpu
-from engine.backends.graphed import Graphed
-from engine.begin import fresh_state
-from engine.config import Config
+from draw_poly.engine.backends.base import Data, Interrupted, Report, log
+from draw_poly.engine.backends.compile import CompileOnGpu
+from draw_poly.engine.backends.graphed import Graphed
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config
 from tests.conftest import INTERPRETED
 from tests.simulated import Machine
 
@@ -48,7 +48,7 @@ COMPILERS: dict[str, Callable[..., Any]] = {
 def trained(request: pytest.FixtureRequest) -> Trained:
     """Each backend whose epochs are captured."""
     if request.param == "triton":
-        from engine.backends.triton import Triton
+        from draw_poly.engine.backends.triton import Triton
 
         return Trained(Triton, ["gradient_kernel", "update_kernel"] * 3 + ["validate_kernel"])
     return Trained(CompileOnGpu, ["step"] * 3)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine import image, kolmogorov
-from engine.begin import fresh_state
-from engine.config import Config
-from engine.inspection import Inspector
-from engine.state import State
-from kernels import reference
+from draw_poly.engine import image, kolmogorov
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config
+from draw_poly.engine.inspection import Inspector
+from draw_poly.engine.state import State
+from draw_poly.kernels import reference
 
 PICTURE = image.Picture(((np.arange(900) * 7) % 256).astype(np.uint8).reshape(30, 30))
 NUMBER = r"(-?[\d.]+(?:e[-+]\d+)?|nan|-?inf)"
@@ -105,6 +105,6 @@ def test_what_is_not_finite_is_counted() -> None:
 
 
 def test_no_more_points_are_looked_at_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.inspection.MOST_POINTS", 70)
+    monkeypatch.setattr("draw_poly.engine.inspection.MOST_POINTS", 70)
     config, state, training = made()
     assert list(Inspector(config, training).look(state))[-1].endswith("at 70 training points")

@@ -1,12 +1,12 @@
 import logging
 from pathlib import Path
 
-from engine.config import Config
-from engine.journal import epoch_line, log, logging_to
-from engine.metrics import Metrics
-from engine.plot import plot
-from engine.schedule import Schedule
-from engine.trainer import Epoch
+from draw_poly.engine.config import Config
+from draw_poly.engine.journal import epoch_line, log, logging_to
+from draw_poly.engine.metrics import Metrics
+from draw_poly.engine.plot import plot
+from draw_poly.engine.schedule import Schedule
+from draw_poly.engine.trainer import Epoch
 
 EPOCH = Epoch(task=0.25, kolmogorov=5.0, weighted=0.5, validation=1 / 3, constant=False, seconds=0.001)
 

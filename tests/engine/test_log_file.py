@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import Config, ConfigError
-from engine.journal import log, logging_to
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.journal import log, logging_to
 from tests.conftest import Program
 
 

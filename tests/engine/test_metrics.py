@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.metrics import Metrics, ranges
-from engine.schedule import Schedule
-from engine.trainer import Epoch
+from draw_poly.engine.metrics import Metrics, ranges
+from draw_poly.engine.schedule import Schedule
+from draw_poly.engine.trainer import Epoch
 
 EPOCH = Epoch(task=0.25, kolmogorov=5.0, weighted=0.5, validation=1 / 3, constant=False, seconds=0.001)
 

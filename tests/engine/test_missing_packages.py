@@ -13,7 +13,7 @@ WITHOUT = """
 import sys
 for name in {missing!r}:
     sys.modules[name] = None
-import cli
+from draw_poly import cli
 sys.exit(cli.main(sys.argv[1:]))
 """
 
@@ -50,12 +50,12 @@ def test_a_run_that_had_no_film_gets_one_where_av_is(tmp_path: Path, small_image
     assert run_without(["av"], small_image, tmp_path, "--save-interval", 1).returncode == 0
     outcome = run_without([], small_image, tmp_path, "-e", 4, "--resume", tmp_path)
     assert outcome.returncode == 0, outcome.stderr
-    from engine.film import count_frames
+    from draw_poly.engine.film import count_frames
 
     (film,) = tmp_path.glob("*.mp4")
     assert count_frames(film) == 5
 
 
 def test_ffmpeg_is_not_loaded_before_it_is_needed() -> None:
-    code = "import sys, cli, engine.run; sys.exit('av' in sys.modules)"
+    code = "import sys, draw_poly.cli, draw_poly.engine.run; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

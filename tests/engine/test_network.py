@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine import kolmogorov, network
-from kernels.spec import Network
+from draw_poly.engine import kolmogorov, network
+from draw_poly.kernels.spec import Network
 
 DIMS = (2, 7, 30, 5, 1)
 

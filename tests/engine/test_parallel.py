@@ -18,12 +18,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import backend
-from engine.backends.base import Backend, Data, Interrupted
-from engine.backends.parallel import Parallel
-from engine.begin import fresh_state
-from engine.config import Config, ConfigError
-from engine.processes import Group, joined
+from draw_poly.engine import backend
+from draw_poly.engine.backends.base import Backend, Data, Interrupted
+from draw_poly.engine.backends.parallel import Parallel
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.processes import Group, joined
 from tests.conftest import GOLDEN, INTERPRETED
 from tests.test_parity import CASES, NAMES, RELATIVE, SIX_DECIMALS, losses
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.film import count_frames
-from kernels.spec import CODE_LOSSES, OPTIMIZERS
+from draw_poly.engine.film import count_frames
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
 from tests.conftest import GOLDEN, Program
 
 CODE = ("--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20)

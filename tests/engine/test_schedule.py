@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.schedule import Schedule
+from draw_poly.engine.schedule import Schedule
 
 
 @pytest.mark.parametrize("interval", [1, 2, 7, "log"])

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine import backend
-from engine.backends.base import Backend, Data
-from engine.backends.parallel import Parallel
-from engine.begin import fresh_state
-from engine.config import Config
-from engine.drawers import drawer_for
-from engine.drawing import Drawer
-from engine.processes import Group
-from engine.state import State
-from kernels.spec import CODE_LOSSES, OPTIMIZERS
+from draw_poly.engine import backend
+from draw_poly.engine.backends.base import Backend, Data
+from draw_poly.engine.backends.parallel import Parallel
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config
+from draw_poly.engine.drawers import drawer_for
+from draw_poly.engine.drawing import Drawer
+from draw_poly.engine.processes import Group
+from draw_poly.engine.state import State
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
 from tests.conftest import Program
 from tests.engine.test_resume import CODE, assert_same_run, content, newest
 from tests.kernels.test_subnormals import flushes, torch_threads_flush
@@ -161,7 +161,7 @@ def test_a_run_that_fails_leaves_the_mode_as_it_was(program: Program, monkeypatc
         seen.append(flushes())
         raise MemoryError
 
-    monkeypatch.setattr("kernels.reference.squared_error", fails)
+    monkeypatch.setattr("draw_poly.kernels.reference.squared_error", fails)
     assert program("--backend", "eager").status == 3
     assert seen == [True]
     assert not flushes()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from engine.config import Config
-from engine.run import run
+from draw_poly.engine.config import Config
+from draw_poly.engine.run import run
 
 
 @contextmanager

@@ -3,15 +3,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from engine import image
-from engine.backends import cpu as cpu_backend
-from engine.backends.base import Backend, Interrupted
-from engine.backends.cpu import Cpu
-from engine.backends.plain import Eager
-from engine.begin import fresh_state
-from engine.config import Config
-from engine.state import Snapshot, State
-from engine.trainer import NonFinite, Trainer
+from draw_poly.engine import image
+from draw_poly.engine.backends import cpu as cpu_backend
+from draw_poly.engine.backends.base import Backend, Interrupted
+from draw_poly.engine.backends.cpu import Cpu
+from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.begin import fresh_state
+from draw_poly.engine.config import Config
+from draw_poly.engine.state import Snapshot, State
+from draw_poly.engine.trainer import NonFinite, Trainer
 
 PICTURE = image.Picture(((np.arange(900) * 7) % 256).astype(np.uint8).reshape(30, 30))
 BACKEND: type[Backend] = Eager

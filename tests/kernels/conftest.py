@@ -9,5 +9,5 @@ from tests.conftest import INTERPRETED
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Which of the operator's two ways is taken: on a CPU, Triton's only under the interpreter."""
     if request.param == "reference":
-        monkeypatch.setattr("kernels.operator.unsupported_on_gpu", lambda *given: "not asked for")
+        monkeypatch.setattr("draw_poly.kernels.operator.unsupported_on_gpu", lambda *given: "not asked for")
     return str(request.param)

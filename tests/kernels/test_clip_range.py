@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from benches.verify_kernels import by_autograd
-from kernels import cpu
-from kernels.spec import CodeLength, Network
-from kernels.support import unsupported_on_cpu
+from draw_poly.kernels import cpu
+from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.support import unsupported_on_cpu
 from tests.kernels.test_fused import DEVICE, PACKAGES, Case, distance
 
 
 @pytest.fixture(params=PACKAGES)
 def package(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"kernels.{request.param}")
+    return importlib.import_module(f"draw_poly.kernels.{request.param}")
 
 
 def code_of(bins: int, low: float = -3.0, high: float = 3.0) -> CodeLength:

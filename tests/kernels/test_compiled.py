@@ -13,9 +13,9 @@ import numba
 import numba.core.caching
 import pytest
 
-from kernels import compiled
-from kernels.compiled import is_kept, kernel
-from kernels.cpu.training import work
+from draw_poly.kernels import compiled
+from draw_poly.kernels.compiled import is_kept, kernel
+from draw_poly.kernels.cpu.training import work
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from benches.plain import random_parameters
-from engine import kolmogorov
-from kernels import reference
-from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.engine import kolmogorov
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 from tests.conftest import INTERPRETED
 
 PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
@@ -26,13 +26,13 @@ MARGIN = 2e-5
 
 @pytest.fixture(params=PACKAGES)
 def package(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"kernels.{request.param}")
+    return importlib.import_module(f"draw_poly.kernels.{request.param}")
 
 
 @pytest.fixture
 def cpu() -> ModuleType:
     """For what only makes sense at a size that an interpreter cannot run, or of threads."""
-    return importlib.import_module("kernels.cpu")
+    return importlib.import_module("draw_poly.kernels.cpu")
 
 
 def steady_points(flat: Tensor, network: Network, count: int, draws: torch.Generator) -> Tensor:
@@ -120,7 +120,7 @@ def poison(thing: Any) -> None:
     elif isinstance(thing, list | tuple):
         for part in thing:
             poison(part)
-    elif type(thing).__module__.startswith("kernels.") and not isinstance(thing, Network | CodeLength):
+    elif type(thing).__module__.startswith("draw_poly.kernels.") and not isinstance(thing, Network | CodeLength):
         for part in vars(thing).values():
             poison(part)
 
@@ -184,7 +184,7 @@ def test_a_large_batch_in_larger_blocks(cpu: ModuleType) -> None:
 
 
 def test_rows_of_several_blocks(cpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernels.cpu.training.ROWS_SIZE", 1)
+    monkeypatch.setattr("draw_poly.kernels.cpu.training.ROWS_SIZE", 1)
     case = Case.of((2, 10, 10, 1), 1300)
     partials = case.partials(cpu)
     assert len(partials._rows[0].losses) == 3

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from benches import fuzz, verify
-from kernels import cpu
-from kernels.spec import CODE_LOSSES, OPTIMIZERS
+from draw_poly.kernels import cpu
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
 from tests.conftest import INTERPRETED
 
 CASES = 24
@@ -20,7 +20,7 @@ PACKAGES = ["reference", "cpu", pytest.param("gpu", marks=INTERPRETED)]
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_nothing_is_wrong_in_a_handful_of_cases(name: str) -> None:
-    package = fuzz.REFERENCE if name == "reference" else importlib.import_module(f"kernels.{name}")
+    package = fuzz.REFERENCE if name == "reference" else importlib.import_module(f"draw_poly.kernels.{name}")
     assert list(fuzz.run([package], 0, 4 if name == "gpu" else CASES)) == []
 
 
@@ -37,7 +37,7 @@ def test_the_handful_has_something_of_everything() -> None:
 def spoilt(package: Any, **functions: Any) -> Any:
     """A package with some functions replaced."""
     offered = {name: getattr(package, name) for name in vars(package) if not name.startswith("_")}
-    return SimpleNamespace(**{**offered, **functions, "__name__": "kernels.spoilt"})
+    return SimpleNamespace(**{**offered, **functions, "__name__": "draw_poly.kernels.spoilt"})
 
 
 def a_digit_less(partials: Any, gradients: list[Tensor], losses: Tensor) -> None:
@@ -80,5 +80,5 @@ def test_a_fault_is_told_with_its_seed(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(fuzz, "faults", lambda package, case: ["it is wrong"] if case.seed == 4 else [])
     assert verify.main() == 1
     told = capsys.readouterr().out
-    assert "kernels.cpu: it is wrong ((2, " in told
+    assert "draw_poly.kernels.cpu: it is wrong ((2, " in told
     assert "python -m benches.verify --fuzz 4 --cases 1" in told

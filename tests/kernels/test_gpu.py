@@ -6,9 +6,9 @@ import torch
 
 from benches.plain import plain_forward, random_parameters
 from benches.verify_kernels import gradient_rows, poison, stepped
-from engine import kolmogorov
-from kernels import reference
-from kernels.spec import BELOW, RIGHT, CodeLength, Network
+from draw_poly.engine import kolmogorov
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import BELOW, RIGHT, CodeLength, Network
 from tests.conftest import INTERPRETED
 
 pytestmark = INTERPRETED
@@ -19,7 +19,7 @@ CODE = CodeLength(Network((3, 8, 8, 70)), "cross_entropy", 0.5, 70, -0.8, 1.1)
 @pytest.fixture(autouse=True)
 def _tiles_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, where tiles are smaller than an interpreter likes them."""
-    from kernels.gpu import plan
+    from draw_poly.kernels.gpu import plan
 
     monkeypatch.setattr(plan, "interpreted", lambda: False)
 
@@ -31,8 +31,8 @@ def _tiles_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_program_may_take_several_tiles(
     monkeypatch: pytest.MonkeyPatch, hidden: tuple[int, ...], code: CodeLength | None, programs: int
 ) -> None:
-    from kernels import gpu
-    from kernels.gpu import plan
+    from draw_poly.kernels import gpu
+    from draw_poly.kernels.gpu import plan
 
     monkeypatch.setattr(plan, "MOST_PROGRAMS", programs)
     network = Network((2, *hidden, 1))
@@ -41,7 +41,7 @@ def test_a_program_may_take_several_tiles(
 
 
 def test_scratch_stays_within_its_limit() -> None:
-    from kernels.gpu.plan import SCRATCH, batch_tile, plan
+    from draw_poly.kernels.gpu.plan import SCRATCH, batch_tile, plan
 
     for hidden in ((5,) * 40, (10,) * 100, (64,) * 500):
         network = Network((2, *hidden, 1))
@@ -54,7 +54,7 @@ def test_scratch_stays_within_its_limit() -> None:
 @pytest.mark.parametrize("hidden", [(10,) * 3, (7, 12, 5), (20, 20)])
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 40), (40, 1), (33, 37), (30, 14)])
 def test_edges_are_where_a_neighbour_has_another_signature(hidden: tuple[int, ...], width: int, height: int) -> None:
-    from kernels import gpu
+    from draw_poly.kernels import gpu
 
     network = Network((2, *hidden, 3))
     flat = random_parameters(network, 1, torch.float32)
@@ -80,7 +80,7 @@ def test_edges_are_where_a_neighbour_has_another_signature(hidden: tuple[int, ..
 
 
 def test_a_network_past_the_limits_is_refused_by_every_kernel() -> None:
-    from kernels import gpu
+    from draw_poly.kernels import gpu
 
     for dims, limit in (((2, 1), "without a hidden layer"), ((2, 100, 1), "layer width 100 is above 64")):
         network = Network(dims)
@@ -95,7 +95,7 @@ def test_a_network_past_the_limits_is_refused_by_every_kernel() -> None:
 
 
 def test_a_batch_past_the_partials_is_refused() -> None:
-    from kernels import gpu
+    from draw_poly.kernels import gpu
 
     network = Network((2, 5, 1))
     partials, flat = gpu.Partials(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
@@ -107,7 +107,7 @@ def test_a_batch_past_the_partials_is_refused() -> None:
 @pytest.mark.parametrize("hidden", [(7, 12, 5), (5,) * 12])
 @pytest.mark.parametrize("code", [None, CODE])
 def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], code: CodeLength | None) -> None:
-    from kernels import gpu
+    from draw_poly.kernels import gpu
 
     network = Network((2, *hidden, 2))
     draws = torch.Generator().manual_seed(5)
@@ -128,7 +128,7 @@ def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], code: CodeLen
 
 
 def test_an_order_is_contiguous_int64() -> None:
-    from kernels import gpu
+    from draw_poly.kernels import gpu
 
     network = Network((2, 5, 1))
     partials, flat = gpu.Partials(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
@@ -143,8 +143,8 @@ def test_an_order_is_contiguous_int64() -> None:
 def test_validation_is_the_references(
     monkeypatch: pytest.MonkeyPatch, hidden: tuple[int, ...], points: int, programs: int
 ) -> None:
-    from kernels import gpu
-    from kernels.gpu import plan
+    from draw_poly.kernels import gpu
+    from draw_poly.kernels.gpu import plan
 
     monkeypatch.setattr(plan, "MOST_PROGRAMS", programs)
     network = Network((2, *hidden, 2))
@@ -164,7 +164,7 @@ def test_validation_is_the_references(
 
 
 def test_few_points_are_shared_out_to_many_processors() -> None:
-    from kernels.gpu.plan import FEWEST, MULTIPROCESSORS, evaluation_plan
+    from draw_poly.kernels.gpu.plan import FEWEST, MULTIPROCESSORS, evaluation_plan
 
     network = Network((2, *[10] * 8, 1))
     for points in (1, 33, 1024, 5000, 2**16, 2**24):
@@ -177,7 +177,7 @@ def test_few_points_are_shared_out_to_many_processors() -> None:
 
 
 def test_rows_of_inputs_may_lie_further_apart_than_32_bits_count() -> None:
-    from kernels import gpu
+    from draw_poly.kernels import gpu
 
     apart = 2**30
     base = np.zeros(2 * apart + 8, np.float32)  # never touched, so never there
@@ -197,7 +197,7 @@ def test_rows_of_inputs_may_lie_further_apart_than_32_bits_count() -> None:
 
 
 def test_a_table_that_a_graph_may_read_stays_whatever_comes_after() -> None:
-    from kernels.gpu.partials import layer_table
+    from draw_poly.kernels.gpu.partials import layer_table
 
     first = layer_table(Network((2, 3, 1)), CPU)
     for width in range(4, 200):
@@ -206,7 +206,7 @@ def test_a_table_that_a_graph_may_read_stays_whatever_comes_after() -> None:
 
 
 def test_scratch_is_float32_whatever_a_caller_makes_of_tensors() -> None:
-    from kernels import gpu
+    from draw_poly.kernels import gpu
 
     network, before = Network((2, 5, 1)), torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from benches.plain import plain_forward
 from benches.verify_kernels import by_autograd
-from kernels import cpu
-from kernels.picture import grid
-from kernels.spec import CodeLength, Network
+from draw_poly.kernels import cpu
+from draw_poly.kernels.picture import grid
+from draw_poly.kernels.spec import CodeLength, Network
 from tests.kernels.test_fused import DEVICE, NAN, PACKAGES, Case, poisoned
 
 INF = float("inf")
@@ -21,7 +21,7 @@ PAYLOAD = torch.tensor(0x7FC12345, dtype=torch.int32).view(torch.float32)  # a N
 
 @pytest.fixture(params=PACKAGES)
 def package(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"kernels.{request.param}")
+    return importlib.import_module(f"draw_poly.kernels.{request.param}")
 
 
 def kinds(tensor: Tensor) -> list[int]:

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benches.plain import plain_forward, random_parameters
-from kernels import operator
-from kernels.operator import mlp
-from kernels.spec import Network
+from draw_poly.kernels import operator
+from draw_poly.kernels.operator import mlp
+from draw_poly.kernels.spec import Network
 
 WIDTHS, POINTS = (7, 12, 5), 37
 NAN = float("nan")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, linearize, vmap
 
 from benches.plain import plain_forward
-from kernels.operator import mlp
+from draw_poly.kernels.operator import mlp
 from tests.kernels.test_operator import WIDTHS, Module, agree, both, made
 
 Function = Callable[[Tensor, Tensor], Tensor]

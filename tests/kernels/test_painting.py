@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from benches.away import nearest
-from kernels import cpu, reference
-from kernels.spec import RIGHT, Network
+from draw_poly.kernels import cpu, reference
+from draw_poly.kernels.spec import RIGHT, Network
 
 WIDTH, HEIGHT = 300, 200
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from benches.plain import plain_code_loss, plain_forward, random_parameters
-from kernels import reference
-from kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels import reference
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 # Sums of up to a few thousand float64 terms of order one.
 assert_exact = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)

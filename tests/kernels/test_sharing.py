@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from benches.plain import random_parameters
-from kernels import cpu
-from kernels.cpu.threads import Team
-from kernels.spec import Network
+from draw_poly.kernels import cpu
+from draw_poly.kernels.cpu.threads import Team
+from draw_poly.kernels.spec import Network
 
 NETWORK = Network((2, *[10] * 8, 1))
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kernels.cpu import Evaluator, Painter, Partials
-from kernels.spec import Network
+from draw_poly.kernels.cpu import Evaluator, Painter, Partials
+from draw_poly.kernels.spec import Network
 
 CPU = torch.device("cpu")
 

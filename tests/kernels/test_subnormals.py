@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from benches.plain import random_parameters
-from kernels.compiled import kernel
-from kernels.cpu import vector
-from kernels.cpu.threads import Team
-from kernels.operator import mlp
-from kernels.spec import Network
-from kernels.subnormals import flushed
+from draw_poly.kernels.compiled import kernel
+from draw_poly.kernels.cpu import vector
+from draw_poly.kernels.cpu.threads import Team
+from draw_poly.kernels.operator import mlp
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.subnormals import flushed
 
 TINY = 1e-39  # a subnormal number
 SMALL = 1e-38 * 2  # no subnormal, but its thousandth is

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kernels.spec import CodeLength, Network
-from kernels.support import unsupported_on_cpu, unsupported_on_gpu
+from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMALL, WIDE = Network((2, 10, 1)), Network((2, 10, 100_000, 1))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from benches.plain import random_parameters
-from kernels import cpu
-from kernels.spec import CodeLength, Network, Optimizer
+from draw_poly.kernels import cpu
+from draw_poly.kernels.spec import CodeLength, Network, Optimizer
 from tests.kernels.test_fused import DEVICE, PACKAGES, Case, identical, poisoned
 
 CODE = CodeLength(Network((3, 4, 12)), "cross_entropy", 0.3, 12)
@@ -18,7 +18,7 @@ CODE = CodeLength(Network((3, 4, 12)), "cross_entropy", 0.3, 12)
 
 @pytest.fixture(params=PACKAGES)
 def package(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"kernels.{request.param}")
+    return importlib.import_module(f"draw_poly.kernels.{request.param}")
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine import run
-from engine.backends.base import Data, Report
-from engine.trainer import Trainer
+from draw_poly.engine import run
+from draw_poly.engine.backends.base import Data, Report
+from draw_poly.engine.trainer import Trainer
 from tests.conftest import INTERPRETED, Outcome, Program
 from tests.simulated import Machine
 from tests.test_run_ahead import left
@@ -58,7 +58,7 @@ def test_a_run_trains_draws_saves_and_films(program: Program, cuda: Machine, tmp
 def test_captured_launched_ahead_and_on_the_cpu_are_the_same_to_the_bit(
     program: Program, unplotted: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[object]
 ) -> None:
-    from engine.backends.triton import Triton
+    from draw_poly.engine.backends.triton import Triton
 
     found: dict[str, object] = {}
 
@@ -94,7 +94,7 @@ def test_captured_launched_ahead_and_on_the_cpu_are_the_same_to_the_bit(
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     on_cuda: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    from engine.backends.triton import Triton
+    from draw_poly.engine.backends.triton import Triton
 
     epoch = Triton.epoch
 
@@ -261,7 +261,7 @@ def test_two_processes_train_on_a_device_each(program: Program, tmp_path: Path, 
     words = [*SMALL, "-e", 3, "-i", small_image, "--device", "auto", "-o", tmp_path / "r", "--snapshot-dir", tmp_path]
     members = [
         subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.simulated.python", "-m", "cli", *map(str, words)],
+            [sys.executable, "-W", "ignore", "-m", "tests.simulated.python", "-m", "draw_poly.cli", *map(str, words)],
             env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, cwd=Path(__file__).parents[2],
             stderr=subprocess.PIPE, text=True,
         )

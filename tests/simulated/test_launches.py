@@ -11,8 +11,8 @@ from tests.simulated.programs import CUDA, captured
 
 @INTERPRETED
 def test_a_kernel_takes_the_devices_own_memory(cuda: Machine) -> None:
-    from kernels import gpu
-    from kernels.spec import Network
+    from draw_poly.kernels import gpu
+    from draw_poly.kernels.spec import Network
 
     network = Network((2, 4, 1))
     arguments = [
@@ -34,8 +34,8 @@ def test_a_kernel_takes_the_devices_own_memory(cuda: Machine) -> None:
 
 @INTERPRETED
 def test_a_kernel_is_not_compiled_in_a_capture(cuda: Machine) -> None:
-    from kernels import gpu
-    from kernels.spec import Network
+    from draw_poly.kernels import gpu
+    from draw_poly.kernels.spec import Network
 
     network = Network((2, 4, 1))
     flat, codes = torch.ones(network.size, device=CUDA), torch.ones(4, dtype=torch.int64, device=CUDA)
