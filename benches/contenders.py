@@ -21,6 +21,7 @@ from draw_poly.engine.config import BACKENDS, Config, ConfigError
 from draw_poly.engine.state import Learner, State
 from draw_poly.engine.trainer import Trainer
 from draw_poly.kernels import reference
+from draw_poly.kernels.oracle import MARGIN
 
 CHECKED_EPOCHS, CHECKED_POINTS = 3, 4096
 # Of a loss, relative: a few roundings of float32 a step, or so many times the error of the reference in float32 where
@@ -28,8 +29,6 @@ CHECKED_EPOCHS, CHECKED_POINTS = 3, 4096
 LOSS_TOLERANCE, LUCK = 1e-4, 10.0
 # Of outputs, relative to their norm, after nine layers in float32.
 OUTPUT_TOLERANCE = 1e-5
-# A pre-activation this near zero may fall to either side of it in float32.
-NEAR_ZERO = 1e-5
 SMALLEST = 2.0**-126  # of the normal numbers of float32
 
 
@@ -243,7 +242,7 @@ def near_zero(flat: Tensor, job: Job) -> Callable[[Tensor], Tensor]:
         for weight, bias in reference.layers(flat, main)[:-1]:
             before = torch.addmm(bias, weight, hidden)
             size = torch.addmm(bias.abs(), weight.abs(), hidden.abs())
-            found |= ((before.abs() < NEAR_ZERO) & (size > NEAR_ZERO)).any(0)
+            found |= ((before.abs() < MARGIN["fp32"]) & (size > MARGIN["fp32"])).any(0)
             found |= ((before.abs() < SMALLEST) & (before != 0)).any(0)
             hidden = torch.nn.functional.leaky_relu(before, main.slope)
         return found

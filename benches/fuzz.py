@@ -2,7 +2,7 @@
 
 A seed draws a network, a batch, perhaps a Kolmogorov term, an optimiser, tensors with strides, and now and then
 something that is not finite. What is wrong is told in a sentence. Where numbers are finite, a kernel may be off as much
-as PyTorch in float32 is, times `verify_kernels.SLACK`; where they are not, it gives what PyTorch gives.
+as PyTorch in float32 is, times `oracle.SLACK`; where they are not, it gives what PyTorch gives.
 """
 
 import random
@@ -15,11 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benches.away import MARGIN, TooNear, nearest, points_away, weights_away
-from benches.plain import plain_forward, random_parameters
-from benches.verify_kernels import NAN, SLACK, by_autograd, edges_of, error_of, poison
+from benches.plain import by_autograd, plain_forward
+from benches.verify_kernels import edges_of
 from draw_poly.engine import kolmogorov
-from draw_poly.kernels import cpu, reference
+from draw_poly.kernels import cpu, oracle, reference
+from draw_poly.kernels.oracle import (
+    MARGIN,
+    NAN,
+    TooNear,
+    allowed,
+    error_of,
+    nearest,
+    pixels,
+    points_away,
+    poison,
+    random_parameters,
+    weights_away,
+)
 from draw_poly.kernels.picture import grid
 from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
@@ -189,9 +201,8 @@ def _names(case: Case) -> list[str]:
 
 
 def _error_faults(name: str, ours: Tensor, exact: Tensor, plain: Tensor) -> Iterator[str]:
-    factor, least = SLACK["fp32"]
     error, theirs = error_of(ours, exact), error_of(plain, exact)
-    if not error <= max(factor * theirs, least):
+    if not error <= allowed(theirs):
         yield f"{name} is off by {error:.1e}, PyTorch in float32 by {theirs:.1e}"
 
 
@@ -248,9 +259,9 @@ def _evaluation_faults(package: Any, case: Case) -> Iterator[str]:
         yield from _error_faults("outputs", outputs, exact, plain)
         if wrong := int((signatures != _signatures(flat, network, case.coefficients, case.inputs)).sum()):
             yield f"{wrong} of {points} signatures are wrong"
-    pixels, (width, height) = _pixels(case.size), case.size
+    places, (width, height) = pixels(*case.size), case.size
     expected, patterns = torch.full((network.dims[-1], height * width), NAN), torch.full((height * width,), -1)
-    package.evaluate(network, *numbers, pixels, expected, patterns)
+    package.evaluate(network, *numbers, places, expected, patterns)
     values, codes = torch.full((network.dims[-1], height, width), NAN), torch.full((height, width), -1)
     package.evaluate_grid(network, *numbers, case.size, 0, values, codes)
     if not (
@@ -270,12 +281,6 @@ def _signatures(flat: Tensor, network: Network, coefficients: Tensor, inputs: Te
         signatures += torch.where(before > 0, codes[:, None], 0).sum(0)
         hidden = torch.nn.functional.leaky_relu(before, network.slope)
     return signatures
-
-
-def _pixels(size: tuple[int, int]) -> Tensor:
-    width, height = size
-    y, x = np.mgrid[:height, :width]
-    return torch.from_numpy(np.stack(((x / width).ravel(), (y / height).ravel())).astype(np.float32))
 
 
 def _painting_faults(case: Case) -> Iterator[str]:
@@ -304,7 +309,7 @@ def _painting_faults(case: Case) -> Iterator[str]:
         yield f"a picture's outputs are from {seen.lowest} to {seen.highest}, those of its pixels from {limits}"
     if case.spoilt:
         return
-    sure = nearest(flat.double(), network, _pixels(case.size).double()).view(height, width).numpy() > _margin(flat)
+    sure = nearest(flat.double(), network, pixels(*case.size).double()).view(height, width).numpy() > _margin(flat)
     sure[:, :-1] &= sure[:, 1:].copy()
     sure[:-1] &= sure[1:].copy()
     if wrong := int(((edges != edges_of(signatures).numpy()) & sure).sum()):
@@ -320,16 +325,8 @@ def _reference() -> Any:
     def gradient(
         room: SimpleNamespace, parameters: list[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
     ) -> None:
-        networks = [room.network, *([room.code.predictor] if room.code else [])]
-        stacks = [reference.layers(flat.contiguous(), one) for flat, one in zip(parameters, networks, strict=True)]
-        room.gradients = [torch.full((one.size,), NAN) for one in networks]
-        out = [reference.layers(flat, one) for flat, one in zip(room.gradients, networks, strict=True)]
-        room.losses = [reference.task_gradient(stacks[0], inputs, targets, room.network.slope, out[0])]
-        if room.code and positions is not None:
-            total, addition = reference.code_gradient(parameters[0], stacks[1], positions, room.code, out[1])
-            room.losses.append(total / room.network.size)
-            room.gradients[0].add_(addition, alpha=room.code.weight / room.network.size)
-            room.gradients[1].mul_(room.code.weight / room.network.size)
+        found = oracle.truth(parameters, room.network, inputs, targets, positions, room.code, torch.float32)
+        room.losses, room.gradients = found[: len(parameters)], found[len(parameters) :]
 
     def total(room: SimpleNamespace, gradients: list[Tensor], losses: Tensor) -> None:
         torch.stack(room.losses, out=losses)
@@ -356,7 +353,7 @@ def _reference() -> Any:
         network: Network, flat: Tensor, codes: Tensor, size: tuple[int, int], top: int, outputs: Tensor,
         signatures: Tensor,
     ) -> None:  # fmt: skip
-        evaluate(network, flat, codes, _pixels(size), outputs.view(len(outputs), -1), signatures.view(-1))
+        evaluate(network, flat, codes, pixels(*size), outputs.view(len(outputs), -1), signatures.view(-1))
 
     return SimpleNamespace(
         __name__="draw_poly.kernels.reference", Partials=partials, gradient=gradient, total=total, update=update,

@@ -1,22 +1,12 @@
 """The mathematics by PyTorch's own functions and autograd, any dtype and device: what a user would write without us."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from draw_poly.kernels import reference
 from draw_poly.kernels.spec import CodeLength, Network
-
-
-def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Flat parameters of a usual size, drawn from a seed."""
-    draws = torch.Generator().manual_seed(seed)
-    flat = torch.empty(network.size, dtype=dtype)
-    for weight, bias in reference.layers(flat, network):
-        weight.normal_(0, (2 / weight.shape[1]) ** 0.5, generator=draws)
-        bias.normal_(0, 0.5, generator=draws)
-    return flat
 
 
 class TensorFloat(torch.autograd.Function):
@@ -76,4 +66,18 @@ def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Te
     return -likelihood.mean()
 
 
-# Fewer bins than the window, as many, one more, and the default; few enough parameters to tell an off-by-one.
+def by_autograd(
+    parameters: Sequence[Tensor], network: Network, inputs: Tensor, targets: Tensor, positions: Tensor | None,
+    code: CodeLength | None, dtype: torch.dtype, device: torch.device, precision: str = "fp32",
+) -> list[Tensor]:  # fmt: skip
+    """Losses, then gradients of their weighted sum, by PyTorch's own functions."""
+    leaves = [one.to(device, dtype, copy=True).requires_grad_() for one in parameters]
+    outputs = plain_forward(leaves[0], network, inputs.to(device, dtype), precision)
+    losses = [torch.nn.functional.mse_loss(outputs, targets.to(device, dtype))]
+    total = losses[0]
+    if code and positions is not None:
+        predicted = plain_forward(leaves[1], code.predictor, positions.to(device, dtype), precision)
+        losses.append(plain_code_loss(predicted, leaves[0], code))
+        total = total + code.weight * losses[1]
+    total.backward()
+    return [*(loss.detach() for loss in losses), *(leaf.grad for leaf in leaves if leaf.grad is not None)]

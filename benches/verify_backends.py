@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from benches.away import MARGIN, nearest, points_away
-from benches.plain import plain_forward, random_parameters
-from benches.verify_kernels import SLACK, Row, by_autograd, error_of, name_of
+from benches.plain import by_autograd, plain_forward
+from benches.verify_kernels import Row, name_of
 from draw_poly.engine import backend, kolmogorov
 from draw_poly.engine.backends.base import Backend, Data
 from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.kernels import reference
+from draw_poly.kernels.oracle import MARGIN, allowed, error_of, nearest, points_away, random_parameters
 
 NAMES = ("eager", "compile")
 # Shape, points, bins or no term: the main job, ragged batches, one neuron, deep, wide; bins fewer than a window has.
@@ -66,15 +66,14 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
     losses = torch.tensor(report.tolist())[: len(parameters)]
     found = [*losses.unbind(0), *(learner.moments[0].cpu() for learner in made.state.learners)]
     names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
-    factor, least = SLACK["fp32"]
     for name, ours, truth, theirs in zip(names, found, exact, plain, strict=True):
         other = error_of(theirs, truth)
-        yield Row("gradient fp32", case, name, error_of(ours, truth), other, max(factor * other, least))
+        yield Row("gradient fp32", case, name, error_of(ours, truth), other, allowed(other))
 
     flat, stack = parameters[0], reference.layers(parameters[0].double(), network)
     truth, patterns = reference.evaluate(stack, state.coefficients, inputs.double(), network.slope)
     other = error_of(plain_forward(flat, network, inputs), truth)
-    yield Row("evaluate points", case, "outputs", error_of(outputs, truth), other, max(factor * other, least))
+    yield Row("evaluate points", case, "outputs", error_of(outputs, truth), other, allowed(other))
     near = nearest(flat.double(), network, inputs.double()) < MARGIN["fp32"]
     wrong = float(((signatures != patterns) & ~near).sum())
     yield Row("evaluate points", case, "signatures", wrong, 0.0, 0.0)

@@ -5,19 +5,25 @@ from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from benches.away import MARGIN, drawn, nearest, points_away
-from benches.plain import plain_code_loss, plain_forward, random_parameters
+from benches.plain import by_autograd, plain_forward
 from draw_poly.kernels import reference
+from draw_poly.kernels.oracle import (
+    MARGIN,
+    NAN,
+    allowed,
+    drawn,
+    error_of,
+    nearest,
+    pixels,
+    points_away,
+    poison,
+    random_parameters,
+)
 from draw_poly.kernels.spec import BELOW, CODE_LOSSES, OPTIMIZERS, RIGHT, CodeLength, Network, Optimizer
 
-NAN = float("nan")
-# As good as PyTorch's own float32, or within two roundings of it where that was lucky; in tf32, as PyTorch's own with
-# operands of ten bits.
-SLACK = {"fp32": (4.0, 1e-6), "tf32": (4.0, 3e-3)}
 SHAPES: list[tuple[tuple[int, ...], int]] = [
     ((2, *[10] * 8, 1), 1024), ((2, *[10] * 8, 1), 904), ((2, *[10] * 8, 1), 5000), ((2, 7, 12, 5, 3), 333),
     ((2, 1, 1), 1), ((2, *[16] * 12, 1), 63), ((2, *[5] * 40, 1), 65), ((2, 33, 17, 1), 257), ((2, *[64] * 4, 1), 252),
@@ -107,28 +113,17 @@ def gradient_rows(
     case = f"{name_of(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
     kernel = f"gradient {precision}"
     names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
-    factor, least = SLACK[precision]
     for name, truth, theirs, *ours in zip(names, exact, plain, *found, strict=True):
         mine, other = error_of(ours[0], truth), error_of(theirs, truth)
-        yield Row(kernel, case, name, mine, other, max(factor * other, least))
+        yield Row(kernel, case, name, mine, other, allowed(other, precision))
         yield Row(kernel, case, f"{name}, again", 0.0 if torch.equal(ours[0], ours[1]) else NAN, 0.0, 0.0)
         for named in ours[2:]:
-            yield Row(kernel, case, f"{name}, by an order", error_of(named, truth), other, max(factor * other, least))
+            yield Row(kernel, case, f"{name}, by an order", error_of(named, truth), other, allowed(other, precision))
 
 
 def drawing(points: int, seed: int) -> torch.Generator:
     """The draws of a case of so many points."""
     return torch.Generator().manual_seed(points + 10_000 * seed)
-
-
-def poison(partials: object) -> None:
-    """Fills every tensor or array of floats that a kernel is to write with NaN, however deep in its scratch."""
-    for value in vars(partials).values():
-        for one in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(one, Tensor) and one.is_floating_point():
-                one.fill_(NAN)
-            elif isinstance(one, np.ndarray) and one.dtype.kind == "f":
-                one.fill(NAN)
 
 
 def stepped(package: ModuleType, partials: object, parameters: Sequence[Tensor]) -> list[Tensor]:
@@ -150,10 +145,8 @@ def evaluate_rows(
     flat = random_parameters(network, draws.initial_seed(), torch.float32)
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws)
     width, height = points // 7 + 1, 11
-    y, x = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
-    grid = torch.stack((x.reshape(-1) / width, y.reshape(-1) / height)).float()
     placed = flat.to(device), coefficients.to(device)
-    for name, inputs in (("points", torch.rand((2, points), generator=draws)), ("grid", grid)):
+    for name, inputs in (("points", torch.rand((2, points), generator=draws)), ("grid", pixels(width, height))):
         count = inputs.shape[1]
         outputs = torch.full((network.dims[-1], count), NAN, device=device)
         signatures = torch.full((count,), -1, device=device)
@@ -168,7 +161,7 @@ def evaluate_rows(
         plain = plain_forward(flat.to(device), network, inputs.to(device))
         other = error_of(plain, exact)
         case = f"{name_of(network)}, {count} points"
-        yield Row(f"evaluate {name}", case, "outputs", error_of(outputs, exact), other, max(4 * other, 1e-6))
+        yield Row(f"evaluate {name}", case, "outputs", error_of(outputs, exact), other, allowed(other))
         # A neuron within rounding of zero may fall to either side.
         near = nearest(flat.double(), network, inputs.double()) < MARGIN["fp32"]
         wrong = ((signatures.cpu() != patterns) & ~near).sum().item()
@@ -204,7 +197,7 @@ def validate_rows(
     size = float(sides[0].abs().max())  # what the outputs' errors are of: the lowest may be near zero
     for index, name in enumerate(("error", "lowest", "highest")):
         mine, other = (abs(float(one[index]) - float(sides[0][index])) / size for one in (found[0], sides[1]))
-        yield Row("validate", f"{name_of(network)}, {points} points", name, mine, other, max(4 * other, 1e-6))
+        yield Row("validate", f"{name_of(network)}, {points} points", name, mine, other, allowed(other))
     same = 0.0 if torch.equal(*found) else NAN
     yield Row("validate", f"{name_of(network)}, {points} points", "again", same, 0.0, 0.0)
 
@@ -231,24 +224,7 @@ def update_rows(kind: str, package: ModuleType, device: torch.device, seed: int 
             )
             reference.update(optimizer, flat, out, stored, optimizer.scalars(step))
     other = error_of(plain, exact)
-    yield Row(f"update {kind}", "five steps", "θ", error_of(ours, exact), other, max(4 * other, 1e-6))
-
-
-def by_autograd(
-    parameters: Sequence[Tensor], network: Network, inputs: Tensor, targets: Tensor, positions: Tensor | None,
-    code: CodeLength | None, dtype: torch.dtype, device: torch.device, precision: str = "fp32",
-) -> list[Tensor]:  # fmt: skip
-    """Losses, then gradients of their weighted sum, by PyTorch's own functions."""
-    leaves = [one.to(device, dtype, copy=True).requires_grad_() for one in parameters]
-    outputs = plain_forward(leaves[0], network, inputs.to(device, dtype), precision)
-    losses = [torch.nn.functional.mse_loss(outputs, targets.to(device, dtype))]
-    total = losses[0]
-    if code and positions is not None:
-        predicted = plain_forward(leaves[1], code.predictor, positions.to(device, dtype), precision)
-        losses.append(plain_code_loss(predicted, leaves[0], code))
-        total = total + code.weight * losses[1]
-    total.backward()
-    return [*(loss.detach() for loss in losses), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+    yield Row(f"update {kind}", "five steps", "θ", error_of(ours, exact), other, allowed(other))
 
 
 def edges_of(signatures: Tensor) -> Tensor:
@@ -257,12 +233,6 @@ def edges_of(signatures: Tensor) -> Tensor:
     edges[:, :-1] += RIGHT * (signatures[:, 1:] != signatures[:, :-1])
     edges[:-1] += BELOW * (signatures[1:] != signatures[:-1])
     return edges
-
-
-def error_of(found: Tensor, truth: Tensor) -> float:
-    """The norm of the error over the truth's."""
-    difference = (found.detach().cpu().double() - truth.detach().cpu()).norm()
-    return float(difference / truth.detach().norm().clamp_min(1e-30))
 
 
 def name_of(network: Network) -> str:

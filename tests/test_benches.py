@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benches import away, compare, method, report, suite, verify_backends, verify_kernels
+from benches import compare, method, report, suite, verify_backends, verify_kernels
 from benches.baseline import Baseline
 from benches.contenders import ENTRIES, ORIGINAL, Entry, Ours, WrongAnswer, check
 from benches.figures import Record, Run, keep, read
@@ -18,7 +18,7 @@ from benches.job import Job
 from benches.plain import TensorFloat
 from benches.verify_kernels import Row
 from draw_poly.engine import kolmogorov
-from draw_poly.kernels import reference
+from draw_poly.kernels import oracle, reference
 from draw_poly.kernels.spec import CodeLength, Network
 
 ROOT = Path(__file__).parents[1]
@@ -86,23 +86,23 @@ def test_points_are_drawn_away_from_every_boundary() -> None:
     draws = torch.Generator().manual_seed(1)
     for margin in (1e-5, 1e-2):
         code = CodeLength(Network((3, 8, 11)), "cross_entropy", 0.5, 11, -0.8, 1.1)
-        found = away.drawn(Network((2, *[10] * 8, 1)), code, 300, draws, margin)
+        found = oracle.drawn(Network((2, *[10] * 8, 1)), code, 300, draws, margin)
         flat, predictor = found.parameters
         assert found.positions is not None
-        assert float(away.nearest(flat.double(), Network((2, *[10] * 8, 1)), found.inputs.double()).min()) > margin
-        assert float(away.nearest(predictor.double(), code.predictor, found.positions.double()).min()) > margin
+        assert float(oracle.nearest(flat.double(), Network((2, *[10] * 8, 1)), found.inputs.double()).min()) > margin
+        assert float(oracle.nearest(predictor.double(), code.predictor, found.positions.double()).min()) > margin
         bins = (flat.double() + 0.8) / 1.9 * 10
-        assert float((bins - bins.round()).abs().min()) > 0.9 * away.BIN_MARGIN
+        assert float((bins - bins.round()).abs().min()) > 0.9 * oracle.BIN_MARGIN
     flat = torch.zeros(Network((2, 3, 1)).size)  # every neuron is zero everywhere
-    with pytest.raises(away.TooNear, match="of 10 points, 10 could not be drawn"):
-        away.points_away(flat, Network((2, 3, 1)), 10, draws, 1e-5)
+    with pytest.raises(oracle.TooNear, match="of 10 points, 10 could not be drawn"):
+        oracle.points_away(flat, Network((2, 3, 1)), 10, draws, 1e-5)
 
 
 def test_a_laplacians_predictions_are_no_weights() -> None:
     code = CodeLength(Network((3, 4, 2)), "laplacian_nll", 0.5)
     predictor, positions = torch.zeros(code.predictor.size), torch.rand((3, 6))
     flat = torch.tensor([0.0, 5e-6, -5e-6, 0.1, -0.1, 2e-5])
-    moved = away.weights_away(flat, predictor, positions, code, 1e-5)
+    moved = oracle.weights_away(flat, predictor, positions, code, 1e-5)
     assert float(moved.abs().min()) > 1e-5
     assert torch.equal(moved[3:], flat[3:])
 

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 
 from benches.method import Work
-from benches.plain import plain_forward, random_parameters
+from benches.plain import plain_forward
 from draw_poly.engine import kolmogorov
 from draw_poly.kernels import gpu
 from draw_poly.kernels.gpu.partials import Partials, share
 from draw_poly.kernels.gpu.plan import plan
+from draw_poly.kernels.oracle import random_parameters
 from draw_poly.kernels.spec import CodeLength, Network, Optimizer
 
 

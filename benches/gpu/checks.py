@@ -9,8 +9,9 @@ from benches import verify_kernels
 from benches.gpu.cases import Case
 from benches.gpu.course import Bench
 from benches.method import Work
-from benches.verify_kernels import SLACK, Row, Rows
+from benches.verify_kernels import Row, Rows
 from draw_poly.kernels import gpu
+from draw_poly.kernels.oracle import SLACK
 
 SEEDS, SMALL_SEEDS = 60, 1
 # Of the groups of rows, those that a rehearsal has time for.

@@ -6,11 +6,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from benches.verify_kernels import by_autograd
+from benches.plain import by_autograd
 from draw_poly.kernels import cpu
+from draw_poly.kernels.oracle import allowed, error_of
 from draw_poly.kernels.spec import CodeLength, Network
 from draw_poly.kernels.support import unsupported_on_cpu
-from tests.kernels.test_fused import DEVICE, PACKAGES, Case, distance
+from tests.kernels.test_fused import DEVICE, PACKAGES, Case
 
 
 @pytest.fixture(params=PACKAGES)
@@ -29,8 +30,7 @@ def test_a_range_far_from_zero_is_as_wide_as_it_was_given(package: ModuleType, l
     case.parameters[0].copy_(spread[: len(case.parameters[0])].float())
     (exact, _), (single, _) = case.truth(), case.truth(torch.float32)
     losses, gradients = case.gradients(package)
-    error, theirs = (abs(float(found[1]) - float(exact[1])) / float(exact[1]) for found in (losses, single))
-    assert error <= 4 * theirs + 1e-6
+    assert error_of(losses[1], exact[1]) <= allowed(error_of(single[1], exact[1]))
     assert torch.isfinite(gradients[0]).all()
 
 
@@ -50,7 +50,7 @@ def assert_true_with(package: ModuleType, bins: int) -> None:
     exact, plain = (by_autograd(*words, dtype, DEVICE) for dtype in (torch.float64, torch.float32))
     losses, gradients = case.gradients(package)
     assert float(losses[1]) == pytest.approx(float(exact[1]), rel=5e-7)
-    assert distance(gradients[1], exact[3]) <= 2 * distance(plain[3], exact[3]) + 1e-7
+    assert error_of(gradients[1], exact[3]) <= 2 * error_of(plain[3], exact[3]) + 1e-7
 
 
 @pytest.mark.parametrize(

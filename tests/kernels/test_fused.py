@@ -1,27 +1,35 @@
 """The fused kernels against the reference in float64: one file for every package that offers them."""
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from benches.plain import random_parameters
 from draw_poly.engine import kolmogorov
 from draw_poly.kernels import reference
+from draw_poly.kernels.oracle import (
+    MARGIN,
+    NAN,
+    allowed,
+    assert_outputs,
+    assert_steps,
+    error_of,
+    pixels,
+    points_away,
+    poison,
+    random_parameters,
+    truth,
+)
 from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 from tests.conftest import INTERPRETED
 
 PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
 DEVICE = torch.device("cpu")
-NAN = float("nan")
-# How near to zero a neuron may be at a point: rounding must not decide which side it is on.
-MARGIN = 2e-5
 
 
 @pytest.fixture(params=PACKAGES)
@@ -33,21 +41,6 @@ def package(request: pytest.FixtureRequest) -> ModuleType:
 def cpu() -> ModuleType:
     """For what only makes sense at a size that an interpreter cannot run, or of threads."""
     return importlib.import_module("draw_poly.kernels.cpu")
-
-
-def steady_points(flat: Tensor, network: Network, count: int, draws: torch.Generator) -> Tensor:
-    """Coordinates (2, count) where no neuron is so near zero that float32 could see it on the other side."""
-    found = torch.empty((network.dims[0], 0))
-    stack = reference.layers(flat.double(), network)
-    while found.shape[1] < count:
-        inputs = torch.rand((network.dims[0], 2 * count), generator=draws)
-        hidden, steady = inputs.double(), torch.ones(2 * count, dtype=torch.bool)
-        for weight, bias in stack[:-1]:
-            before = torch.addmm(bias, weight, hidden)
-            steady &= (before.abs() > MARGIN * before.abs().mean()).all(0)
-            hidden = torch.nn.functional.leaky_relu(before, network.slope)
-        found = torch.cat((found, inputs[:, steady]), 1)
-    return found[:, :count].contiguous()
 
 
 @dataclass
@@ -70,27 +63,14 @@ class Case:
         if code:
             parameters.append(random_parameters(code.predictor, seed, torch.float32))
             positions = kolmogorov.positions(network)
-        inputs = steady_points(flat, network, points, draws)
+        inputs = points_away(flat, network, points, draws, MARGIN["fp32"])
         targets = torch.rand((dims[-1], points), generator=draws)
         return Case(network, code, parameters, positions, inputs, targets)
 
     def truth(self, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], list[Tensor]]:
         """Losses and gradients by the reference."""
-        parameters = [flat.to(dtype) for flat in self.parameters]
-        networks = [self.network, *([self.code.predictor] if self.code else [])]
-        stacks = [reference.layers(flat, one) for flat, one in zip(parameters, networks, strict=True)]
-        gradients = [torch.empty_like(flat) for flat in parameters]
-        out = [reference.layers(flat, one) for flat, one in zip(gradients, networks, strict=True)]
-        inputs, targets = self.inputs.to(dtype), self.targets.to(dtype)
-        losses = [reference.task_gradient(stacks[0], inputs, targets, self.network.slope, out[0])]
-        if self.code and self.positions is not None:
-            places = self.positions.to(dtype)
-            total, addition = reference.code_gradient(parameters[0], stacks[1], places, self.code, out[1])
-            share = self.code.weight / self.network.size
-            gradients[0] += share * addition
-            gradients[1] *= share
-            losses.append(total / self.network.size)
-        return losses, gradients
+        found = truth(self.parameters, self.network, self.inputs, self.targets, self.positions, self.code, dtype)
+        return found[: len(self.parameters)], found[len(self.parameters) :]
 
     def partials(self, package: ModuleType, points: int | None = None) -> Any:
         made = package.Partials(self.network, self.code, points or self.inputs.shape[1], DEVICE)
@@ -111,38 +91,18 @@ class Case:
         return losses, [moment[0] for moment in moments]
 
 
-def poison(thing: Any) -> None:
-    """Fills every array of floats within with NaN: what is read without being written shows."""
-    if isinstance(thing, np.ndarray) and thing.dtype.kind == "f":
-        thing.fill(NAN)
-    elif isinstance(thing, Tensor) and thing.is_floating_point():
-        thing.fill_(NAN)
-    elif isinstance(thing, list | tuple):
-        for part in thing:
-            poison(part)
-    elif type(thing).__module__.startswith("draw_poly.kernels.") and not isinstance(thing, Network | CodeLength):
-        for part in vars(thing).values():
-            poison(part)
-
-
 def identical(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor):
         return torch.equal(one, other)
     return len(one) == len(other) and all(map(identical, one, other))
 
 
-def distance(ours: Tensor, truth: Tensor) -> float:
-    return float((ours.double() - truth).norm() / truth.norm())
-
-
 def assert_true(case: Case, losses: Tensor, gradients: list[Tensor]) -> None:
-    """As near to float64 as the reference in float32 is, and a few roundings more, which grow with depth."""
-    true_losses, true_gradients = case.truth()
-    _, single = case.truth(torch.float32)
-    for ours, truth in zip(losses, true_losses, strict=True):
-        assert float(ours) == pytest.approx(float(truth), rel=3e-6)
-    for ours, truth, plain in zip(gradients, true_gradients, single, strict=True):
-        assert distance(ours, truth) <= 2 * distance(plain, truth) + 1e-6
+    """As near to float64 as the oracle demands, with the reference in float32 as what PyTorch makes of it."""
+    found: tuple[Iterable[Tensor], list[Tensor]] = losses, gradients
+    for ours, exact, plain in zip(found, case.truth(), case.truth(torch.float32), strict=True):
+        for one, true, other in zip(ours, exact, plain, strict=True):
+            assert error_of(one, true) <= allowed(error_of(other, true))
 
 
 # Around a panel of 16 points, around a block of several, and a row that ends in the middle of one.
@@ -263,8 +223,8 @@ def test_steps_are_the_references(package: ModuleType, kind: str) -> None:
         _, gradients = exact.truth()
         for one, flat, slope, moment in zip(optimizers, exact.parameters, gradients, true_moments, strict=True):
             reference.update(one, flat, slope, moment, one.scalars(step))
-    for ours, truth in zip(parameters + moments, exact.parameters + true_moments, strict=True):
-        torch.testing.assert_close(ours.double(), truth, rtol=2e-4, atol=2e-6)
+    for ours, theirs in zip(parameters + moments, exact.parameters + true_moments, strict=True):
+        assert_steps(ours, theirs)
 
 
 def test_reruns_are_identical_to_the_bit(package: ModuleType) -> None:
@@ -312,9 +272,9 @@ def test_evaluate_gives_outputs_and_signatures(package: ModuleType, dims: tuple[
     outputs, signatures = poisoned((dims[-1], points))
     package.evaluate(case.network, case.parameters[0], coefficients, case.inputs, outputs, signatures)
     stack = reference.layers(case.parameters[0].double(), case.network)
-    truth, patterns = reference.evaluate(stack, coefficients, case.inputs.double(), case.network.slope)
+    exact, patterns = reference.evaluate(stack, coefficients, case.inputs.double(), case.network.slope)
     assert torch.equal(signatures, patterns)
-    torch.testing.assert_close(outputs.double(), truth, rtol=1e-4, atol=1e-5)
+    assert_outputs(outputs, exact)
 
 
 def poisoned(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
@@ -328,8 +288,7 @@ def test_a_grids_coordinates_are_the_pixels(package: ModuleType, size: tuple[int
     flat = random_parameters(network, 3, torch.float32)
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,))
     width, height = size
-    y, x = np.mgrid[top : top + rows, :width]
-    inputs = torch.from_numpy(np.stack(((x / width).ravel(), (y / height).ravel())).astype(np.float32))
+    inputs = pixels(width, height, top)[:, : rows * width].contiguous()
     expected, patterns = poisoned((2, rows * width))
     package.evaluate(network, flat, coefficients, inputs, expected, patterns)
     outputs, signatures = poisoned((2, rows, width))

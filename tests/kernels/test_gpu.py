@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from benches.plain import plain_forward, random_parameters
-from benches.verify_kernels import gradient_rows, poison, stepped
+from benches.plain import plain_forward
+from benches.verify_kernels import gradient_rows, stepped
 from draw_poly.engine import kolmogorov
 from draw_poly.kernels import reference
+from draw_poly.kernels.oracle import assert_outputs, pixels, poison, random_parameters
 from draw_poly.kernels.spec import BELOW, RIGHT, CodeLength, Network
 from tests.conftest import INTERPRETED
 
@@ -73,10 +74,8 @@ def test_edges_are_where_a_neighbour_has_another_signature(hidden: tuple[int, ..
     assert torch.equal(edges, expected)
     if width * height > 1000:
         assert 0 < (edges > 0).sum() < edges.numel()
-    y, x = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
-    points = torch.stack((x.reshape(-1) / width, y.reshape(-1) / height)).float()
-    truth = plain_forward(flat.double(), network, points.double())
-    torch.testing.assert_close(outputs.view(3, -1).double(), truth, rtol=1e-4, atol=1e-5)
+    truth = plain_forward(flat.double(), network, pixels(width, height).double())
+    assert_outputs(outputs.view(3, -1), truth)
 
 
 def test_a_network_past_the_limits_is_refused_by_every_kernel() -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from benches.plain import plain_forward
-from benches.verify_kernels import by_autograd
+from benches.plain import by_autograd, plain_forward
 from draw_poly.kernels import cpu
+from draw_poly.kernels.oracle import NAN
 from draw_poly.kernels.picture import grid
 from draw_poly.kernels.spec import CodeLength, Network
-from tests.kernels.test_fused import DEVICE, NAN, PACKAGES, Case, poisoned
+from tests.kernels.test_fused import DEVICE, PACKAGES, Case, poisoned
 
 INF = float("inf")
 PAYLOAD = torch.tensor(0x7FC12345, dtype=torch.int32).view(torch.float32)  # a NaN whose lower bits are set

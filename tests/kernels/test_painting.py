@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from benches.away import nearest
 from draw_poly.kernels import cpu, reference
+from draw_poly.kernels.oracle import nearest, pixels
 from draw_poly.kernels.spec import RIGHT, Network
 
 WIDTH, HEIGHT = 300, 200
@@ -29,8 +29,7 @@ def test_gray_is_right_and_edges_are_where_no_neuron_is_within_rounding_of_zero(
     coefficients = torch.tensor([1, 10, 100, 1000])
     gray, edges = np.zeros((2, HEIGHT, WIDTH), np.uint8)
     cpu.Painter(network, coefficients, WIDTH, HEIGHT).draw(flat, gray, edges, np.empty((0, 0), np.uint8))
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    points = torch.from_numpy(np.stack((x / WIDTH, y / HEIGHT)).reshape(2, -1))
+    points = pixels(WIDTH, HEIGHT).double()
     stack = reference.layers(flat.double(), network)
     outputs, _ = reference.evaluate(stack, coefficients, points, network.slope)
     levels = (255 * outputs.view(HEIGHT, WIDTH)).clamp(0, 255).byte().numpy()

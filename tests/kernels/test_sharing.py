@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from benches.plain import random_parameters
 from draw_poly.kernels import cpu
 from draw_poly.kernels.cpu.threads import Team
+from draw_poly.kernels.oracle import random_parameters
 from draw_poly.kernels.spec import Network
 
 NETWORK = Network((2, *[10] * 8, 1))

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from benches.plain import random_parameters
 from draw_poly.kernels.compiled import kernel
 from draw_poly.kernels.cpu import vector
 from draw_poly.kernels.cpu.threads import Team
 from draw_poly.kernels.operator import mlp
+from draw_poly.kernels.oracle import random_parameters
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.subnormals import flushed
 

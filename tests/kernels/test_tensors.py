@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benches.plain import random_parameters
 from draw_poly.kernels import cpu
+from draw_poly.kernels.oracle import random_parameters
 from draw_poly.kernels.spec import CodeLength, Network, Optimizer
 from tests.kernels.test_fused import DEVICE, PACKAGES, Case, identical, poisoned
 
