@@ -7,9 +7,10 @@ process of their own, `pytest --gpu`, which `tests/test_gpu_suite.py` starts whe
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ import torch
 from PIL import Image
 
 from draw_poly import cli
+from tests.cheaper import compiled_by_one, sketch
+from tests.interpreter import patch_once
 from tests.simulated import Machine
 from tests.simulated.native import compiler
 
@@ -76,6 +79,16 @@ class Outcome:
 Program = Callable[..., Outcome]
 
 
+def slow(*values: object) -> Any:
+    """A row that is left to `pytest -m slow`."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def rows(everything: Iterable[tuple[Any, ...]], quick: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """A grid's rows: slow are those that are not among the quick ones, which show a case of each kind."""
+    return [pytest.param(*row) if row in quick else slow(*row) for row in everything]
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     # Tests run side by side, one to a core.
@@ -88,6 +101,22 @@ def _compiler_forgets() -> Iterator[None]:
     yield
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cheaper() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch, compiled_by_one():
+        if os.environ.get("TRITON_INTERPRET") and importlib.util.find_spec("triton"):
+            patch_once(patch)
+        yield
+
+
+@pytest.fixture
+def sketches() -> Iterator[None]:
+    """Plots are sketches in the runs of a test; a file that overrides this has them drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", sketch)
+        yield
 
 
 @pytest.fixture
@@ -111,7 +140,7 @@ def cuda(request: pytest.FixtureRequest) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def program(tmp_path: Path, small_image: Path, capsys: pytest.CaptureFixture[str]) -> Program:
+def program(tmp_path: Path, small_image: Path, capsys: pytest.CaptureFixture[str], sketches: None) -> Program:
     """Runs the command line in a folder of its own on the small image; words given later win."""
 
     def run(*words: object, folder: str = "out") -> Outcome:

@@ -1,10 +1,9 @@
 """The original program's own examples, typed one after the other in one folder as its users type them."""
 
 import glob
-import os
 import re
-import subprocess
-import sys
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from draw_poly import cli
 from draw_poly.engine.film import count_frames
 from tests.conftest import GOLDEN
-from tests.test_cli import ROOT
 
 RING = ["--input", "centered_ring.png", "--shape", "[10]*8"]
 COLOURED = ["--input", "rgb_ring.png", "--shape", "[10]*8"]
@@ -33,27 +32,27 @@ EXAMPLES = [
 MORE = [["--save-interval", "5"], ["--chunk-size", "1000"], ["--log-file", "run.log"], ["--debug"]]
 
 
-# A draw of networks some of which stop early would tell nothing of names.
-DRAWN = """
-import secrets, sys
-seed = int(sys.argv.pop(1))
-secrets.randbits = lambda bits: seed
-from draw_poly import cli
-sys.exit(cli.main())
-"""
+Typed = Callable[[list[str], int], str]
 
 
-def typed(folder: Path, words: list[str], seed: int) -> str:
-    """The log of what a person types there, where a seed is drawn; the shell makes file names of a pattern."""
-    expanded = [name for word in words for name in (glob.glob(word, root_dir=folder) if word == PATTERN else [word])]
-    done = subprocess.run(
-        [sys.executable, "-c", DRAWN, str(seed), *expanded, "--points", "200",
-         "--batch-size", "100", "--device", "cpu"],
-        cwd=folder, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0, (words, done.stderr)
-    assert "Traceback" not in done.stderr
-    return done.stderr
+@pytest.fixture
+def typed(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sketches: None) -> Typed:
+    """The log of what a person types in the folder; the shell makes file names of a pattern.
+
+    The seed that is drawn is given: a draw of networks some of which stop early would tell nothing of names.
+    """
+    monkeypatch.chdir(folder)
+
+    def run(words: list[str], seed: int) -> str:
+        expanded = [name for word in words for name in (glob.glob(word) if word == PATTERN else [word])]
+        monkeypatch.setattr(secrets, "randbits", lambda bits: seed)
+        status = cli.main([*expanded, "--points", "200", "--batch-size", "100", "--device", "cpu"])
+        log = capsys.readouterr().err
+        assert status == 0, (words, log)
+        assert "Traceback" not in log
+        return log
+
+    return run
 
 
 def kept(folder: Path) -> dict[str, bytes]:
@@ -72,10 +71,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_originals_examples_one_after_the_other(folder: Path) -> None:
+def test_the_originals_examples_one_after_the_other(folder: Path, typed: Typed) -> None:
     for number, words in enumerate(EXAMPLES):
         before = kept(folder)
-        typed(folder, words, number)
+        typed(words, number)
         after = kept(folder)
         # The second goes on with the first: its film grows, and its plots and weights are of the longer run.
         own = [name for name in before if number == 1 and re.search(r"\.mp4|weights|losses|polytopes", name)]
@@ -90,10 +89,10 @@ def test_the_originals_examples_one_after_the_other(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_and_any_of_them_with_more_flags_and_all_of_them_again(folder: Path) -> None:
+def test_and_any_of_them_with_more_flags_and_all_of_them_again(folder: Path, typed: Typed) -> None:
     for number, words in enumerate((EXAMPLES[0], *([*EXAMPLES[0], *more] for more in MORE), *EXAMPLES)):
         before = kept(folder)
-        log = typed(folder, words, number)
+        log = typed(words, number)
         if "--resume" not in words:
             after = kept(folder)
             assert {name: after.get(name) == content for name, content in before.items()} == dict.fromkeys(before, True)

@@ -207,6 +207,7 @@ def test_without_a_gpu_it_refuses_in_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_no_file_of_it_needs_av_or_isal() -> None:
     pytest.importorskip("triton")
     files = [path.stem for path in (ROOT / "benches" / "gpu").glob("*.py")]

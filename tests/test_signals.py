@@ -13,7 +13,7 @@ import torch
 from draw_poly.engine import checkpoint
 from draw_poly.engine.signals import Signals
 from draw_poly.engine.trainer import Launched, Trainer
-from tests.conftest import Program
+from tests.conftest import Program, slow
 from tests.test_cli import ROOT, command, wait_for
 
 HANGUP, TERMINATE, INTERRUPT = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
@@ -103,7 +103,7 @@ def test_only_haste_ends_a_run_that_saves(monkeypatch: pytest.MonkeyPatch) -> No
 # The program's own imports; and libraries', whose own code may swallow an exception that is raised there.
 @pytest.mark.parametrize(
     ("module", "swallowed"),
-    [("dataclasses", False), ("draw_poly.engine.config", False), ("torch.nn", True), ("numba", True)],
+    [slow("dataclasses", False), ("draw_poly.engine.config", False), slow("torch.nn", True), slow("numba", True)],
 )
 def test_an_interrupt_while_modules_are_loaded_is_one_line(
     tmp_path: Path, small_image: Path, module: str, swallowed: bool

@@ -15,13 +15,18 @@ from PIL import Image
 import draw_poly.engine.run
 from draw_poly.engine import plot
 from draw_poly.engine.config import Config
-from tests.conftest import Program
+from tests.conftest import Program, slow
 from tests.test_cli import ROOT, command
 
 TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.01]
 METRICS = "epoch,task,kolmogorov,validation,polytopes,seconds\n" + "".join(
     f"{epoch},{1 / epoch},0,{2 / epoch},{epoch if epoch % 2 else ''},0.001\n" for epoch in range(1, 30)
 )
+
+
+@pytest.fixture
+def sketches() -> None:
+    """Plots are drawn here."""
 
 
 def plots(tmp_path: Path) -> list[str]:
@@ -40,8 +45,8 @@ def written(tmp_path: Path) -> list[np.ndarray]:
     "surroundings",
     [
         {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "HOME": "home", "XDG_CONFIG_HOME": ""},
-        {"MPLBACKEND": "nonsense", "MATPLOTLIBRC": "rc", "PYTHONWARNINGS": "error"},
-        {"MATPLOTLIBRC": "broken", "LC_ALL": "C"},
+        slow({"MPLBACKEND": "nonsense", "MATPLOTLIBRC": "rc", "PYTHONWARNINGS": "error"}),
+        slow({"MATPLOTLIBRC": "broken", "LC_ALL": "C"}),
     ],
 )
 def test_plots_look_the_same_whatever_matplotlib_is_told(tmp_path: Path, surroundings: dict[str, str]) -> None:
@@ -53,7 +58,7 @@ def test_plots_look_the_same_whatever_matplotlib_is_told(tmp_path: Path, surroun
     (tmp_path / "home" / ".config" / "matplotlib" / "matplotlibrc").write_text(settings)
     paths = {name: str(tmp_path / value) for name, value in surroundings.items() if name in ("MATPLOTLIBRC", "HOME")}
     names = [str(tmp_path / name) for name in ("metrics.csv", "other_losses.png", "other_polytopes.png")]
-    code = "import sys; from pathlib import Path; from engine.plot import plot; plot(*map(Path, sys.argv[1:]))"
+    code = "import pathlib, sys; from draw_poly.engine.plot import plot; plot(*map(pathlib.Path, sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", code, *names], env={**os.environ, **surroundings, **paths, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -17,7 +17,7 @@ from draw_poly.engine.backends.compile import CompileOnGpu
 from draw_poly.engine.backends.graphed import Graphed
 from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
-from tests.conftest import INTERPRETED
+from tests.conftest import INTERPRETED, rows, slow
 from tests.simulated import Machine
 
 POINTS, BATCH = 70, 32  # two whole batches and a short one
@@ -42,9 +42,14 @@ COMPILERS: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.fixture(
-    params=[pytest.param("triton", marks=INTERPRETED), "traced", pytest.param("compile", marks=pytest.mark.slow)]
-)
+def of_compilers(everything: list[tuple[Any, ...]], quick: list[tuple[Any, ...]]) -> list[Any]:
+    """Every row for everyone who trains."""
+    grid = rows([(name, *row) for row in everything for name in COMPILERS], quick)
+    return [pytest.param(*one.values, marks=(*one.marks, *[INTERPRETED] * (one.values[0] == "triton"))) for one in grid]
+
+
+# What all share is seen of the first; a row that the default run has of another names it.
+@pytest.fixture(params=[pytest.param("triton", marks=INTERPRETED), slow("traced"), slow("compile")])
 def trained(request: pytest.FixtureRequest) -> Trained:
     """Each backend whose epochs are captured."""
     if request.param == "triton":
@@ -127,7 +132,11 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("words", [{}, CODED, {"optimizer": "rmsprop"}])
+@pytest.mark.parametrize(
+    ("trained", "words"),
+    of_compilers([({},), (CODED,), ({"optimizer": "rmsprop"},)], quick=[("triton", CODED), ("traced", {})]),
+    indirect=["trained"],
+)
 def test_replayed_epochs_are_launched_ones_to_the_bit(
     trained: Trained, cuda: Machine, said: list[str], words: dict[str, object]
 ) -> None:
@@ -144,7 +153,9 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(
     assert all(torch.equal(a, b) for a, b in zip(captured.numbers, plain.numbers, strict=True))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(
+    ("trained", "optimizer"), of_compilers([("adam",), ("sgd",)], quick=[("traced", "adam")]), indirect=["trained"]
+)
 def test_a_run_resumed_at_another_rate_replays_at_that(trained: Trained, cuda: Machine, optimizer: str) -> None:
     found = []
     for rate, captured in ((0.05, True), (0.05, False), (0.001, True)):
@@ -226,11 +237,17 @@ def test_the_compiler_does_not_work_in_a_capture(trained: Trained, cuda: Machine
 
 
 # Windows of one step, of two and one, and of as many as there are.
-@pytest.mark.parametrize(("most", "graphs", "replays"), [(1, 2, 3), (2, 2, 2), (3, 1, 1)])
-@pytest.mark.parametrize("words", [{}, CODED])
+@pytest.mark.parametrize(
+    ("trained", "words", "most", "graphs", "replays"),
+    of_compilers(
+        [(words, *window) for words in ({}, CODED) for window in ((1, 2, 3), (2, 2, 2), (3, 1, 1))],
+        quick=[("triton", {}, 2, 2, 2), ("traced", CODED, 1, 2, 3)],
+    ),
+    indirect=["trained"],
+)
 def test_an_epoch_of_more_steps_than_a_graph_holds_is_several_replays(
-    trained: Trained, cuda: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str], most: int, graphs: int,
-    replays: int, words: dict[str, object],
+    trained: Trained, cuda: Machine, monkeypatch: pytest.MonkeyPatch, said: list[str], words: dict[str, object],
+    most: int, graphs: int, replays: int,
 ) -> None:  # fmt: skip
     whole = Run(trained, **words).epochs(4)
     cuda.graphs = cuda.replays = 0

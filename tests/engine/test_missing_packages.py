@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
+
+from tests.conftest import Program
 
 ROOT = Path(__file__).parents[2]
 # Run in a process of its own, whose imports fail as if nothing of that name were installed.
@@ -18,9 +21,13 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
-def run_without(missing: list[str], image: Path, place: Path, *words: object) -> "subprocess.CompletedProcess[str]":
+def words_for(image: Path, place: Path) -> list[object]:
     base = ["-i", image, "-s", "[4]", "-p", 100, "-b", 32, "-e", 2, "--seed", 1, "--device", "cpu"]
-    base += ["--backend", "eager", "-o", place, "--snapshot-dir", place / "snap", *words]
+    return [*base, "--backend", "eager", "-o", place, "--snapshot-dir", place / "snap"]
+
+
+def run_without(missing: list[str], image: Path, place: Path, *words: object) -> "subprocess.CompletedProcess[str]":
+    base = [*words_for(image, place), *words]
     command = [sys.executable, "-c", WITHOUT.format(missing=missing), *(str(word) for word in base)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
@@ -39,6 +46,7 @@ def test_without_av_there_is_no_film_and_without_isal_zlib_writes_the_frames(tmp
     assert json.loads(settings.read_text())["settings"]["no_film"] is True
 
 
+@pytest.mark.slow
 def test_a_film_alone_needs_av(tmp_path: Path, small_image: Path) -> None:
     outcome = run_without(["av"], small_image, tmp_path, "--snapshot-format", "none")
     assert outcome.returncode == 2
@@ -46,16 +54,18 @@ def test_a_film_alone_needs_av(tmp_path: Path, small_image: Path) -> None:
     assert "Traceback" not in outcome.stderr
 
 
-def test_a_run_that_had_no_film_gets_one_where_av_is(tmp_path: Path, small_image: Path) -> None:
+@pytest.mark.slow
+def test_a_run_that_had_no_film_gets_one_where_av_is(tmp_path: Path, small_image: Path, program: Program) -> None:
     assert run_without(["av"], small_image, tmp_path, "--save-interval", 1).returncode == 0
-    outcome = run_without([], small_image, tmp_path, "-e", 4, "--resume", tmp_path)
-    assert outcome.returncode == 0, outcome.stderr
+    outcome = program(*words_for(small_image, tmp_path), "-e", 4, "--resume", tmp_path)
+    assert outcome.status == 0, outcome.log
     from draw_poly.engine.film import count_frames
 
     (film,) = tmp_path.glob("*.mp4")
     assert count_frames(film) == 5
 
 
+@pytest.mark.slow
 def test_ffmpeg_is_not_loaded_before_it_is_needed() -> None:
     code = "import sys, draw_poly.cli, draw_poly.engine.run; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -270,6 +270,7 @@ def test_another_process_is_told_whose_the_files_are_and_they_stay_whole(
     assert not list(place.rglob("*.owner"))
 
 
+@pytest.mark.slow
 def test_two_that_begin_at_once_are_one_run_and_one_refusal(tmp_path: Path, small_image: Path) -> None:
     words = command(small_image, tmp_path, "-e", 3)
     both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from draw_poly.engine.backends.parallel import Parallel
 from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.processes import Group, joined
-from tests.conftest import GOLDEN, INTERPRETED
+from tests.conftest import GOLDEN, INTERPRETED, Program, slow
 from tests.test_parity import CASES, NAMES, RELATIVE, SIX_DECIMALS, losses
 
 ROOT = Path(__file__).parents[2]
@@ -177,12 +178,16 @@ def words_for(image: Path, place: Path, *words: object) -> list[str]:
     return [str(word) for word in (*base, "-o", place, "--snapshot-dir", place / "snap", *words)]
 
 
-def alone(image: Path, place: Path, *words: object) -> str:
-    """The log of a run of one process."""
-    done = subprocess.run(
-        [sys.executable, *words_for(image, place, *words)], capture_output=True, text=True, check=True
-    )
-    return done.stderr
+@pytest.fixture
+def alone(program: Program) -> Callable[..., str]:
+    """The log of a run of one process, this one."""
+
+    def run(image: Path, place: Path, *words: object) -> str:
+        outcome = program(*words_for(image, place, *words)[1:])
+        assert outcome.status == 0, outcome.log
+        return outcome.log
+
+    return run
 
 
 class Pair:
@@ -242,7 +247,7 @@ def saved_epoch(place: Path) -> int:
 
 def test_sums_of_real_processes_are_equal_to_the_bit(tmp_path: Path) -> None:
     program = (
-        "import torch, zlib; from engine.processes import joined\n"
+        "import torch, zlib; from draw_poly.engine.processes import joined\n"
         "with joined() as group:\n"
         "    vector = torch.rand(1013, generator=torch.Generator().manual_seed(group.rank))\n"
         "    group.add_up(vector)\n"
@@ -257,9 +262,10 @@ def test_sums_of_real_processes_are_equal_to_the_bit(tmp_path: Path) -> None:
     assert float(first[0].split()[0]) == pytest.approx(float((parts[0] + parts[1]).double().sum()))
 
 
+@pytest.mark.slow
 def test_a_process_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
     program = (
-        "import datetime, time, torch; from engine import processes\n"
+        "import datetime, time, torch; from draw_poly.engine import processes\n"
         "processes.STEP_TIMEOUT = datetime.timedelta(seconds=3)\n"
         "with processes.joined() as group:\n"
         "    try:\n"
@@ -272,9 +278,10 @@ def test_a_process_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
         assert pair.log(0).splitlines()[-1] == LOST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_one_ends_both_at_one_epoch_and_one_process_goes_on(
-    tmp_path: Path, small_image: Path, rank: int
+    tmp_path: Path, small_image: Path, alone: Callable[..., str], rank: int
 ) -> None:
     together, single = tmp_path / "together", tmp_path / "single"
     with Pair(words_for(small_image, together, *ENDLESS, *CODE), tmp_path / "logs") as pair:
@@ -294,6 +301,7 @@ def test_a_signal_to_one_ends_both_at_one_epoch_and_one_process_goes_on(
     assert [int(row["epoch"]) for row in csv.DictReader(metrics.open())] == list(range(1, done + 6))
 
 
+@pytest.mark.slow
 def test_the_leader_saves_when_another_is_killed(tmp_path: Path, small_image: Path) -> None:
     with Pair(words_for(small_image, tmp_path / "out", *ENDLESS), tmp_path) as pair:
         pair.wait_for("Epoch 20/")
@@ -306,6 +314,7 @@ def test_the_leader_saves_when_another_is_killed(tmp_path: Path, small_image: Pa
     assert saved_epoch(tmp_path / "out") == done
 
 
+@pytest.mark.slow
 def test_the_others_end_when_the_leader_is_killed(tmp_path: Path, small_image: Path) -> None:
     words = words_for(small_image, tmp_path / "out", *ENDLESS, "--checkpoint-interval", 10)
     with Pair(words, tmp_path) as pair:
@@ -319,9 +328,9 @@ def test_the_others_end_when_the_leader_is_killed(tmp_path: Path, small_image: P
 @pytest.mark.parametrize(
     ("words", "statuses", "said"),
     [
-        (["-p", 391], [2, 0], "--points was 391"),
-        (["-p", "many"], [2, 2], "'many' was given"),
-        (["--log-file", "/dev/null/x"], [2, 0], "--log-file /dev/null/x cannot be written"),
+        slow(["-p", 391], [2, 0], "--points was 391"),
+        slow(["-p", "many"], [2, 2], "'many' was given"),
+        slow(["--log-file", "/dev/null/x"], [2, 0], "--log-file /dev/null/x cannot be written"),
         (["--optimizer", "sgd", "-l", 1e18], [1, 0], "the loss was not finite in epoch 1, step 2 of 4"),
     ],
 )
@@ -356,7 +365,7 @@ def torchrun_logs(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["cpu", "eager"])
 @pytest.mark.parametrize("words", [[], CODE])
 def test_torchrun_trains_and_writes_what_one_process_does(
-    tmp_path: Path, torchrun_logs: Path, small_image: Path, name: str, words: list[object]
+    tmp_path: Path, torchrun_logs: Path, small_image: Path, alone: Callable[..., str], name: str, words: list[object]
 ) -> None:
     words = [*words, "--backend", name]
     single, together = tmp_path / "single", tmp_path / "together"

@@ -11,6 +11,7 @@ from draw_poly.kernels import cpu
 from draw_poly.kernels.oracle import allowed, error_of
 from draw_poly.kernels.spec import CodeLength, Network
 from draw_poly.kernels.support import unsupported_on_cpu
+from tests.conftest import INTERPRETED
 from tests.kernels.test_fused import DEVICE, PACKAGES, Case
 
 
@@ -35,6 +36,7 @@ def test_a_range_far_from_zero_is_as_wide_as_it_was_given(package: ModuleType, l
 
 
 # Parameters whose places among the bins have no rounding error, which would hide that of sums.
+@pytest.mark.parametrize("package", ["cpu", pytest.param("gpu", marks=[INTERPRETED, pytest.mark.slow])], indirect=True)
 def test_a_thousand_bins_lose_no_digits(package: ModuleType) -> None:
     assert_true_with(package, 1025)
 

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from types import ModuleType
 from typing import Any
 
@@ -26,10 +27,18 @@ from draw_poly.kernels.oracle import (
     truth,
 )
 from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
-from tests.conftest import INTERPRETED
+from tests.conftest import INTERPRETED, rows
 
 PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
 DEVICE = torch.device("cpu")
+INF = float("inf")
+
+
+def of_packages(everything: Iterable[tuple[Any, ...]], quick: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Every row for every package; the interpreter takes long, so it has the quick ones alone in the default run."""
+    grid = list(everything)
+    interpreted = [pytest.param("gpu", *one.values, marks=(INTERPRETED, *one.marks)) for one in rows(grid, quick)]
+    return [*(("cpu", *row) for row in grid), *interpreted]
 
 
 @pytest.fixture(params=PACKAGES)
@@ -106,7 +115,11 @@ def assert_true(case: Case, losses: Tensor, gradients: list[Tensor]) -> None:
 
 
 # Around a panel of 16 points, around a block of several, and a row that ends in the middle of one.
-@pytest.mark.parametrize("points", [1, 2, 15, 16, 17, 63, 64, 65, 333])
+@pytest.mark.parametrize(
+    ("package", "points"),
+    of_packages([(points,) for points in (1, 2, 15, 16, 17, 63, 64, 65, 333)], quick=[(1,), (17,), (65,)]),
+    indirect=["package"],
+)
 def test_gradient_at_ragged_batches(package: ModuleType, points: int) -> None:
     case = Case.of((2, *[10] * 8, 1), points)
     assert_true(case, *case.gradients(package))
@@ -114,16 +127,26 @@ def test_gradient_at_ragged_batches(package: ModuleType, points: int) -> None:
 
 # Every remainder of a tile's rows and columns, unequal widths, several outputs.
 @pytest.mark.parametrize(
-    "dims",
-    [(2, *[width] * 3, 1) for width in (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 17, 24, 31, 33)]
-    + [(2, 7, 12, 5, 1), (2, 7, 12, 5, 3), (2, 64, 1, 64, 2)],
-)
+    ("package", "dims"),
+    of_packages(
+        [
+            *(((2, *[width] * 3, 1),) for width in (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 17, 24, 31, 33)),
+            ((2, 7, 12, 5, 1),), ((2, 7, 12, 5, 3),), ((2, 64, 1, 64, 2),),
+        ],
+        quick=[((2, 1, 1, 1, 1),), ((2, 17, 17, 17, 1),), ((2, 7, 12, 5, 3),)],
+    ),
+    indirect=["package"],
+)  # fmt: skip
 def test_gradient_at_all_widths(package: ModuleType, dims: tuple[int, ...]) -> None:
     case = Case.of(dims, 37)
     assert_true(case, *case.gradients(package))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 16, 64])
+@pytest.mark.parametrize(
+    ("package", "depth"),
+    of_packages([(depth,) for depth in (1, 2, 16, 64)], quick=[(1,), (16,)]),
+    indirect=["package"],
+)
 def test_gradient_at_all_depths(package: ModuleType, depth: int) -> None:
     case = Case.of((2, *[5] * depth, 1), 21)
     assert_true(case, *case.gradients(package))
@@ -153,8 +176,12 @@ def test_rows_of_several_blocks(cpu: ModuleType, monkeypatch: pytest.MonkeyPatch
 
 # Fewer bins than the window, as many, one more, tile remainders, and the default.
 @pytest.mark.parametrize(
-    ("loss", "bins"),
-    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)] + [(loss, 2) for loss in CODE_LOSSES[1:]],
+    ("package", "loss", "bins"),
+    of_packages(
+        [*(("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)), *((loss, 2) for loss in CODE_LOSSES[1:])],
+        quick=[("cross_entropy", 9), ("cross_entropy", 64), *((loss, 2) for loss in CODE_LOSSES[1:])],
+    ),
+    indirect=["package"],
 )
 def test_gradient_with_the_term(package: ModuleType, loss: str, bins: int) -> None:
     predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
@@ -165,7 +192,12 @@ def test_gradient_with_the_term(package: ModuleType, loss: str, bins: int) -> No
 
 # A batch that is shorter than provided for, with the term and without; several blocks and segments of parameters.
 @pytest.mark.parametrize(
-    ("dims", "coded", "points"), [((2, 7, 5, 1), False, 70), ((2, 7, 5, 1), True, 70), ((2, 47, 45, 1), True, 33)]
+    ("package", "dims", "coded", "points"),
+    of_packages(
+        [((2, 7, 5, 1), False, 70), ((2, 7, 5, 1), True, 70), ((2, 47, 45, 1), True, 33)],
+        quick=[((2, 7, 5, 1), False, 70), ((2, 7, 5, 1), True, 70)],
+    ),
+    indirect=["package"],
 )
 def test_total_is_the_gradient_that_update_steps_with(
     package: ModuleType, dims: tuple[int, ...], coded: bool, points: int
@@ -243,8 +275,11 @@ def test_a_short_batch_after_a_long_one_forgets_it(package: ModuleType) -> None:
     assert identical(short.gradients(package, used), fresh)
 
 
-@pytest.mark.parametrize("value", [NAN, float("inf"), -float("inf"), 3e38])
-@pytest.mark.parametrize("place", [0, 15, -2, -1])
+@pytest.mark.parametrize(
+    ("package", "value", "place"),
+    of_packages(product([NAN, INF, -INF, 3e38], [0, 15, -2, -1]), quick=[(NAN, 0), (INF, 15), (-INF, -2), (3e38, -1)]),
+    indirect=["package"],
+)
 def test_what_is_not_finite_shows_in_the_loss(package: ModuleType, value: float, place: int) -> None:
     code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
     case = Case.of((2, 6, 5, 1), 33, code)
@@ -262,10 +297,16 @@ def test_what_is_not_finite_shows_in_the_loss(package: ModuleType, value: float,
 
 
 @pytest.mark.parametrize(
-    ("dims", "points"),
-    [((2, *[10] * 8, 1), points) for points in (1, 16, 333)]
-    + [((2, 7, 12, 5, 3), 65), ((2, 20, 33, 2), 65), ((2, *[3] * 64, 1), 9)],
-)
+    ("package", "dims", "points"),
+    of_packages(
+        [
+            *(((2, *[10] * 8, 1), points) for points in (1, 16, 333)),
+            ((2, 7, 12, 5, 3), 65), ((2, 20, 33, 2), 65), ((2, *[3] * 64, 1), 9),
+        ],
+        quick=[((2, *[10] * 8, 1), 16), ((2, 7, 12, 5, 3), 65)],
+    ),
+    indirect=["package"],
+)  # fmt: skip
 def test_evaluate_gives_outputs_and_signatures(package: ModuleType, dims: tuple[int, ...], points: int) -> None:
     case = Case.of(dims, points)
     coefficients = torch.randint(2**31 - 100, 2**31 - 1, (case.network.neurons,))

@@ -15,13 +15,17 @@ from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
 from tests.conftest import INTERPRETED
 
 CASES = 24
-PACKAGES = ["reference", "cpu", pytest.param("gpu", marks=INTERPRETED)]
+# An interpreter takes a second a case.
+PACKAGES = [
+    ("reference", CASES), ("cpu", CASES), pytest.param("gpu", 2, marks=INTERPRETED),
+    pytest.param("gpu", 8, marks=[INTERPRETED, pytest.mark.slow]),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", PACKAGES)
-def test_nothing_is_wrong_in_a_handful_of_cases(name: str) -> None:
+@pytest.mark.parametrize(("name", "cases"), PACKAGES)
+def test_nothing_is_wrong_in_a_handful_of_cases(name: str, cases: int) -> None:
     package = fuzz.REFERENCE if name == "reference" else importlib.import_module(f"draw_poly.kernels.{name}")
-    assert list(fuzz.run([package], 0, 4 if name == "gpu" else CASES)) == []
+    assert list(fuzz.run([package], 0, cases)) == []
 
 
 def test_the_handful_has_something_of_everything() -> None:

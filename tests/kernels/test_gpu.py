@@ -1,5 +1,7 @@
 """What the Triton kernels do beside what every package does: tiles as on a GPU, several to a program, edges."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from draw_poly.engine import kolmogorov
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import assert_outputs, pixels, poison, random_parameters
 from draw_poly.kernels.spec import BELOW, RIGHT, CodeLength, Network
-from tests.conftest import INTERPRETED
+from tests.conftest import INTERPRETED, rows
 
 pytestmark = INTERPRETED
 CPU = torch.device("cpu")
@@ -26,9 +28,13 @@ def _tiles_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Unrolled, by a loop, and wider than a tile is padded to at least; with the term over several tiles of parameters.
-@pytest.mark.parametrize("hidden", [(7, 12, 5), (5,) * 12, (33, 5)])
-@pytest.mark.parametrize("code", [None, CODE])
-@pytest.mark.parametrize("programs", [2, 528])
+@pytest.mark.parametrize(
+    ("hidden", "code", "programs"),
+    rows(
+        [*product([(7, 12, 5), (5,) * 12, (33, 5)], [None, CODE], [2, 528]), ((5, 3), CODE, 2)],
+        quick=[((7, 12, 5), None, 2), ((5,) * 12, None, 528), ((33, 5), None, 2), ((5, 3), CODE, 2)],
+    ),
+)
 def test_a_program_may_take_several_tiles(
     monkeypatch: pytest.MonkeyPatch, hidden: tuple[int, ...], code: CodeLength | None, programs: int
 ) -> None:
@@ -52,8 +58,17 @@ def test_scratch_stays_within_its_limit() -> None:
         assert 4 * launch.programs * launch.scratch <= max(SCRATCH, 4 * launch.scratch)
 
 
-@pytest.mark.parametrize("hidden", [(10,) * 3, (7, 12, 5), (20, 20)])
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 40), (40, 1), (33, 37), (30, 14)])
+@pytest.mark.parametrize(
+    ("hidden", "width", "height"),
+    rows(
+        [
+            (hidden, *size)
+            for hidden in ((10,) * 3, (7, 12, 5), (20, 20))
+            for size in ((1, 1), (1, 40), (40, 1), (33, 37), (30, 14))
+        ],
+        quick=[((10,) * 3, 1, 1), ((7, 12, 5), 1, 40), ((20, 20), 40, 1), ((7, 12, 5), 33, 37)],
+    ),
+)
 def test_edges_are_where_a_neighbour_has_another_signature(hidden: tuple[int, ...], width: int, height: int) -> None:
     from draw_poly.kernels import gpu
 
@@ -103,8 +118,13 @@ def test_a_batch_past_the_partials_is_refused() -> None:
             gpu.gradient(partials, [flat], None, torch.zeros((2, points)), torch.zeros((1, points)))
 
 
-@pytest.mark.parametrize("hidden", [(7, 12, 5), (5,) * 12])
-@pytest.mark.parametrize("code", [None, CODE])
+@pytest.mark.parametrize(
+    ("hidden", "code"),
+    rows(
+        [*product([(7, 12, 5), (5,) * 12], [None, CODE]), ((5, 3), CODE)],
+        quick=[((7, 12, 5), None), ((5, 3), CODE)],
+    ),
+)
 def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], code: CodeLength | None) -> None:
     from draw_poly.kernels import gpu
 
@@ -137,8 +157,17 @@ def test_an_order_is_contiguous_int64() -> None:
 
 
 # Unrolled and by a loop; one point, a tile and one more, many tiles to a program.
-@pytest.mark.parametrize("hidden", [(10,) * 8, (5,) * 12, (33, 5)])
-@pytest.mark.parametrize(("points", "programs"), [(1, 528), (17, 528), (203, 528), (203, 3)])
+@pytest.mark.parametrize(
+    ("hidden", "points", "programs"),
+    rows(
+        [
+            (one, *size)
+            for one in ((10,) * 8, (5,) * 12, (33, 5))
+            for size in ((1, 528), (17, 528), (203, 528), (203, 3))
+        ],
+        quick=[((10,) * 8, 1, 528), ((5,) * 12, 17, 528), ((33, 5), 203, 528), ((33, 5), 203, 3)],
+    ),
+)
 def test_validation_is_the_references(
     monkeypatch: pytest.MonkeyPatch, hidden: tuple[int, ...], points: int, programs: int
 ) -> None:

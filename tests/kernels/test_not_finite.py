@@ -1,6 +1,7 @@
 """What is not finite: the same infinities and NaN as PyTorch's own functions give, and none from what only pads."""
 
 import importlib
+from itertools import product
 from types import ModuleType
 
 import numpy as np
@@ -13,9 +14,8 @@ from draw_poly.kernels import cpu
 from draw_poly.kernels.oracle import NAN
 from draw_poly.kernels.picture import grid
 from draw_poly.kernels.spec import CodeLength, Network
-from tests.kernels.test_fused import DEVICE, PACKAGES, Case, poisoned
+from tests.kernels.test_fused import DEVICE, INF, PACKAGES, Case, of_packages, poisoned
 
-INF = float("inf")
 PAYLOAD = torch.tensor(0x7FC12345, dtype=torch.int32).view(torch.float32)  # a NaN whose lower bits are set
 
 
@@ -37,8 +37,18 @@ def plain(case: Case) -> list[Tensor]:
 
 
 # A batch that fills no panel, and one that fills one; layers that are padded, unrolled and in a loop.
-@pytest.mark.parametrize("value", [INF, -INF, NAN])
-@pytest.mark.parametrize(("dims", "points"), [((2, 6, 5, 3), 21), ((2, 6, 5, 1), 16), ((2, 17, 3, 1), 5)])
+@pytest.mark.parametrize(
+    ("package", "dims", "points", "value"),
+    of_packages(
+        [
+            (*case, value)
+            for case in (((2, 6, 5, 3), 21), ((2, 6, 5, 1), 16), ((2, 17, 3, 1), 5))
+            for value in (INF, -INF, NAN)
+        ],
+        quick=[((2, 6, 5, 3), 21, NAN), ((2, 6, 5, 1), 16, INF), ((2, 17, 3, 1), 5, -INF)],
+    ),
+    indirect=["package"],
+)
 def test_losses_and_gradients_are_of_pytorchs_kinds(
     package: ModuleType, dims: tuple[int, ...], points: int, value: float
 ) -> None:
@@ -54,8 +64,11 @@ def test_losses_and_gradients_are_of_pytorchs_kinds(
             assert kinds(ours) == kinds(theirs), f"{name} {at}"
 
 
-@pytest.mark.parametrize("value", [INF, -INF, NAN, PAYLOAD])
-@pytest.mark.parametrize("bins", [40, 9])
+@pytest.mark.parametrize(
+    ("package", "value", "bins"),
+    of_packages(product([INF, -INF, NAN, PAYLOAD], [40, 9]), quick=[(-INF, 40), (INF, 9), (NAN, 9)]),
+    indirect=["package"],
+)
 def test_a_logit_that_is_not_finite_shows(package: ModuleType, value: float | Tensor, bins: int) -> None:
     code = CodeLength(Network((3, 5, bins)), "cross_entropy", 0.3, bins, -8.0, 8.0)
     for bin in (0, bins // 2, bins - 1):
@@ -80,8 +93,14 @@ def test_parameters_beyond_the_clip_range_take_no_gradient_even_if_not_finite(pa
     assert torch.equal(gradients[0].isfinite(), outside)
 
 
-@pytest.mark.parametrize("dims", [(2, 6, 5, 2), (2, 20, 17, 1)])
-@pytest.mark.parametrize("value", [INF, -INF, NAN])
+@pytest.mark.parametrize(
+    ("package", "dims", "value"),
+    of_packages(
+        product([(2, 6, 5, 2), (2, 20, 17, 1)], [INF, -INF, NAN]),
+        quick=[((2, 6, 5, 2), INF), ((2, 20, 17, 1), NAN)],
+    ),
+    indirect=["package"],
+)
 def test_outputs_are_of_pytorchs_kinds(package: ModuleType, dims: tuple[int, ...], value: float) -> None:
     for name, at in (("parameters", 1), ("parameters", -1), ("parameters", 40), ("inputs", 0), ("inputs", -1)):
         case = Case.of(dims, 19)

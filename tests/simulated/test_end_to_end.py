@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from draw_poly.engine import run
 from draw_poly.engine.backends.base import Data, Report
 from draw_poly.engine.trainer import Trainer
 from tests.conftest import INTERPRETED, Outcome, Program
@@ -26,13 +25,7 @@ CAPTURED = "one replay of a CUDA graph from here on"
 
 
 @pytest.fixture
-def unplotted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots take longer than a run, and no device has a part in them."""
-    monkeypatch.setattr(run, "plot", lambda *paths: None)
-
-
-@pytest.fixture
-def on_cuda(program: Program, unplotted: None, cuda: Machine) -> Iterator[Callable[..., Outcome]]:
+def on_cuda(program: Program, cuda: Machine) -> Iterator[Callable[..., Outcome]]:
     """Runs the command line there."""
 
     def started(*words: object, folder: str = "out") -> Outcome:
@@ -56,7 +49,7 @@ def test_a_run_trains_draws_saves_and_films(program: Program, cuda: Machine, tmp
 
 @pytest.mark.parametrize("words", [[], CODED], ids=["alone", "coded"])
 def test_captured_launched_ahead_and_on_the_cpu_are_the_same_to_the_bit(
-    program: Program, unplotted: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[object]
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[object]
 ) -> None:
     from draw_poly.engine.backends.triton import Triton
 
@@ -124,7 +117,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     ],
 )
 def test_an_early_stop_leaves_what_it_leaves_on_the_cpu(
-    program: Program, unplotted: None, tmp_path: Path, words: list[object], said: str
+    program: Program, tmp_path: Path, words: list[object], said: str
 ) -> None:
     machine = Machine()
     with machine.installed():
@@ -145,9 +138,7 @@ def checkpoints(place: Path) -> dict[int, dict[str, object]]:
     return found
 
 
-def test_a_device_lost_at_any_call_leaves_the_last_finished_epoch(
-    program: Program, unplotted: None, tmp_path: Path
-) -> None:
+def test_a_device_lost_at_any_call_leaves_the_last_finished_epoch(program: Program, tmp_path: Path) -> None:
     words = [*SMALL, "-e", 3, "--checkpoint-interval", 1, "--device", "cuda"]
 
     def lost_at(call: int | None) -> tuple[int, Outcome, dict[int, dict[str, object]]]:
@@ -172,7 +163,7 @@ def test_a_device_lost_at_any_call_leaves_the_last_finished_epoch(
         assert all(parameters == epochs[epoch] for epoch, parameters in found.items())
 
 
-def test_a_frame_that_memory_does_not_hold_is_drawn_in_parts(program: Program, unplotted: None, tmp_path: Path) -> None:
+def test_a_frame_that_memory_does_not_hold_is_drawn_in_parts(program: Program, tmp_path: Path) -> None:
     found, memory = [], 2**30
     for little in (False, True):
         machine = Machine(memory=memory)
