@@ -14,7 +14,7 @@ import torch
 
 from draw_poly.engine.backends.base import Data, Report
 from draw_poly.engine.trainer import Trainer
-from tests.conftest import INTERPRETED, Outcome, Program
+from tests.conftest import INTERPRETED, Outcome, Program, slow
 from tests.simulated import Machine
 from tests.test_run_ahead import left
 
@@ -47,9 +47,17 @@ def test_a_run_trains_draws_saves_and_films(program: Program, cuda: Machine, tmp
     assert len(list(tmp_path.joinpath("out").rglob("*.pt"))) == 2
 
 
-@pytest.mark.parametrize("words", [[], CODED], ids=["alone", "coded"])
+@pytest.mark.parametrize(
+    ("words", "replays"),
+    [
+        ([], {"captured": 3, "launched": 0}),
+        slow([], {"captured": 3, "waiting": 3, "windows": 6}),
+        slow(CODED, {"captured": 3, "launched": 0}),
+    ],
+    ids=["alone", "otherwise", "coded"],
+)
 def test_captured_launched_ahead_and_on_the_cpu_are_the_same_to_the_bit(
-    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[object]
+    program: Program, tmp_path: Path, words: list[object], replays: dict[str, int]
 ) -> None:
     from draw_poly.engine.backends.triton import Triton
 
@@ -64,7 +72,6 @@ def test_captured_launched_ahead_and_on_the_cpu_are_the_same_to_the_bit(
     def refuse(*words: object, **named: object) -> None:
         raise RuntimeError("there are no graphs")
 
-    replays = {"captured": 3, "launched": 0} if words else {"captured": 3, "waiting": 3, "launched": 0, "windows": 6}
     for name in replays:
         machine = Machine()
         with machine.installed(), pytest.MonkeyPatch.context() as patch:
@@ -83,7 +90,7 @@ def test_captured_launched_ahead_and_on_the_cpu_are_the_same_to_the_bit(
         assert one == found["captured"], name
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", slow("SIGTERM")])
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     on_cuda: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -241,6 +248,7 @@ def test_a_thread_that_waits_for_a_frame_is_in_no_captures_way(on_cuda: Callable
     assert CAPTURED in outcome.log
 
 
+@pytest.mark.slow
 def test_two_processes_train_on_a_device_each(program: Program, tmp_path: Path, small_image: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
