@@ -83,7 +83,11 @@ class Pictures:
             from draw_poly.engine.backends.cpu import Cpu
 
             kind = Cpu
-        backend = kind(blank_state(config, torch.device("cpu")), config)
+        state = blank_state(config, torch.device("cpu"))
+        # Neurons that change sign in the middle: tiles are halved there.
+        state.main.parameters.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0, -0.5, -0.5, 1.0, 1.0, 0.0]))
+        state.coefficients.copy_(torch.tensor([1, 2]))
+        backend = kind(state, config)
         drawer_for(backend, 1, 1, 1).draw()  # small pictures may go another way
         return drawer_for(backend, SIDE, SIDE, SIDE**2).draw()
 
