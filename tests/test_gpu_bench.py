@@ -195,6 +195,7 @@ def test_bad_words_are_refused_in_a_sentence(capsys: pytest.CaptureFixture[str],
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_refuses_in_a_sentence(tmp_path: Path) -> None:
     pytest.importorskip("triton")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
