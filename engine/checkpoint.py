@@ -76,9 +76,9 @@ def _content(state: State, extras: Extras, config: Config, place: Files, picture
     main = state.main
     names = network_names(main.network)
     model = {
-        name: view.detach().cpu().clone() for name, view in named_views(main.parameters, main.network, names).items()
+        name: view.detach().cpu().clone() for name, view in named_views(main.parameters[0], main.network, names).items()
     }
-    hidden = state.coefficients.cpu().split(main.network.dims[1:-1])
+    hidden = state.coefficients[0].cpu().split(main.network.dims[1:-1])
     content: dict[str, Any] = {
         "epoch": state.epoch - 1,
         "model_state_dict": {**{f"hash_coeffs_{i}": part.clone() for i, part in enumerate(hidden)}, **model},
@@ -110,7 +110,7 @@ def _content(state: State, extras: Extras, config: Config, place: Files, picture
     if state.predictor:
         predictor = state.predictor
         names = predictor_names(predictor.network)
-        views = named_views(predictor.parameters, predictor.network, names)
+        views = named_views(predictor.parameters[0], predictor.network, names)
         content |= {
             "weight_predictor_state_dict": {name: view.detach().cpu().clone() for name, view in views.items()},
             "weight_predictor_loss_type": config.kolmogorov_loss_type,
@@ -127,7 +127,7 @@ def _optimizer_dict(learner: Learner, names: list[str]) -> dict[str, Any]:
     """A `torch.optim` state dict of flat moments."""
     optimizer = learner.optimizer
     kinds = MOMENT_NAMES[optimizer.kind]
-    views = [list(named_views(row.detach().cpu(), learner.network, names).values()) for row in learner.moments]
+    views = [list(named_views(row.detach().cpu(), learner.network, names).values()) for row in learner.moments[0]]
     state: dict[int, dict[str, Tensor]] = {}
     if learner.steps and kinds:
         for index in range(2 * len(names)):

@@ -214,12 +214,12 @@ def _state(
         if changed:
             changes.append("The predictor goes on with fresh moments")
     elif code:
-        second = Learner.fresh(code.predictor, config.optimizers[1], initialise(code.predictor, draws, 0.0))
+        second = Learner.fresh(code.predictor, config.optimizers[1], initialise(code.predictor, draws, 0.0)[None])
     widths = network.dims[1:-1]
     coefficients = torch.cat([model[f"hash_coeffs_{index}"].long() for index in range(len(widths))])
     if coefficients.shape != (sum(widths),):
         raise ValueError(f"it has {coefficients.numel()} signature coefficients for {sum(widths)} neurons")
-    return State(main, second, coefficients, draws, _count(content["epoch"], "epoch") + 1)
+    return State(main, second, coefficients[None], draws, _count(content["epoch"], "epoch") + 1)
 
 
 def _learner(
@@ -230,13 +230,13 @@ def _learner(
     moments: Mapping[str, Any] | None,
 ) -> Learner:
     """A learner from named tensors and a `torch.optim` state dict; fresh moments where that is None."""
-    learner = Learner.fresh(network, optimizer, torch.empty(network.size))
-    views = named_views(learner.parameters, network, names)
+    learner = Learner.fresh(network, optimizer, torch.empty((1, network.size)))
+    views = named_views(learner.parameters[0], network, names)
     for name, view in views.items():
         _copy(view, parameters[name], name)
     stored = dict(moments["state"]) if moments else {}
     if stored:
-        rows = [list(named_views(row, network, names).values()) for row in learner.moments]
+        rows = [list(named_views(row, network, names).values()) for row in learner.moments[0]]
         for kind, row in zip(MOMENT_NAMES[optimizer.kind], rows, strict=True):
             for index, view in enumerate(row):
                 _copy(view, stored[index][kind], f"{kind} of parameter {index}")

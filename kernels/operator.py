@@ -55,10 +55,10 @@ def _forward(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs
     points = coordinates.shape[1]
     result = coordinates.new_empty((outputs, points))
     # The kernel tells patterns too; nobody asked for them here.
-    coefficients = torch.zeros(network.neurons, dtype=torch.int64, device=parameters.device)
-    signatures = torch.empty(points, dtype=torch.int64, device=parameters.device)
+    coefficients = torch.zeros((1, network.neurons), dtype=torch.int64, device=parameters.device)
+    signatures = torch.empty((1, points), dtype=torch.int64, device=parameters.device)
     if points:
-        gpu.evaluate(network, parameters.contiguous(), coefficients, coordinates.contiguous(), result, signatures)
+        gpu.evaluate(network, parameters[None], coefficients, coordinates[None], result[None], signatures)
     return result
 
 
@@ -83,8 +83,8 @@ def _backward(
     from draw_poly.kernels.gpu.update import total
 
     partials = Partials(network, None, points, parameters.device)
-    input_gradient(partials, parameters.contiguous(), coordinates.contiguous(), to_outputs.contiguous(), to_coordinates)
-    total(partials, [to_parameters], to_parameters.new_empty(1))  # the loss is the caller's own
+    input_gradient(partials, parameters[None], coordinates[None], to_outputs[None], to_coordinates[None])
+    total(partials, [to_parameters[None]], to_parameters.new_empty((1, 1)))  # the loss is the caller's own
     return to_parameters, to_coordinates
 
 

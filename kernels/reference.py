@@ -1,7 +1,8 @@
 """What every kernel means, in plain PyTorch: any floating dtype, any device, gradients written by hand.
 
 Coordinates are feature-major, shape (2, points), so a layer is `W @ h`. Parameters, gradients and moments are flat
-vectors in the order of `kernels.spec.Network`. The derivations are in `kernels/README.md`.
+vectors in the order of `kernels.spec.Network`. All of this is of one network; `kernels.population` is of several. The
+derivations are in `kernels/README.md`.
 """
 
 import math
@@ -200,6 +201,42 @@ def code_gradient(
     return loss, grad_parameters
 
 
+def differentiate(
+    network: Network,
+    code: CodeLength | None,
+    stacks: Sequence[Sequence[Layer]],
+    parameters: Tensor,
+    positions: Tensor | None,
+    inputs: Tensor,
+    targets: Tensor,
+    out: Sequence[Sequence[Layer]],
+    memory: Memory | None = None,
+) -> tuple[list[Tensor], Tensor | None]:
+    """The losses of a batch, and the term's gradient of the parameters (P,); writes the other gradients into `out`.
+
+    `stacks` and `out` are those of the network and, with a term, of the predictor.
+    """
+    losses = [task_gradient(stacks[0], inputs, targets, network.slope, out[0], memory)]
+    if code is None or positions is None:
+        return losses, None
+    total, addition = code_gradient(parameters, stacks[1], positions, code, out[1])
+    return [*losses, total * (1.0 / network.size)], addition
+
+
+def weigh(share: Scalar, gradients: Sequence[Tensor], addition: Tensor | None) -> None:
+    """Makes the two losses' gradients (P,) that of their weighted sum, in place.
+
+    `share` is the term's weight over P, a number or a tensor of no dimension.
+    """
+    if addition is None:
+        return
+    if isinstance(share, Tensor):
+        gradients[0].add_(addition * share)
+    else:
+        gradients[0].add_(addition, alpha=share)
+    gradients[1].mul_(share)
+
+
 def update(
     optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Tensor, scalars: Sequence[Scalar]
 ) -> None:
@@ -251,3 +288,9 @@ def evaluate(stack: Sequence[Layer], coefficients: Tensor, inputs: Tensor, slope
     weight, bias = stack[-1]
     high, low = sums.long()
     return torch.addmm(bias, weight, hidden), (high << 16) + low
+
+
+def validate(stack: Sequence[Layer], inputs: Tensor, targets: Tensor, slope: float) -> Tensor:
+    """Mean squared error, lowest and highest output (3,) at inputs (2, points), targets (out, points)."""
+    outputs = forward(stack, inputs, slope)[1]
+    return torch.stack(((outputs - targets).square().mean(), *torch.aminmax(outputs)))

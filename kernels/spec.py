@@ -139,11 +139,12 @@ class Optimizer:
         return MOMENTS[self.kind]
 
     def scalars(self, step: int) -> tuple[float, float]:
-        """(step size, divisor of the root second moment) at `step`, counted from 1, in double precision.
+        """What the kernels read of a step, counted from 1, in double precision: all that networks may differ in.
 
-        Only adam's change from step to step. Source: Kingma and Ba, "Adam", 2015, algorithm 1.
+        The learning rate and the momentum; of adam (step size, divisor of the root second moment), which alone change
+        from step to step. Source: Kingma and Ba, "Adam", 2015, algorithm 1.
         """
         if self.kind != "adam":
-            return self.learning_rate, 1.0
+            return self.learning_rate, self.momentum
         first, second = ADAM_BETAS
         return self.learning_rate / (1.0 - first**step), math.sqrt(1.0 - second**step)

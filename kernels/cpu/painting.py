@@ -101,7 +101,7 @@ def work(  # type: ignore[no-untyped-def]
     while True:
         block = take(clock)
         if block >= len(found):
-            wait(clock, len(found))
+            wait(clock, 0, len(found))
             return
         row, column = divmod(begin + block, (width + COLUMNS - 1) // COLUMNS)
         top, left, side = row * ROWS, column * COLUMNS, SIDE
@@ -110,7 +110,7 @@ def work(  # type: ignore[no-untyped-def]
         listed, evaluated = 0, 0
         while count:
             evaluate_nodes(
-                wanted, needed, x[left:], y[top:], parameters, layers, panels, slope, halves, scratch, sums, outputs,
+                wanted, needed, x[left:], y[top:], parameters, layers, panels, slope, halves[0], scratch, sums, outputs,
                 signatures,
             )  # fmt: skip
             evaluated += needed
@@ -125,7 +125,7 @@ def work(  # type: ignore[no-untyped-def]
                 tiles, children = children, tiles
                 side //= 2
         found[block], evaluations[block] = listed, evaluated
-        done(clock)
+        done(clock, 0)
 
 
 class Painter:
@@ -141,7 +141,7 @@ class Painter:
                 f"a pixel has 2 coordinates and one gray value, and the network has {network.dims[0]} inputs and "
                 f"{network.dims[-1]} outputs"
             )
-        settings = Settings.of(network, coefficients)
+        settings = Settings.of(network, coefficients[None])
         size = -(-settings.block_size // LANES) * LANES
         self._size, self._shape = network.size, (height, width)
         self._settings = *settings, size

@@ -37,15 +37,19 @@ def test_every_cpu_kernel_refuses_what_none_supports(network: Network, said: str
     with pytest.raises(ValueError, match=said):
         Partials(network, None, 5, CPU)
     with pytest.raises(ValueError, match=said):
-        Evaluator(network, coefficients)
+        Evaluator(network, coefficients[None])
     with pytest.raises(ValueError, match=said):
         Painter(network, coefficients, 8, 8)
 
 
 def test_coefficients_are_as_many_as_neurons() -> None:
-    for made in (Evaluator, lambda network, coefficients: Painter(network, coefficients, 8, 8)):
-        with pytest.raises(ValueError, match=r"coefficients of shape \(2,\) .* give shape \(3,\)"):
-            made(Network((2, 3, 1)), torch.ones(2, dtype=torch.int64))
+    coefficients = torch.ones(2, dtype=torch.int64)
+    for made in (
+        lambda network: Evaluator(network, coefficients[None]),
+        lambda network: Painter(network, coefficients, 8, 8),
+    ):
+        with pytest.raises(ValueError, match=r"coefficients of shape \(1, 2\) .* give shape \(1, 3\)"):
+            made(Network((2, 3, 1)))
 
 
 def test_pictures_are_of_two_inputs_and_one_output() -> None:
@@ -55,6 +59,6 @@ def test_pictures_are_of_two_inputs_and_one_output() -> None:
         Painter(solid, coefficients, 8, 8)
     with pytest.raises(ValueError, match="the network has 2 inputs and 3 outputs"):
         Painter(coloured, coefficients, 8, 8)
-    outputs, signatures = torch.empty(1, 8, 8), torch.empty(8, 8, dtype=torch.int64)
+    outputs, signatures = torch.empty(1, 1, 8, 8), torch.empty(1, 8, 8, dtype=torch.int64)
     with pytest.raises(ValueError, match="2 coordinates, and the network has 3 inputs"):
-        Evaluator(solid, coefficients).grid(torch.zeros(solid.size), (8, 8), 0, outputs, signatures)
+        Evaluator(solid, coefficients[None]).grid(torch.zeros(1, solid.size), (8, 8), 0, outputs, signatures)
