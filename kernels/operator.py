@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from draw_poly.kernels import reference
-from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec import Network, leaky_relu
 from draw_poly.kernels.support import unsupported_on_gpu
 
 SLOPE = 0.01
@@ -188,7 +188,7 @@ def _checked(
 ) -> Network:
     if coordinates.dim() != 2:
         raise ValueError(f"coordinates have {coordinates.dim()} dimensions: give (inputs, points)")
-    network = Network((coordinates.shape[0], *widths, outputs), slope)
+    network = Network((coordinates.shape[0], *widths, outputs), leaky_relu(slope))
     if parameters.shape != (network.size,):
         given = tuple(parameters.shape)
         raise ValueError(f"parameters have shape {given}, and a network of {network.dims} has ({network.size},)")

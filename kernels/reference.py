@@ -223,12 +223,10 @@ def update(
         moments.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1.0 - RMSPROP_ALPHA)
         parameters.addcdiv_(gradient, moments[0].sqrt().add_(EPSILON), value=-rate)
     elif optimizer.kind == "sgd_momentum":
-        moments.mul_(optimizer.momentum).add_(gradient)
+        moments.mul_(optimizer.factor).add_(gradient)
         parameters.add_(moments[0], alpha=-rate)
     elif optimizer.kind == "sgd":
         parameters.add_(gradient, alpha=-rate)
-    else:
-        raise ValueError(f"no optimiser is called {optimizer.kind!r}")
 
 
 def evaluate(stack: Sequence[Layer], coefficients: Tensor, inputs: Tensor, slope: float) -> tuple[Tensor, Tensor]:

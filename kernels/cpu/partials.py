@@ -7,9 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from draw_poly.kernels.cpu.kolmogorov import LOSSES
 from draw_poly.kernels.cpu.threads import Team, threads_for
 from draw_poly.kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.cpu.update import KINDS
+from draw_poly.kernels.spec import CodeLength, Network, Optimizer
 from draw_poly.kernels.support import unsupported_on_cpu
 from draw_poly.kernels.tensors import read_array, sizes, written
 
@@ -22,8 +24,7 @@ def _learner(
     optimizer: Optimizer | None = None,
 ) -> Learner:
     one = optimizer or Optimizer("sgd", 0.0)
-    kind = OPTIMIZERS.index(one.kind)
-    return Learner(parameters, moments, room, kind, np.float32(one.learning_rate), np.float32(one.momentum), scale)
+    return Learner(parameters, moments, room, getattr(KINDS, one.kind), np.float32(one.factor), scale)
 
 
 _NOTHING = np.empty(0, np.float32)
@@ -81,7 +82,7 @@ class Partials:
         shape = code.predictor.dims[0], self.network.size
         places = _NO_POINTS if positions is None else read_array("positions", positions, *shape)
         return Term(
-            CODE_LOSSES.index(code.loss), code.bins, np.float32(code.low), np.float32(code.high),
+            getattr(LOSSES, code.loss), code.bins, np.float32(code.low), np.float32(code.high),
             np.float32(code.high - code.low), np.float32(code.weight / self.network.size), places, self._addition,
         )  # fmt: skip
 
@@ -161,9 +162,10 @@ def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> No
     for gradient in gradients:
         written("gradient", gradient, len(gradient)).zero_()
     # A step of descent from zero at the rate -1 ends at the gradient.
-    ascent = [Optimizer("sgd", -1.0)] * len(gradients)
+    ascent = Optimizer("sgd", -1.0)
+    scalars = losses.new_tensor(ascent.scalars(1) * len(gradients))
     nothing = [gradient.new_empty((0, len(gradient))) for gradient in gradients]
-    update(partials, ascent, gradients, nothing, losses.new_zeros(2 * len(gradients)), losses)
+    update(partials, [ascent] * len(gradients), gradients, nothing, scalars, losses)
 
 
 class Training:

@@ -88,9 +88,8 @@ class Learner(NamedTuple):
     parameters: NDArray[np.float32]
     moments: NDArray[np.float32]
     gradient: NDArray[np.float32]
-    kind: int
-    rate: np.float32
-    momentum: np.float32
+    kind: int  # among `update.KINDS`
+    factor: np.float32
     scale: np.float32  # of its rows' gradients in the loss's
 
 
@@ -157,8 +156,8 @@ def renew(learner, rows, used, addition, share, step_size, divisor, segment):  #
     end = min(begin + SEGMENT, len(learner.parameters))
     add_up_rows(rows.gradients, used, learner.scale, addition, share, learner.gradient, begin, end)
     step(
-        learner.kind, learner.rate, learner.momentum, step_size, divisor, learner.parameters, learner.gradient,
-        learner.moments, begin, end,
+        learner.kind, step_size, divisor, learner.factor, learner.parameters, learner.gradient, learner.moments, begin,
+        end,
     )  # fmt: skip
 
 

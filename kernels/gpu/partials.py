@@ -40,7 +40,7 @@ class Partials:
         self.task = share(network, (constants, launch._replace(dependent=dependent)), device)
         self.predictor: Share | None = None
         if code:
-            dims = code.predictor.dims[:-1] if code.loss == "cross_entropy" else code.predictor.dims
+            dims = code.predictor.dims[:-1] if code.binned else code.predictor.dims
             planned = plan(code.predictor, dims, network.size, code_tile(), precision)
             self.predictor = share(code.predictor, planned, device)  # launched with the task, in its way
         # The term's gradient by the network's parameters, each written by one program.

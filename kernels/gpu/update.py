@@ -30,17 +30,17 @@ def sum_rows(p_rows, rows, size, o_p, live, BLOCK: tl.constexpr, ROWS: tl.conste
 
 
 @triton.jit
-def step(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND: tl.constexpr):
+def step(p_parameters, p_moments, gradient, size, p_scalars, factor, o_p, live, KIND: tl.constexpr):
     """An optimiser's step on one block, with `torch.optim`'s arithmetic; the gradient itself if there is none."""
     if KIND == "none":
         tl.store(p_parameters + o_p, gradient, mask=live)
     else:
-        descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND)
+        descend(p_parameters, p_moments, gradient, size, p_scalars, factor, o_p, live, KIND)
 
 
 @triton.jit
-def descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND: tl.constexpr):
-    """The step; `p_scalars` are its size and adam's divisor."""
+def descend(p_parameters, p_moments, gradient, size, p_scalars, factor, o_p, live, KIND: tl.constexpr):
+    """The step; `p_scalars` are `Optimizer.scalars`, `factor` is `Optimizer.factor`."""
     step_size = tl.load(p_scalars)
     parameters = tl.load(p_parameters + o_p, mask=live)
     if KIND == "adam":
@@ -58,10 +58,11 @@ def descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, l
         tl.store(p_moments + o_p, square, mask=live)
         parameters -= step_size * tl.div_rn(gradient, tl.sqrt_rn(square) + TINY)
     elif KIND == "sgd_momentum":
-        velocity = tl.load(p_moments + o_p, mask=live) * momentum + gradient
+        velocity = tl.load(p_moments + o_p, mask=live) * factor + gradient
         tl.store(p_moments + o_p, velocity, mask=live)
         parameters -= step_size * velocity
     else:
+        tl.static_assert(KIND == "sgd")
         parameters -= step_size * gradient
     tl.store(p_parameters + o_p, parameters, mask=live)
 
@@ -69,8 +70,9 @@ def descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, l
 @triton.jit(do_not_specialize=["rows", "size", "code_rows", "code_size", "blocks"])
 def update_kernel(
     p_theta, p_moments, p_rows, p_to_theta, p_losses, p_phi, p_code_moments, p_code_rows, p_code_losses, p_scalars,
-    p_out, rows, size, loss_scale, momentum, code_rows, code_size, code_loss_scale, blocks, CODED: tl.constexpr,
-    KIND: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, DEPENDENT: tl.constexpr,
+    p_out, rows, size, loss_scale, factor, code_rows, code_size, code_loss_scale, code_factor, blocks,
+    CODED: tl.constexpr, KIND: tl.constexpr, CODE_KIND: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+    DEPENDENT: tl.constexpr,
 ):  # fmt: skip
     """Blocks of θ, then blocks of φ, then a program for the losses."""
     program = tl.program_id(0)
@@ -81,13 +83,13 @@ def update_kernel(
         gradient = sum_rows(p_rows, rows, size, o_p, live, BLOCK, ROWS)
         if CODED:
             gradient += tl.load(p_to_theta + o_p, mask=live)
-        step(p_theta, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND)
+        step(p_theta, p_moments, gradient, size, p_scalars, factor, o_p, live, KIND)
     elif program < tl.num_programs(0) - 1:
         if CODED:
             o_p = (program - blocks) * BLOCK + tl.arange(0, BLOCK)
             live = o_p < code_size
             gradient = sum_rows(p_code_rows, code_rows, code_size, o_p, live, BLOCK, ROWS)
-            step(p_phi, p_code_moments, gradient, code_size, p_scalars + 2, momentum, o_p, live, KIND)
+            step(p_phi, p_code_moments, gradient, code_size, p_scalars + 2, code_factor, o_p, live, CODE_KIND)
     else:
         tl.store(p_out, sum_losses(p_losses, rows, BLOCK) * loss_scale)
         if CODED:
@@ -118,14 +120,14 @@ def update(
         written("parameters", flat, size)
         written("moments", kept, one.moments, size)
     scalars = read("scalars", scalars, 2 * len(parameters))
-    _launch(partials, parameters, moments, scalars, losses, optimizers[0].kind, optimizers[0].momentum)
+    _launch(partials, parameters, moments, scalars, losses, [(one.kind, one.factor) for one in optimizers])
 
 
 def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: the gradient (P,) of each learner, and the `losses` (1 per learner,)."""
     for gradient, size in zip(gradients, _sizes(partials, gradients), strict=True):
         written("gradient", gradient, size)
-    _launch(partials, gradients, gradients, losses, losses, "none", 0.0)
+    _launch(partials, gradients, gradients, losses, losses, [("none", 0.0)] * len(gradients))
 
 
 def _sizes(partials: Partials, vectors: Sequence[Tensor]) -> list[int]:
@@ -134,19 +136,20 @@ def _sizes(partials: Partials, vectors: Sequence[Tensor]) -> list[int]:
 
 def _launch(
     partials: Partials, parameters: Sequence[Tensor], moments: Sequence[Tensor], scalars: Tensor, losses: Tensor,
-    kind: str, momentum: float,
+    steps: Sequence[tuple[str, float]],
 ) -> None:  # fmt: skip
     network, task, code, predictor = partials.network, partials.task, partials.code, partials.predictor
     written("losses", losses, len(parameters))
     other = predictor or task
     blocks, code_blocks = -(-network.size // BLOCK), -(-code.predictor.size // BLOCK) if code else 0
     outputs = network.dims[-1]
+    (kind, factor), (code_kind, code_factor) = steps[0], steps[-1]
     with torch.cuda.device_of(losses):
         update_kernel[(blocks + code_blocks + 1,)](
             parameters[0], moments[0], task.rows, partials.to_theta, task.losses, parameters[-1], moments[-1],
             other.rows, other.losses, scalars, losses, partials.programs, network.size,
-            1.0 / (partials.batch * outputs), momentum, other.launch.programs,
-            code.predictor.size if code else 0, 1.0 / network.size, blocks, CODED=code is not None,
-            KIND=kind, BLOCK=BLOCK, ROWS=ROWS, DEPENDENT=task.launch.dependent, num_warps=4,
+            1.0 / (partials.batch * outputs), factor, other.launch.programs,
+            code.predictor.size if code else 0, 1.0 / network.size, code_factor, blocks, CODED=code is not None,
+            KIND=kind, CODE_KIND=code_kind, BLOCK=BLOCK, ROWS=ROWS, DEPENDENT=task.launch.dependent, num_warps=4,
             **task.launch.options, enable_fp_fusion=True,
         )  # fmt: skip

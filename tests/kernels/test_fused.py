@@ -194,7 +194,7 @@ def test_rows_of_several_blocks(cpu: ModuleType, monkeypatch: pytest.MonkeyPatch
 # Fewer bins than the window, as many, one more, tile remainders, and the default.
 @pytest.mark.parametrize(
     ("loss", "bins"),
-    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)] + [(loss, 2) for loss in CODE_LOSSES[1:]],
+    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)] + [(loss, 2) for loss in list(CODE_LOSSES)[1:]],
 )
 def test_gradient_with_the_term(package: ModuleType, loss: str, bins: int) -> None:
     predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
