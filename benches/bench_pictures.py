@@ -125,7 +125,7 @@ def check_prediction(made: Contender, path: Path) -> None:
     y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
     stack = reference.layers(flat, network)
     outputs, _ = in_chunks(
-        lambda part: reference.evaluate(stack, made.job.state().coefficients, part, network.slope),
+        lambda part: reference.evaluate(stack, made.job.state().coefficients, part, network.activation),
         torch.stack((x.reshape(-1), y.reshape(-1))).double(), CHUNK,
     )  # fmt: skip
     exact = (255 * outputs).clamp(0, 255).view(height, width).numpy()

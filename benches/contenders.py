@@ -221,7 +221,7 @@ def check(contender: Contender) -> float:
     outputs, signatures = (one.cpu() for one in contender.evaluate(inputs))
     main, flat = job.config.network, contender.parameters().double()
     stack = reference.layers(flat, main)
-    exact_outputs, patterns = reference.evaluate(stack, job.state().coefficients, inputs.double(), main.slope)
+    exact_outputs, patterns = reference.evaluate(stack, job.state().coefficients, inputs.double(), main.activation)
     error = float((outputs - exact_outputs).norm() / exact_outputs.norm())
     if not error <= OUTPUT_TOLERANCE:
         raise WrongAnswer(f"outputs are off by {error:.1e} of their norm")

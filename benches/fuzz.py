@@ -324,7 +324,7 @@ def _reference() -> Any:
         stacks = [reference.layers(flat.contiguous(), one) for flat, one in zip(parameters, networks, strict=True)]
         room.gradients = [torch.full((one.size,), NAN) for one in networks]
         out = [reference.layers(flat, one) for flat, one in zip(room.gradients, networks, strict=True)]
-        room.losses = [reference.task_gradient(stacks[0], inputs, targets, room.network.slope, out[0])]
+        room.losses = [reference.task_gradient(stacks[0], inputs, targets, room.network.activation, out[0])]
         if room.code and positions is not None:
             total, addition = reference.code_gradient(parameters[0], stacks[1], positions, room.code, out[1])
             room.losses.append(total / room.network.size)
@@ -348,7 +348,7 @@ def _reference() -> Any:
         network: Network, flat: Tensor, codes: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
     ) -> None:
         stack = reference.layers(flat.contiguous(), network)
-        values, patterns = reference.evaluate(stack, codes.contiguous(), inputs, network.slope)
+        values, patterns = reference.evaluate(stack, codes.contiguous(), inputs, network.activation)
         outputs.copy_(values)
         signatures.copy_(patterns)
 

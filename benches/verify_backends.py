@@ -72,7 +72,7 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
         yield Row("gradient fp32", case, name, error_of(ours, truth), other, max(factor * other, least))
 
     flat, stack = parameters[0], reference.layers(parameters[0].double(), network)
-    truth, patterns = reference.evaluate(stack, state.coefficients, inputs.double(), network.slope)
+    truth, patterns = reference.evaluate(stack, state.coefficients, inputs.double(), network.activation)
     other = error_of(plain_forward(flat, network, inputs), truth)
     yield Row("evaluate points", case, "outputs", error_of(outputs, truth), other, max(factor * other, least))
     near = nearest(flat.double(), network, inputs.double()) < MARGIN["fp32"]

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Activation, CodeLength, Network, Optimizer
 
 Layer = tuple[Tensor, Tensor]  # weight (out, in), bias (out, 1)
 Scalar = float | Tensor
@@ -51,8 +51,26 @@ def layers(parameters: Tensor, network: Network) -> list[Layer]:
     return [(next(parts).view(out, into), next(parts).view(out, 1)) for out, into in network.shapes]
 
 
+def activate_(hidden: Tensor, activation: Activation) -> Tensor:
+    """An activation's results, in place. Raises ValueError for one that the reference does not know."""
+    if activation.name == "leaky_relu":
+        return F.leaky_relu_(hidden, activation.slope)
+    raise ValueError(f"the reference does not know the activation {activation.name}")
+
+
+def activation_backward(grad: Tensor, result: Tensor, activation: Activation) -> Tensor:
+    """The gradient of what an activation was given, from that of its result and the result itself.
+
+    Raises ValueError for an activation that the reference does not know.
+    """
+    if activation.name == "leaky_relu":
+        before: Tensor = LEAKY_RELU_BACKWARD(grad, result, activation.slope, True)
+        return before
+    raise ValueError(f"the reference does not know the activation {activation.name}")
+
+
 def forward(
-    stack: Sequence[Layer], inputs: Tensor, slope: float, memory: Memory | None = None
+    stack: Sequence[Layer], inputs: Tensor, activation: Activation, memory: Memory | None = None
 ) -> tuple[list[Tensor], Tensor]:
     """The inputs of every layer [(in, points)], and the network's outputs (out, points)."""
     activations = [inputs]
@@ -60,7 +78,7 @@ def forward(
         hidden = torch.addmm(
             bias, weight, activations[-1], out=memory.hidden[index] if memory else None
         )  # (out, points)
-        activations.append(F.leaky_relu_(hidden, slope))
+        activations.append(activate_(hidden, activation))
     weight, bias = stack[-1]
     if len(weight) == 1:
         return activations, torch.addmm(bias, weight, activations[-1])
@@ -72,7 +90,7 @@ def backward(
     stack: Sequence[Layer],
     activations: Sequence[Tensor],
     grad: Tensor,
-    slope: float,
+    activation: Activation,
     out: Sequence[Layer],
     memory: Memory | None = None,
 ) -> Tensor:
@@ -93,8 +111,7 @@ def backward(
             torch.mm(grad, memory.ones, out=grad_bias)
         if index:
             grad = torch.mm(stack[index][0].t(), grad)
-            # LeakyReLU keeps the sign, so its result tells its derivative.
-            grad = LEAKY_RELU_BACKWARD(grad, inputs, slope, True)
+            grad = activation_backward(grad, inputs, activation)
     return grad
 
 
@@ -175,14 +192,14 @@ def task_gradient(
     stack: Sequence[Layer],
     inputs: Tensor,
     targets: Tensor,
-    slope: float,
+    activation: Activation,
     out: Sequence[Layer],
     memory: Memory | None = None,
 ) -> Tensor:
     """Task loss on a batch (2, points), (out, points); writes the gradient of each layer into `out`."""
-    activations, outputs = forward(stack, inputs, slope, memory)
+    activations, outputs = forward(stack, inputs, activation, memory)
     loss, grad = squared_error(outputs, targets)
-    backward(stack, activations, grad, slope, out, memory)
+    backward(stack, activations, grad, activation, out, memory)
     return loss
 
 
@@ -194,9 +211,9 @@ def code_gradient(
     Returns the sum of losses and its gradient with respect to the parameters, and writes that of the predictor's layers
     into `out`. The term is their mean; to divide by P is left to where the gradients are added up.
     """
-    activations, outputs = forward(stack, positions, code.predictor.slope)
+    activations, outputs = forward(stack, positions, code.predictor.activation)
     loss, grad_outputs, grad_parameters = CODE_LOSS[code.loss](outputs, parameters, code)
-    backward(stack, activations, grad_outputs, code.predictor.slope, out)
+    backward(stack, activations, grad_outputs, code.predictor.activation, out)
     return loss, grad_parameters
 
 
@@ -229,7 +246,9 @@ def update(
         parameters.add_(gradient, alpha=-rate)
 
 
-def evaluate(stack: Sequence[Layer], coefficients: Tensor, inputs: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+def evaluate(
+    stack: Sequence[Layer], coefficients: Tensor, inputs: Tensor, activation: Activation
+) -> tuple[Tensor, Tensor]:
     """Outputs (out, points) and int64 signatures (points,) at inputs (2, points).
 
     A signature is the sum of the coefficients (neurons,) of a point's positive pre-activations: equal activation
@@ -245,7 +264,7 @@ def evaluate(stack: Sequence[Layer], coefficients: Tensor, inputs: Tensor, slope
         positive = torch.gt(hidden, 0, out=torch.empty_like(hidden)).to(exact)
         sums.addmm_(halves[:, start : start + weight.shape[0]], positive)
         start += weight.shape[0]
-        hidden = F.leaky_relu(hidden, slope, inplace=True)
+        hidden = activate_(hidden, activation)
     weight, bias = stack[-1]
     high, low = sums.long()
     return torch.addmm(bias, weight, hidden), (high << 16) + low

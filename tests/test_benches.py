@@ -36,7 +36,7 @@ def test_the_baseline_computes_our_losses_and_gradients() -> None:
     gradient, to_predictor = torch.empty_like(state.main.parameters), torch.empty_like(state.predictor.parameters)
     stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
     out = [reference.layers(gradient, state.main.network), reference.layers(to_predictor, code.predictor)]
-    task_loss = reference.task_gradient(stacks[0], inputs, targets, 0.01, out[0])
+    task_loss = reference.task_gradient(stacks[0], inputs, targets, state.main.network.activation, out[0])
     total, addition = reference.code_gradient(state.main.parameters, stacks[1], made.positions, code, out[1])
     losses = [task_loss, total / 811]
     gradient += addition * code.weight / 811
@@ -219,9 +219,9 @@ def test_a_late_state_is_subnormal_in_weights_moments_and_probabilities() -> Non
     assert state.predictor
     assert all(subnormal(moment).any() for moment in state.predictor.moments)
     positions = kolmogorov.positions(state.main.network)
-    logits = reference.forward(reference.layers(state.predictor.parameters, state.predictor.network), positions, 0.01)[
-        1
-    ]
+    predictor = state.predictor.network
+    stack = reference.layers(state.predictor.parameters, predictor)
+    logits = reference.forward(stack, positions, predictor.activation)[1]
     assert subnormal(torch.softmax(logits, 0)).any(1).sum() > 10
 
 

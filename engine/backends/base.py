@@ -66,6 +66,9 @@ class Backend(ABC):
         self.state = state
         self.config = config
         self.code = code = config.code_length
+        if not state.main.network.activation.piecewise_affine:  # a tile's corners tell nothing of what lies within
+            self.tile = 1
+            self.drawn_by = "points" if self.drawn_by == "picture" else self.drawn_by
         self.device = state.main.parameters.device
         self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
         self._stacks = [reference.layers(learner.parameters, learner.network) for learner in state.learners]
@@ -137,7 +140,7 @@ class Backend(ABC):
 
     def _validate(self, data: Data) -> Tensor:
         """Validation error, lowest and highest output (3,)."""
-        outputs = reference.forward(self._stacks[0], data.validation[:2], self.state.main.network.slope)[1]
+        outputs = reference.forward(self._stacks[0], data.validation[:2], self.state.main.network.activation)[1]
         error = (outputs - data.validation[2:]).square().mean()
         return torch.stack((error, *torch.aminmax(outputs)))
 

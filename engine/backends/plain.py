@@ -86,7 +86,7 @@ class Eager(Stepwise):
     @flushing
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
-        return reference.evaluate(self._stacks[0], self.state.coefficients, inputs, self.state.main.network.slope)
+        return reference.evaluate(self._stacks[0], self.state.coefficients, inputs, self.state.main.network.activation)
 
 
 def differentiate(
@@ -101,7 +101,7 @@ def differentiate(
 ) -> tuple[list[Tensor], Tensor | None]:
     """The losses, and the term's gradient of the network's parameters; writes the other gradients into `out`."""
     main = state.main
-    losses = [reference.task_gradient(stacks[0], inputs, targets, main.network.slope, out[0], memory)]
+    losses = [reference.task_gradient(stacks[0], inputs, targets, main.network.activation, out[0], memory)]
     if code is None or positions is None:
         return losses, None
     total, addition = reference.code_gradient(main.parameters, stacks[1], positions, code, out[1])

@@ -29,6 +29,7 @@ from draw_poly.kernels.cpu.mlp import (
     squared_error,
     table,
 )  # fmt: skip
+from draw_poly.kernels.cpu.tiles import LeakyRelu, activation_of
 from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, step
 from draw_poly.kernels.cpu.vector import LANES
 from draw_poly.kernels.spec import Network
@@ -45,7 +46,7 @@ class Rows(NamedTuple):
     """
 
     layers: NDArray[np.int64]
-    slope: np.float32
+    activation: LeakyRelu
     panels: int
     span: int
     gradients: NDArray[np.float32]  # (rows, parameters)
@@ -102,7 +103,7 @@ def share_out(network: Network, points: int) -> Rows:
     span = block * max(1, -(-blocks // most))
     rows = -(-points // span)
     gradients = np.empty((rows, network.size), np.float32)
-    return Rows(table(network, panels), np.float32(network.slope), panels, span, gradients, np.empty(rows))
+    return Rows(table(network, panels), activation_of(network), panels, span, gradients, np.empty(rows))
 
 
 def checks_of(rows: Rows, inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> Checks:
@@ -137,7 +138,7 @@ def differentiate(coded, rows, row, flat, points, batches, first, parameters, te
             start = first + begin
             gather(batches.inputs, batches.order, start, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             gather(batches.targets, batches.order, start, count, scratch, beside, stride)
-        forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.slope)
+        forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
         if coded:
             loss += code_loss(
                 term.kind, term.bins, term.low, term.high, term.span, parameters, begin, count, scratch, target, stride,
@@ -145,7 +146,7 @@ def differentiate(coded, rows, row, flat, points, batches, first, parameters, te
             )  # fmt: skip
         else:
             loss += squared_error(outputs, count, scratch, target, stride, beside, stride, scale)
-        backward(flat, layers, count, scratch, rows.slope, gradient)
+        backward(flat, layers, count, scratch, rows.activation, gradient)
     rows.losses[row] = loss
 
 
@@ -169,7 +170,7 @@ def check(rows, block, parameters, checks, scratch):  # type: ignore[no-untyped-
     first = block * panels * LANES
     count = min(panels * LANES, checks.inputs.shape[1] - first)
     gather_neighbours(checks.inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.slope)
+    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
     error, lowest, highest = 0.0, np.inf, -np.inf
     for output in range(layers[-1, OUT]):
         for point in range(count):

@@ -10,7 +10,7 @@ LEAST_SLOPE = 2.0**-126  # float32's smallest normal number
 class Activation:
     """An activation function, made by `leaky_relu`.
 
-    `name` is that of `torch.nn.functional`, and of its initialisation; `slope` is its factor below zero.
+    `name` is that of `torch.nn.functional`; `slope` is its factor below zero.
     `result_tells_derivative`: a kernel need not keep what the function was given. `piecewise_affine`: it is affine on
     either side of zero, so the points of one activation pattern form a convex set, on which the network is affine.
     """

@@ -1,6 +1,7 @@
 """A drawing is that of every pixel evaluated, whatever the network."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,11 +16,13 @@ from draw_poly.engine.backends.plain import Eager
 from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
 from draw_poly.engine.cpu_drawing import CpuDrawer
+from draw_poly.engine.drawers import drawer_for
 from draw_poly.engine.drawing import Drawer
 from draw_poly.engine.image import Picture, samples, split
 from draw_poly.engine.state import State
 from draw_poly.engine.trainer import Trainer
-from draw_poly.kernels.cpu import painting
+from draw_poly.kernels.cpu import Painter, painting
+from draw_poly.kernels.spec import leaky_relu
 
 KERNEL = 0  # in place of a tile's side: the drawing is the CPU kernel's
 CONFIG = Config("x.png", "[10]*4", 1, seed=1, points=500, batch_size=100)
@@ -240,3 +243,16 @@ def test_what_the_cpu_kernel_draws_does_not_depend_on_the_threads() -> None:
     for other in found[1:]:
         for ours, theirs in zip(vars(other).values(), vars(found[0]).values(), strict=True):
             assert callable(ours) or np.array_equal(ours, theirs)
+
+
+def test_a_network_that_is_not_affine_on_its_cells_is_drawn_pixel_by_pixel() -> None:
+    made = fresh(1)
+    bent = replace(made.main.network, activation=replace(leaky_relu(), piecewise_affine=False))
+    made.main = replace(made.main, network=bent)
+    for backend in (Cpu(made, CONFIG), Eager(made, CONFIG)):
+        with torch.inference_mode():
+            drawn = drawer_for(backend, 64, 48, 1000).draw()
+        assert drawn.evaluations == 64 * 48
+        assert drawn.polytopes > 1
+    with pytest.raises(ValueError, match="drawn by their corners"):
+        Painter(bent, made.coefficients, 64, 48)

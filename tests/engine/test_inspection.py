@@ -84,10 +84,10 @@ def test_the_predictor_is_told_as_well_and_the_gradient_is_that_of_the_sum() -> 
     assert state.predictor
     assert config.code_length
     leaves = [one.parameters.clone().requires_grad_() for one in state.learners]
-    outputs = reference.forward(reference.layers(leaves[0], config.network), training[0], config.network.slope)[1]
+    outputs = reference.forward(reference.layers(leaves[0], config.network), training[0], config.network.activation)[1]
     places = kolmogorov.positions(config.network)
     predictor = config.code_length.predictor
-    guessed = reference.forward(reference.layers(leaves[1], predictor), places, predictor.slope)[1]
+    guessed = reference.forward(reference.layers(leaves[1], predictor), places, predictor.activation)[1]
     (((outputs - training[1]) ** 2).mean() + 0.2 * ((guessed[0] - leaves[0]) ** 2).mean()).backward()
     said = re.search(rf"norm {NUMBER} of the network's, {NUMBER} of the predictor's", lines[-1])
     assert said

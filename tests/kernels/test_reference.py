@@ -17,7 +17,7 @@ assert_exact = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
 def task_gradient(flat: Tensor, network: Network, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     gradient = torch.full_like(flat, torch.nan)  # poisoned: what is not written shows
     stack, out = reference.layers(flat, network), reference.layers(gradient, network)
-    return reference.task_gradient(stack, inputs, targets, network.slope, out), gradient
+    return reference.task_gradient(stack, inputs, targets, network.activation, out), gradient
 
 
 # One layer, the usual one, unequal widths, several outputs, a width past a vector register, no power of two anywhere.
@@ -151,7 +151,7 @@ def test_signatures_are_the_sum_of_coefficients(dims: tuple[int, ...], dtype: to
     coefficients = torch.randint(2**31 - 100, 2**31 - 1, (network.neurons,), generator=draws)
     inputs = torch.rand((2, 301), generator=draws, dtype=dtype)
     stack = reference.layers(flat, network)
-    outputs, signatures = reference.evaluate(stack, coefficients, inputs, network.slope)
+    outputs, signatures = reference.evaluate(stack, coefficients, inputs, network.activation)
     hidden, expected, start = inputs, torch.zeros(301, dtype=torch.int64), 0
     for weight, bias in stack[:-1]:
         before = torch.addmm(bias, weight, hidden)
