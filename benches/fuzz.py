@@ -22,7 +22,7 @@ from benches.verify_kernels import NAN, SLACK, by_autograd, edges_of, error_of, 
 from draw_poly.engine import kolmogorov
 from draw_poly.kernels import cpu, reference
 from draw_poly.kernels.picture import grid
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer, leaky_relu
 
 CPU = torch.device("cpu")
 RANGES = [(-3.0, 3.0)] * 3 + [(-1.0, 0.5), (0.0, 1e-3), (100.0, 101.0), (-1000.0, -999.5), (4096.0, 4100.0)]
@@ -88,12 +88,12 @@ def _drawn(seed: int, chance: random.Random, draws: torch.Generator, small: bool
     if chance.random() < 0.4:
         hidden = hidden[:1] * depth
     slope = chance.choice([0.01, 0.01, 0.01, 0.2, 1.0, chance.uniform(1e-3, 1)])
-    network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), slope)
+    network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), leaky_relu(slope))
     points = chance.choice([1, 2, 15, 16, 17, 32, 33, chance.randint(1, 70), 65 if small else chance.randint(70, 1500)])
     parameters, code, positions = [random_parameters(network, seed, torch.float32)], None, None
     if chance.random() < 0.5:
         bins = chance.choice([2, 3, 9, 10, 11, 64, 65, 120 if small else 1025])
-        loss = chance.choice([CODE_LOSSES[0], *CODE_LOSSES])
+        loss = chance.choice(["cross_entropy", *CODE_LOSSES])
         predictor = Network(
             (3, *(chance.randint(1, 9) for _ in range(chance.choice([1, 2]))), CodeLength.outputs(loss, bins))
         )
@@ -106,7 +106,7 @@ def _drawn(seed: int, chance: random.Random, draws: torch.Generator, small: bool
     inputs = points_away(parameters[0], network, points, draws, _margin(parameters[0]))
     targets = torch.rand((network.dims[-1], points), generator=draws)
     # Parameters of thousands make gradients of millions.
-    optimizer = Optimizer(chance.choice(OPTIMIZERS), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85)
+    optimizer = Optimizer(chance.choice(list(OPTIMIZERS)), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85)
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws)
     size = (chance.randint(1, 20), chance.randint(1, 9)) if small else (chance.randint(1, 400), chance.randint(1, 200))
     case = Case(
@@ -282,7 +282,7 @@ def _pixels(size: tuple[int, int]) -> Tensor:
 
 def _painting_faults(case: Case) -> Iterator[str]:
     """A picture against every pixel evaluated: its levels, and its edges wherever rounding leaves no doubt."""
-    network = Network((*case.network.dims[:-1], 1), case.network.slope)
+    network = Network((*case.network.dims[:-1], 1), case.network.activation)
     flat = case.parameters[0][: network.size - 1].clone()
     flat = torch.cat((flat, case.parameters[0][-1:]))
     width, height = case.size

@@ -163,7 +163,7 @@ def evaluate_rows(network: Network, points: int, package: Alone, device: torch.d
             shape = (network.dims[-1], height, width)
             package.evaluate_grid(network, *placed, (width, height), 0, outputs.view(shape), signatures.view(shape[1:]))
         exact, patterns = reference.evaluate(
-            reference.layers(flat.double(), network), coefficients, inputs.double(), network.slope
+            reference.layers(flat.double(), network), coefficients, inputs.double(), network.activation
         )
         plain = plain_forward(flat.to(device), network, inputs.to(device))
         other = error_of(plain, exact)
@@ -225,7 +225,11 @@ def update_rows(kind: str, package: Alone, device: torch.device, seed: int = 0) 
         for flat, stored in ((exact, exact_moments), (plain, plain_moments)):
             out = torch.empty_like(flat)
             reference.task_gradient(
-                reference.layers(flat, network), inputs.to(flat), targets.to(flat), 0.01, reference.layers(out, network)
+                reference.layers(flat, network),
+                inputs.to(flat),
+                targets.to(flat),
+                network.activation,
+                reference.layers(out, network),
             )
             reference.update(optimizer, flat, out, stored, optimizer.scalars(step))
     other = error_of(plain, exact)

@@ -48,7 +48,7 @@ class Inspector:
 def _layers(parameters: Tensor, network: Network, inputs: Tensor, gradient: Tensor) -> Iterator[str]:
     """Of each layer: the range of its values at these inputs, its dead units, its parameters and their gradient."""
     stack, slopes = reference.layers(parameters, network), reference.layers(gradient, network)
-    activations, outputs = reference.forward(stack, inputs, network.slope)
+    activations, outputs = reference.forward(stack, inputs, network.activation)
     for values, own, theirs in zip([*activations[1:], outputs], stack, slopes, strict=True):
         weight, bias = own
         text = f"values {_range(values)}"

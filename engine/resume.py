@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from draw_poly.engine.checkpoint import MOMENT_NAMES, CheckpointError
+from draw_poly.engine.checkpoint import CheckpointError
 from draw_poly.engine.config import Config, ConfigError, option, parse_shape
 from draw_poly.engine.image import Picture, Split
 from draw_poly.engine.ledger import Due
@@ -176,7 +176,7 @@ def _stored_predictor(
         warnings.append("the checkpoint was trained with the Kolmogorov term; without --kolmogorov-shape it ends here")
         return None
     there: dict[str, Any] = {"kolmogorov_loss_type": content["weight_predictor_loss_type"]}
-    if config.kolmogorov_loss_type == "cross_entropy":
+    if code.binned:
         there["kolmogorov_bins"] = content["weight_predictor_num_bins"]
     wrong = [
         f"{option(name)} {getattr(config, name)} (there {value})"
@@ -237,7 +237,7 @@ def _learner(
     stored = dict(moments["state"]) if moments else {}
     if stored:
         rows = [list(named_views(row, network, names).values()) for row in learner.moments[0]]
-        for kind, row in zip(MOMENT_NAMES[optimizer.kind], rows, strict=True):
+        for kind, row in zip(optimizer.record.moments, rows, strict=True):
             for index, view in enumerate(row):
                 _copy(view, stored[index][kind], f"{kind} of parameter {index}")
         learner.steps = int(stored[0].get("step", 1))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from draw_poly.kernels import reference
-from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec import Network, leaky_relu
 from draw_poly.kernels.support import unsupported_on_gpu
 
 SLOPE = 0.01
@@ -49,7 +49,7 @@ torch.compiler.allow_in_graph(mlp)
 def _forward(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs: int, slope: float) -> Tensor:
     network = _checked(parameters, coordinates, widths, outputs, slope)
     if not _fused(network, parameters):
-        return reference.forward(reference.layers(parameters, network), coordinates, slope)[1].contiguous()
+        return reference.forward(reference.layers(parameters, network), coordinates, network.activation)[1].contiguous()
     from draw_poly.kernels import gpu
 
     points = coordinates.shape[1]
@@ -75,8 +75,10 @@ def _backward(
         return to_parameters, to_coordinates
     if not _fused(network, parameters):
         stack = reference.layers(parameters, network)
-        activations, _ = reference.forward(stack, coordinates, slope)
-        first = reference.backward(stack, activations, to_outputs, slope, reference.layers(to_parameters, network))
+        activations, _ = reference.forward(stack, coordinates, network.activation)
+        first = reference.backward(
+            stack, activations, to_outputs, network.activation, reference.layers(to_parameters, network)
+        )
         return to_parameters, stack[0][0].t() @ first
     from draw_poly.kernels.gpu.mlp import input_gradient
     from draw_poly.kernels.gpu.partials import Partials
@@ -188,7 +190,7 @@ def _checked(
 ) -> Network:
     if coordinates.dim() != 2:
         raise ValueError(f"coordinates have {coordinates.dim()} dimensions: give (inputs, points)")
-    network = Network((coordinates.shape[0], *widths, outputs), slope)
+    network = Network((coordinates.shape[0], *widths, outputs), leaky_relu(slope))
     if parameters.shape != (network.size,):
         given = tuple(parameters.shape)
         raise ValueError(f"parameters have shape {given}, and a network of {network.dims} has ({network.size},)")

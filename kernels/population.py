@@ -8,7 +8,7 @@ from torch import Tensor
 from draw_poly.kernels import reference
 from draw_poly.kernels.picture.grid import places
 from draw_poly.kernels.spec import CodeLength, Network, Optimizer
-from draw_poly.kernels.tensors import sizes
+from draw_poly.kernels.tensors import shares, sizes
 
 
 class Partials:
@@ -19,7 +19,7 @@ class Partials:
         weights: Sequence[float] | None = None,
     ) -> None:  # fmt: skip
         self.network, self.code = network, code
-        self.shares = [weight / network.size for weight in weights or [code.weight if code else 0.0] * networks]
+        self.shares = shares(network, code, networks, weights)
         self.gradients: list[Tensor] = []  # (networks, P) of each learner
         self.losses = torch.empty((networks, 0), device=device)  # (networks, 1 per learner)
 
@@ -77,9 +77,8 @@ def evaluate(
 ) -> None:
     """Writes outputs (networks, k, n) and signatures (networks, n) at inputs (networks, 2, n)."""
     for index, flat in enumerate(parameters):
-        outputs[index], signatures[index] = reference.evaluate(
-            reference.layers(flat.contiguous(), network), coefficients[index].contiguous(), inputs[index], network.slope
-        )
+        stack, codes = reference.layers(flat.contiguous(), network), coefficients[index].contiguous()
+        outputs[index], signatures[index] = reference.evaluate(stack, codes, inputs[index], network.activation)
 
 
 def evaluate_grid(
@@ -98,4 +97,5 @@ def evaluate_grid(
 def validate(network: Network, parameters: Tensor, inputs: Tensor, targets: Tensor, out: Tensor) -> None:
     """Writes mean squared error, lowest and highest output (networks, 3)."""
     for index, flat in enumerate(parameters):
-        out[index] = reference.validate(reference.layers(flat, network), inputs[index], targets[index], network.slope)
+        stack = reference.layers(flat, network)
+        out[index] = reference.validate(stack, inputs[index], targets[index], network.activation)

@@ -22,9 +22,7 @@ def sizes(vectors: Sequence[Tensor], network: Network, code: CodeLength | None) 
     return [one.size for one in networks]
 
 
-def shares(
-    network: Network, code: CodeLength | None, networks: int, weights: Sequence[float] | None
-) -> NDArray[np.float32]:
+def shares(network: Network, code: CodeLength | None, networks: int, weights: Sequence[float] | None) -> list[float]:
     """Each network's share (networks,) of a parameter's loss in the loss: its term's weight, by default the code's.
 
     Zeros without a term. Raises ValueError for another number of weights.
@@ -33,7 +31,7 @@ def shares(
         weights = [code.weight if code else 0.0] * networks
     if len(weights) != networks:
         raise ValueError(f"{len(weights)} weights of the term were given for {networks} networks")
-    return (np.array(weights, np.float64) / network.size).astype(np.float32)
+    return [weight / network.size for weight in weights]
 
 
 def read(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

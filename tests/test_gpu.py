@@ -45,8 +45,8 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(
     kind, _ = backend.choose(config, DEVICE)
     assert issubclass(kind, Graphed)
     draws = torch.Generator().manual_seed(4)
-    data = Data(torch.rand((3, 500), generator=draws).cuda(), torch.rand((3, 90), generator=draws).cuda(), 128)
-    orders = [torch.randperm(500, generator=draws) for _ in range(6)]
+    data = Data(torch.rand((1, 3, 500), generator=draws).cuda(), torch.rand((1, 3, 90), generator=draws).cuda(), 128)
+    orders = [torch.randperm(500, generator=draws)[None] for _ in range(6)]
     runs = []
     for most in (kind.most_captured, 3, 1, 0):
         monkeypatch.setattr(kind, "most_captured", max(most, 1))

@@ -75,6 +75,9 @@ class Backend(ABC):
         self.state = state
         self.config = config
         self.code = code = config.code_length
+        if not state.main.network.activation.piecewise_affine:  # a tile's corners tell nothing of what lies within
+            self.tile = 1
+            self.drawn_by = "points" if self.drawn_by == "picture" else self.drawn_by
         self.device = state.main.parameters.device
         self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
         self.weights = [code.weight if code else 0.0] * state.networks  # of the Kolmogorov term
@@ -149,8 +152,10 @@ class Backend(ABC):
 
     def _validate(self, data: Data) -> Tensor:
         """Validation error, lowest and highest output of each network (networks, 3)."""
-        slope, pairs = self.state.main.network.slope, zip(self._members, data.validation, strict=True)
-        return torch.stack([reference.validate(one.stacks[0], points[:2], points[2:], slope) for one, points in pairs])
+        activation, pairs = self.state.main.network.activation, zip(self._members, data.validation, strict=True)
+        return torch.stack(
+            [reference.validate(one.stacks[0], points[:2], points[2:], activation) for one, points in pairs]
+        )
 
     def _step_numbers(self, steps: int) -> list[list[list[float]]]:
         """What the optimisers need to know of each network's next steps, learner after learner."""

@@ -51,7 +51,7 @@ class Compiled(Backend):
             return losses
 
         def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-            return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
+            return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.activation)
 
         self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=self.options)
         self._compiled_gradient = torch.compile(differentiate, fullgraph=True, dynamic=False, options=self.options)

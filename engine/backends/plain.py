@@ -93,9 +93,11 @@ class Eager(Stepwise):
     @flushing
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
-        slope, trios = self.state.main.network.slope, zip(self._members, self.state.coefficients, inputs, strict=True)
-        found = [reference.evaluate(one.stacks[0], codes, points, slope) for one, codes, points in trios]
-        return side_by_side(found)
+        activation, coefficients = self.state.main.network.activation, self.state.coefficients
+        trios = zip(self._members, coefficients, inputs, strict=True)
+        return side_by_side(
+            [reference.evaluate(one.stacks[0], codes, points, activation) for one, codes, points in trios]
+        )
 
 
 def update(

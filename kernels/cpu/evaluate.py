@@ -27,6 +27,7 @@ from draw_poly.kernels.cpu.mlp import (
     table,
 )  # fmt: skip
 from draw_poly.kernels.cpu.threads import Team, threads_for
+from draw_poly.kernels.cpu.tiles import LeakyRelu, activation_of
 from draw_poly.kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
 from draw_poly.kernels.picture.grid import places
 from draw_poly.kernels.spec import Network
@@ -90,9 +91,9 @@ def pixels(columns, rows, first, count, block, start, stride):  # type: ignore[n
 
 
 @part
-def evaluate_block(parameters, layers, panels, slope, halves, block, sums):  # type: ignore[no-untyped-def]
+def evaluate_block(parameters, layers, panels, activation, halves, block, sums):  # type: ignore[no-untyped-def]
     """Runs the network on the inputs that stand in a block; writes the points' signatures into `sums`."""
-    forward(parameters, layers, panels, block, slope)
+    forward(parameters, layers, panels, block, activation)
     sums[:] = 0
     neuron = 0
     for layer in range(len(layers) - 1):
@@ -103,7 +104,7 @@ def evaluate_block(parameters, layers, panels, slope, halves, block, sums):  # t
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    clock, scratch, parameters, layers, panels, slope, halves, inputs, columns, rows, outputs, signatures
+    clock, scratch, parameters, layers, panels, activation, halves, inputs, columns, rows, outputs, signatures
 ):
     """What one thread does of an evaluation: of `inputs` (networks, 2, n), where there are none of a picture's pixels.
 
@@ -128,7 +129,7 @@ def work(  # type: ignore[no-untyped-def]
                 pixels(columns, rows, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             else:
                 gather_neighbours(inputs[network], first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-            evaluate_block(parameters[network], layers, full, slope, halves[network], scratch, sums)
+            evaluate_block(parameters[network], layers, full, activation, halves[network], scratch, sums)
             signatures[network, first : first + count] = sums[:count]
             for output in range(outputs.shape[1]):
                 for panel in range(full):
@@ -139,14 +140,14 @@ def work(  # type: ignore[no-untyped-def]
 
 
 class Settings(NamedTuple):
-    """What a kernel that evaluates has to know: the layers of blocks of so many panels, the activation's slope.
+    """What a kernel that evaluates has to know: the layers of blocks of so many panels, the activation.
 
     `halves` (networks, neurons, 2) are the upper and lower 16 bits of the coefficients.
     """
 
     layers: NDArray[np.int64]
     panels: int
-    slope: np.float32
+    activation: LeakyRelu
     halves: NDArray[np.int32]
 
     @classmethod
@@ -160,7 +161,7 @@ class Settings(NamedTuple):
         codes = read_array("coefficients", coefficients, len(coefficients), network.neurons, dtype=torch.int64)
         panels = block_panels(network, MANY_POINTS)
         halves = np.stack((codes >> 16, codes & 0xFFFF), 2).astype(np.int32)
-        return cls(table(network, panels), panels, np.float32(network.slope), halves)
+        return cls(table(network, panels), panels, activation_of(network), halves)
 
     @property
     def block_size(self) -> int:

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from draw_poly.kernels.cpu.kolmogorov import LOSSES
 from draw_poly.kernels.cpu.threads import Team, threads_for
 from draw_poly.kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.cpu.update import KINDS
+from draw_poly.kernels.spec import CodeLength, Network, Optimizer
 from draw_poly.kernels.support import unsupported_on_cpu
 from draw_poly.kernels.tensors import read_array, shares, sizes, written
 
@@ -42,7 +44,7 @@ class Partials:
         self._rows = share_out(network, points, networks), share_out(predictor, network.size if code else 0, networks)
         self._room = [np.empty((networks, one.size), np.float32) for one in (network, predictor)]
         self._addition = np.empty((networks, network.size if code else 0), np.float32)
-        self.shares = shares(network, code, networks, weights)
+        self.shares = np.array(shares(network, code, networks, weights), np.float32)
         self.order = np.tile(np.arange(points), (networks, 1))
         self._team = Team(max(map(scratch_size, self._rows)), networks)
         self.used = points  # of the last batch
@@ -67,7 +69,7 @@ class Partials:
             numbers, kept, kind = read_array("parameters", flat, self.networks, size), unmoved, 0
             if moments:
                 numbers = written("parameters", flat, self.networks, size).numpy()
-                count, kind = optimizers[index].moments, OPTIMIZERS.index(optimizers[index].kind)
+                count, kind = optimizers[index].moments, getattr(KINDS, optimizers[index].kind)
                 kept = written("moments", moments[index], self.networks, count, size).numpy()
             found[index] = Learner(numbers, kept, self._room[index], kind)
         return found[0], found[1]
@@ -80,7 +82,7 @@ class Partials:
         shape = code.predictor.dims[0], self.network.size
         places = nowhere if positions is None else read_array("positions", positions, *shape)
         return Term(
-            CODE_LOSSES.index(code.loss), code.bins, np.float32(code.low), np.float32(code.high),
+            getattr(LOSSES, code.loss), code.bins, np.float32(code.low), np.float32(code.high),
             np.float32(code.high - code.low), self.shares, places, self._addition,
         )  # fmt: skip
 

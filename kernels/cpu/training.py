@@ -30,6 +30,7 @@ from draw_poly.kernels.cpu.mlp import (
     squared_error,
     table,
 )  # fmt: skip
+from draw_poly.kernels.cpu.tiles import LeakyRelu, activation_of
 from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, step
 from draw_poly.kernels.cpu.vector import LANES
 from draw_poly.kernels.spec import Network
@@ -46,7 +47,7 @@ class Rows(NamedTuple):
     """
 
     layers: NDArray[np.int64]
-    slope: np.float32
+    activation: LeakyRelu
     panels: int
     span: int
     gradients: NDArray[np.float32]  # (networks, rows, parameters)
@@ -89,7 +90,7 @@ class Learner(NamedTuple):
     parameters: NDArray[np.float32]  # (networks, parameters)
     moments: NDArray[np.float32]  # (networks, count, parameters)
     gradient: NDArray[np.float32]  # (networks, parameters)
-    kind: int
+    kind: int  # among `update.KINDS`
 
 
 def share_out(network: Network, points: int, networks: int) -> Rows:
@@ -101,7 +102,7 @@ def share_out(network: Network, points: int, networks: int) -> Rows:
     span = block * max(1, -(-blocks // most))
     rows = -(-points // span)
     gradients = np.empty((networks, rows, network.size), np.float32)
-    return Rows(table(network, panels), np.float32(network.slope), panels, span, gradients, np.empty((networks, rows)))
+    return Rows(table(network, panels), activation_of(network), panels, span, gradients, np.empty((networks, rows)))
 
 
 def checks_of(rows: Rows, inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> Checks:
@@ -138,7 +139,7 @@ def differentiate(coded, network, row, rows, flat, points, batches, first, param
             start, order = first + begin, batches.order[network]
             gather(batches.inputs[network], order, start, count, scratch, source, source_stride)
             gather(batches.targets[network], order, start, count, scratch, beside, stride)
-        forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.slope)
+        forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
         if coded:
             loss += code_loss(
                 term.kind, term.bins, term.low, term.high, term.span, parameters, begin, count, scratch, target, stride,
@@ -146,7 +147,7 @@ def differentiate(coded, network, row, rows, flat, points, batches, first, param
             )  # fmt: skip
         else:
             loss += squared_error(outputs, count, scratch, target, stride, beside, stride, scale)
-        backward(flat, layers, count, scratch, rows.slope, gradient)
+        backward(flat, layers, count, scratch, rows.activation, gradient)
     rows.losses[network, row] = loss
 
 
@@ -160,10 +161,7 @@ def renew(learner, network, rows, used, scale, addition, share, scalars, segment
     begin = segment * SEGMENT
     end = min(begin + SEGMENT, len(flat))
     add_up_rows(rows.gradients[network], used, scale, addition, share, gradient, begin, end)
-    step(
-        learner.kind, scalars[0], scalars[1], scalars[0], scalars[1], flat, gradient, learner.moments[network], begin,
-        end,
-    )  # fmt: skip
+    step(learner.kind, scalars[0], scalars[1], flat, gradient, learner.moments[network], begin, end)
 
 
 @part
@@ -175,7 +173,7 @@ def check(network, block, rows, parameters, checks, scratch):  # type: ignore[no
     first = block * panels * LANES
     count = min(panels * LANES, inputs.shape[1] - first)
     gather_neighbours(inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.slope)
+    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
     error, lowest, highest = 0.0, np.inf, -np.inf
     for output in range(layers[-1, OUT]):
         for point in range(count):

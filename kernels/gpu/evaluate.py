@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from draw_poly.kernels.gpu.layers import dense, leaky, place
+from draw_poly.kernels.gpu.layers import activate, dense, place
 from draw_poly.kernels.gpu.partials import layer_table
 from draw_poly.kernels.gpu.plan import EVALUATION_STAGES, evaluation_plan
 from draw_poly.kernels.spec import BELOW, RIGHT, Network
@@ -69,7 +69,7 @@ def neurons(
             coefficient = tl.load(p_coefficients + neuron).to(tl.int32)
             upper += tl.where(z > 0, coefficient >> 16, 0)
             lower += tl.where(z > 0, coefficient & 0xFFFF, 0)
-            z = leaky(z, PLAN)
+            z = activate(z, PLAN)
         outputs += (z,)  # type: ignore[assignment]
     return outputs, upper, lower
 
@@ -93,7 +93,7 @@ def by_layer(p_parameters, p_table, p_coefficients, inputs, PLAN: tl.constexpr):
         coefficients = tl.load(p_coefficients + o_w, mask=o_w < out, other=0)
         signature += tl.sum(tl.where(z > 0, coefficients[:, None], 0), 0)
         p_coefficients += out
-        hidden = leaky(z, PLAN)
+        hidden = activate(z, PLAN)
     z = dense(p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, live, PLAN)
     outputs = ()
     for k in tl.static_range(OUTPUTS):

@@ -43,12 +43,13 @@ class Partials:
         self.task = share(network, (constants, launch._replace(dependent=dependent)), device, networks)
         self.predictor: Share | None = None
         if code:
-            dims = code.predictor.dims[:-1] if code.loss == "cross_entropy" else code.predictor.dims
+            dims = code.predictor.dims[:-1] if code.binned else code.predictor.dims
             planned = plan(code.predictor, dims, network.size, code_tile(), precision)
             self.predictor = share(code.predictor, planned, device, networks)  # launched with the task, in its way
         # The term's gradient by the network's parameters, each written by one program.
         self.to_theta = torch.empty((networks, network.size if code else 0), dtype=torch.float32, device=device)
-        self.shares = torch.from_numpy(shares(network, code, networks, weights)).to(device)
+        found = shares(network, code, networks, weights)
+        self.shares = torch.tensor(found, dtype=torch.float32, device=device)
         self.programs = 0  # of the last launch: a short batch has fewer
         self.batch = 0  # points of the last launch
 

@@ -63,6 +63,7 @@ def descend(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, KIND:
         tl.store(p_moments + o_p, velocity, mask=live)
         parameters -= step_size * velocity
     else:
+        tl.static_assert(KIND == "sgd")
         parameters -= step_size * gradient
     tl.store(p_parameters + o_p, parameters, mask=live)
 
@@ -99,6 +100,7 @@ def update_kernel(
     blocks,
     CODED: tl.constexpr,
     KIND: tl.constexpr,
+    CODE_KIND: tl.constexpr,
     MANY: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
@@ -133,7 +135,7 @@ def update_kernel(
             o_p = (program - blocks) * BLOCK + tl.arange(0, BLOCK)
             live = o_p < code_size
             gradient = sum_rows(p_code_rows, code_rows, code_size, o_p, live, BLOCK, ROWS)
-            step(p_phi, p_code_moments, gradient, code_size, p_scalars + 2, o_p, live, KIND)
+            step(p_phi, p_code_moments, gradient, code_size, p_scalars + 2, o_p, live, CODE_KIND)
     else:
         tl.store(p_out, sum_losses(p_losses, rows, BLOCK) * loss_scale)
         if CODED:
@@ -166,14 +168,14 @@ def update(
         written("parameters", flat, networks, size)
         written("moments", kept, networks, one.moments, size)
     scalars = read_rows("scalars", scalars, networks, 2 * len(parameters))
-    _launch(partials, parameters, moments, scalars, losses, optimizers[0].kind)
+    _launch(partials, parameters, moments, scalars, losses, [one.kind for one in optimizers])
 
 
 def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: the gradient (networks, P) of each learner, and the `losses`."""
     for gradient, size in zip(gradients, _sizes(partials, gradients), strict=True):
         written("gradient", gradient, partials.networks, size)
-    _launch(partials, gradients, gradients, losses, losses, "none")
+    _launch(partials, gradients, gradients, losses, losses, ["none"] * len(gradients))
 
 
 def _sizes(partials: Partials, vectors: Sequence[Tensor]) -> list[int]:
@@ -182,7 +184,7 @@ def _sizes(partials: Partials, vectors: Sequence[Tensor]) -> list[int]:
 
 def _launch(
     partials: Partials, parameters: Sequence[Tensor], moments: Sequence[Tensor], scalars: Tensor, losses: Tensor,
-    kind: str,
+    kinds: Sequence[str],
 ) -> None:  # fmt: skip
     networks, network, task = partials.networks, partials.network, partials.task
     code, predictor = partials.code, partials.predictor
@@ -214,7 +216,8 @@ def _launch(
             code_loss_scale=1.0 / network.size,
             blocks=blocks,
             CODED=code is not None,
-            KIND=kind,
+            KIND=kinds[0],
+            CODE_KIND=kinds[-1],
             MANY=networks > 1,
             BLOCK=BLOCK,
             ROWS=ROWS,

@@ -82,7 +82,7 @@ class Case:
         gradients = [torch.empty_like(flat) for flat in parameters]
         out = [reference.layers(flat, one) for flat, one in zip(gradients, networks, strict=True)]
         inputs, targets = self.inputs.to(dtype), self.targets.to(dtype)
-        losses = [reference.task_gradient(stacks[0], inputs, targets, self.network.slope, out[0])]
+        losses = [reference.task_gradient(stacks[0], inputs, targets, self.network.activation, out[0])]
         if self.code and self.positions is not None:
             places = self.positions.to(dtype)
             total, addition = reference.code_gradient(parameters[0], stacks[1], places, self.code, out[1])
@@ -195,7 +195,7 @@ def test_rows_of_several_blocks(cpu: Alone, monkeypatch: pytest.MonkeyPatch) -> 
 # Fewer bins than the window, as many, one more, tile remainders, and the default.
 @pytest.mark.parametrize(
     ("loss", "bins"),
-    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)] + [(loss, 2) for loss in CODE_LOSSES[1:]],
+    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)] + [(loss, 2) for loss in list(CODE_LOSSES)[1:]],
 )
 def test_gradient_with_the_term(package: Alone, loss: str, bins: int) -> None:
     predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
@@ -229,9 +229,15 @@ def test_parameters_on_a_bin_at_the_ends_and_beyond(package: Alone) -> None:
     assert_true(case, *case.gradients(package))
 
 
+def each_its_own(kind: str) -> list[Optimizer]:
+    """An optimiser of this kind, and another network's of another kind."""
+    kinds = list(OPTIMIZERS)
+    return [Optimizer(kind, 0.01, 0.85), Optimizer(kinds[kinds.index(kind) - 1], 0.003, 0.6)]
+
+
 def numbers_of(package: Alone, case: Case, kind: str, steps: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """Parameters, moments and losses after some steps, each on another part of the batch."""
-    optimizers = [Optimizer(kind, 0.01, 0.85), Optimizer(kind, 0.003, 0.85)][: len(case.parameters)]
+    optimizers = each_its_own(kind)[: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
     partials = case.partials(package)
@@ -251,7 +257,7 @@ def test_steps_are_the_references(package: Alone, kind: str) -> None:
     code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
     case = Case.of((2, 6, 5, 1), 40, code)
     parameters, moments, _ = numbers_of(package, case, kind, 6)
-    optimizers = [Optimizer(kind, 0.01, 0.85), Optimizer(kind, 0.003, 0.85)]
+    optimizers = each_its_own(kind)
     exact = Case(case.network, code, [flat.double() for flat in case.parameters], case.positions, *(
         tensor.double() for tensor in (case.inputs, case.targets)
     ))  # fmt: skip
@@ -313,7 +319,7 @@ def test_evaluate_gives_outputs_and_signatures(package: Alone, dims: tuple[int, 
     outputs, signatures = poisoned((dims[-1], points))
     package.evaluate(case.network, case.parameters[0], coefficients, case.inputs, outputs, signatures)
     stack = reference.layers(case.parameters[0].double(), case.network)
-    truth, patterns = reference.evaluate(stack, coefficients, case.inputs.double(), case.network.slope)
+    truth, patterns = reference.evaluate(stack, coefficients, case.inputs.double(), case.network.activation)
     assert torch.equal(signatures, patterns)
     torch.testing.assert_close(outputs.double(), truth, rtol=1e-4, atol=1e-5)
 

@@ -156,7 +156,7 @@ def test_validation_is_the_references(
         poison(made)
         found = torch.full((3,), torch.nan)
         Alone(gpu).validate(made, flat, data[:2], data[2:], found)
-        outputs = reference.forward(reference.layers(flat.double(), network), data[:2].double(), network.slope)[1]
+        outputs = reference.forward(reference.layers(flat.double(), network), data[:2].double(), network.activation)[1]
         error = (outputs - data[2:]).square().mean()
         truth = torch.stack((error, *torch.aminmax(outputs)))
         torch.testing.assert_close(found.double(), truth, rtol=1e-5, atol=1e-6)

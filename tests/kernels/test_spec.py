@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from draw_poly.kernels.cpu import Evaluator, Painter, Partials
-from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec import Network, leaky_relu
 
 CPU = torch.device("cpu")
 
@@ -21,17 +21,19 @@ def test_widths_are_whole_numbers_of_at_least_one(dims: tuple[int, ...]) -> None
 @pytest.mark.parametrize("slope", [-1e-9, 1e-39, 1.0001, float("nan"), float("inf"), None])
 def test_slopes_are_zero_or_a_normal_number_up_to_one(slope: float) -> None:
     with pytest.raises(ValueError, match=f"slope was {slope}: give 0, or a number from 1.18e-38 to 1"):
-        Network((2, 3, 1), slope)
+        Network((2, 3, 1), leaky_relu(slope))
 
 
 def test_numbers_of_other_kinds_become_pythons() -> None:
-    made = Network(tuple(np.array([2, 3, 1])), np.float32(0.5))
-    assert made == Network((2, 3, 1), 0.5)
+    made = Network(tuple(np.array([2, 3, 1])), leaky_relu(np.float32(0.5)))
+    assert made == Network((2, 3, 1), leaky_relu(0.5))
     assert {type(width) for width in made.dims} == {int}
     assert type(made.slope) is float
 
 
-@pytest.mark.parametrize(("network", "said"), [(Network((2, 300, 1)), "width 300"), (Network((2, 3, 1), 0.0), "slope")])
+@pytest.mark.parametrize(
+    ("network", "said"), [(Network((2, 300, 1)), "width 300"), (Network((2, 3, 1), leaky_relu(0)), "slope")]
+)
 def test_every_cpu_kernel_refuses_what_none_supports(network: Network, said: str) -> None:
     coefficients = torch.ones(network.neurons, dtype=torch.int64)
     with pytest.raises(ValueError, match=said):
