@@ -137,8 +137,8 @@ def fresh_state(config: Config, draws: torch.Generator) -> State:
     predictor = None
     if code := config.code_length:
         values = network.initialise(code.predictor, draws, output_bias=0.0)
-        predictor = Learner.fresh(code.predictor, predictor_optimizer, values)
-    return State(Learner.fresh(config.network, optimizer, parameters), predictor, coefficients, draws)
+        predictor = Learner.fresh(code.predictor, predictor_optimizer, values[None])
+    return State(Learner.fresh(config.network, optimizer, parameters[None]), predictor, coefficients[None], draws)
 
 
 def _resumed(config: Config, picture: Picture, claim: Claim) -> Beginning:

@@ -28,15 +28,8 @@ from draw_poly.engine.ledger import Due
 from draw_poly.engine.network import named_views, network_names, predictor_names
 from draw_poly.engine.state import Learner, State
 from draw_poly.engine.watch import Watch
-from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA
 
 FORMAT_VERSION = 2
-MOMENT_NAMES = {
-    "adam": ("exp_avg", "exp_avg_sq"),
-    "sgd": (),
-    "sgd_momentum": ("momentum_buffer",),
-    "rmsprop": ("square_avg",),
-}
 
 
 class CheckpointError(ConfigError):
@@ -76,9 +69,9 @@ def _content(state: State, extras: Extras, config: Config, place: Files, picture
     main = state.main
     names = network_names(main.network)
     model = {
-        name: view.detach().cpu().clone() for name, view in named_views(main.parameters, main.network, names).items()
+        name: view.detach().cpu().clone() for name, view in named_views(main.parameters[0], main.network, names).items()
     }
-    hidden = state.coefficients.cpu().split(main.network.dims[1:-1])
+    hidden = state.coefficients[0].cpu().split(main.network.dims[1:-1])
     content: dict[str, Any] = {
         "epoch": state.epoch - 1,
         "model_state_dict": {**{f"hash_coeffs_{i}": part.clone() for i, part in enumerate(hidden)}, **model},
@@ -110,7 +103,7 @@ def _content(state: State, extras: Extras, config: Config, place: Files, picture
     if state.predictor:
         predictor = state.predictor
         names = predictor_names(predictor.network)
-        views = named_views(predictor.parameters, predictor.network, names)
+        views = named_views(predictor.parameters[0], predictor.network, names)
         content |= {
             "weight_predictor_state_dict": {name: view.detach().cpu().clone() for name, view in views.items()},
             "weight_predictor_loss_type": config.kolmogorov_loss_type,
@@ -125,25 +118,15 @@ def _content(state: State, extras: Extras, config: Config, place: Files, picture
 
 def _optimizer_dict(learner: Learner, names: list[str]) -> dict[str, Any]:
     """A `torch.optim` state dict of flat moments."""
-    optimizer = learner.optimizer
-    kinds = MOMENT_NAMES[optimizer.kind]
-    views = [list(named_views(row.detach().cpu(), learner.network, names).values()) for row in learner.moments]
+    record = learner.optimizer.record
+    views = [list(named_views(row.detach().cpu(), learner.network, names).values()) for row in learner.moments[0]]
+    indices = list(range(2 * len(names)))
     state: dict[int, dict[str, Tensor]] = {}
-    if learner.steps and kinds:
-        for index in range(2 * len(names)):
-            state[index] = {} if optimizer.kind == "sgd_momentum" else {"step": torch.tensor(float(learner.steps))}
-            state[index] |= {kind: view[index].clone() for kind, view in zip(kinds, views, strict=True)}
-    group: dict[str, Any] = {"lr": optimizer.learning_rate, "weight_decay": 0, "maximize": False, "foreach": None}
-    if optimizer.kind == "adam":
-        group |= {"betas": ADAM_BETAS, "eps": EPSILON, "amsgrad": False, "capturable": False, "fused": None}
-        group |= {"differentiable": False, "decoupled_weight_decay": False}
-    elif optimizer.kind == "rmsprop":
-        group |= {"momentum": 0, "alpha": RMSPROP_ALPHA, "eps": EPSILON, "centered": False}
-        group |= {"capturable": False, "differentiable": False}
-    else:
-        momentum = optimizer.momentum if optimizer.kind == "sgd_momentum" else 0
-        group |= {"momentum": momentum, "dampening": 0, "nesterov": False, "fused": None, "differentiable": False}
-    return {"state": state, "param_groups": [{**group, "params": list(range(2 * len(names)))}]}
+    if learner.steps and record.moments:
+        for index in indices:
+            state[index] = {"step": torch.tensor(float(learner.steps))} if record.counts_steps else {}
+            state[index] |= {name: view[index].clone() for name, view in zip(record.moments, views, strict=True)}
+    return {"state": state, "param_groups": [{**learner.optimizer.group, "params": indices}]}
 
 
 def find(texts: Iterable[str], files: Files) -> list[Path]:

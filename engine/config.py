@@ -53,6 +53,7 @@ def save_interval(text: str) -> int | str:
     return text if text == LOG else int(text)
 
 
+WITH_MOMENTUM = ", ".join(kind.name for kind in OPTIMIZERS.values() if kind.has_momentum)
 WORDS: dict[object, str] = {save_interval: f", or {LOG}"}
 
 
@@ -83,10 +84,12 @@ class Config:
         1024, DATA, "points a step, and pixels to validate on", "-b 1024", short="b", kind=int, limits=COUNT
     )
 
-    optimizer: str = _flag("adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=OPTIMIZERS)
+    optimizer: str = _flag(
+        "adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=tuple(OPTIMIZERS)
+    )
     learning_rate: float = _flag(0.001, OPTIMISER, "learning rate", "-l 0.001", short="l", kind=float, limits=RATE)
     momentum: float = _flag(
-        0.9, OPTIMISER, "momentum of sgd_momentum", "--momentum 0.9", kind=float, limits=(0, LARGEST_MOMENTUM)
+        0.9, OPTIMISER, f"momentum of {WITH_MOMENTUM}", "--momentum 0.9", kind=float, limits=(0, LARGEST_MOMENTUM)
     )
 
     kolmogorov_shape: str | None = _flag(
@@ -97,7 +100,7 @@ class Config:
         limits=(0, LARGEST_VALUE),
     )  # fmt: skip
     kolmogorov_loss_type: str = _flag(
-        "cross_entropy", CODE, "how a prediction is scored", "--kolmogorov-loss-type mse", choices=CODE_LOSSES
+        "cross_entropy", CODE, "how a prediction is scored", "--kolmogorov-loss-type mse", choices=tuple(CODE_LOSSES)
     )
     kolmogorov_bins: int = _flag(
         256, CODE, "bins of the cross-entropy", "--kolmogorov-bins 128", kind=int, metavar="BINS",
@@ -169,7 +172,7 @@ class Config:
         "epoch wins", "--resume results", metavar="PATH", several=True,
     )  # fmt: skip
     resume_optimizer: str | None = _flag(
-        None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=OPTIMIZERS
+        None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=tuple(OPTIMIZERS)
     )
     resume_lr: float | None = _flag(
         None, RESUME, "go on with another learning rate", "--resume-lr 0.01", kind=float, metavar="RATE", limits=RATE

@@ -35,7 +35,7 @@ class Gallery:
     def __init__(self, begun: Beginning, backend: Backend) -> None:
         config = self._config = begun.config
         self._begun = begun
-        self._parameters = backend.state.main.parameters
+        self._parameters = backend.state.main.parameters[0]
         self._reached = begun.state.epoch
         self.size = size = frame_size(begun.picture.width, begun.picture.height, config.frame_size)
         self._drawer = drawer_for(backend, *size, config.chunk_size, config.colour_regions)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from draw_poly.engine.checkpoint import MOMENT_NAMES, CheckpointError
+from draw_poly.engine.checkpoint import CheckpointError
 from draw_poly.engine.config import Config, ConfigError, option, parse_shape
 from draw_poly.engine.image import Picture, Split
 from draw_poly.engine.ledger import Due
@@ -176,7 +176,7 @@ def _stored_predictor(
         warnings.append("the checkpoint was trained with the Kolmogorov term; without --kolmogorov-shape it ends here")
         return None
     there: dict[str, Any] = {"kolmogorov_loss_type": content["weight_predictor_loss_type"]}
-    if config.kolmogorov_loss_type == "cross_entropy":
+    if code.binned:
         there["kolmogorov_bins"] = content["weight_predictor_num_bins"]
     wrong = [
         f"{option(name)} {getattr(config, name)} (there {value})"
@@ -214,12 +214,12 @@ def _state(
         if changed:
             changes.append("The predictor goes on with fresh moments")
     elif code:
-        second = Learner.fresh(code.predictor, config.optimizers[1], initialise(code.predictor, draws, 0.0))
+        second = Learner.fresh(code.predictor, config.optimizers[1], initialise(code.predictor, draws, 0.0)[None])
     widths = network.dims[1:-1]
     coefficients = torch.cat([model[f"hash_coeffs_{index}"].long() for index in range(len(widths))])
     if coefficients.shape != (sum(widths),):
         raise ValueError(f"it has {coefficients.numel()} signature coefficients for {sum(widths)} neurons")
-    return State(main, second, coefficients, draws, _count(content["epoch"], "epoch") + 1)
+    return State(main, second, coefficients[None], draws, _count(content["epoch"], "epoch") + 1)
 
 
 def _learner(
@@ -230,14 +230,14 @@ def _learner(
     moments: Mapping[str, Any] | None,
 ) -> Learner:
     """A learner from named tensors and a `torch.optim` state dict; fresh moments where that is None."""
-    learner = Learner.fresh(network, optimizer, torch.empty(network.size))
-    views = named_views(learner.parameters, network, names)
+    learner = Learner.fresh(network, optimizer, torch.empty((1, network.size)))
+    views = named_views(learner.parameters[0], network, names)
     for name, view in views.items():
         _copy(view, parameters[name], name)
     stored = dict(moments["state"]) if moments else {}
     if stored:
-        rows = [list(named_views(row, network, names).values()) for row in learner.moments]
-        for kind, row in zip(MOMENT_NAMES[optimizer.kind], rows, strict=True):
+        rows = [list(named_views(row, network, names).values()) for row in learner.moments[0]]
+        for kind, row in zip(optimizer.record.moments, rows, strict=True):
             for index, view in enumerate(row):
                 _copy(view, stored[index][kind], f"{kind} of parameter {index}")
         learner.steps = int(stored[0].get("step", 1))

@@ -286,7 +286,7 @@ class Run:
             raise EarlyStop(f"the loss was not finite in epoch {number}, {where}") from None
         snapshot.keep()
         log.info(epoch_line(number, config.epochs, epoch))
-        parameters = [learner.parameters for learner in snapshot.state().learners]
+        parameters = [learner.parameters[0] for learner in snapshot.state().learners]
         reason = self.watch.epoch(epoch.combined, epoch.constant, parameters)
         self.gallery.add(number, epoch.combined, epoch.validation)
         scheduled, last = number in config.schedule, number == config.epochs
@@ -329,7 +329,7 @@ class Run:
         """Draws a frame, if it is not `drawn`, and records it with its epoch. Returns why to stop, or None."""
         started = time.perf_counter()
         losses = (epoch.combined, epoch.validation) if epoch else None
-        due = Due(number, snapshot.state().main.parameters.clone(), losses, scheduled)
+        due = Due(number, snapshot.state().main.parameters[0].clone(), losses, scheduled)
         # What is recorded before it is made is in the checkpoint if that fails, and a resume makes it.
         self.gallery.ledger.add(due)
         seconds = drawn.seconds if drawn else 0.0
@@ -372,7 +372,7 @@ class Run:
     def _finish(self, status: int) -> int:
         """Frames, checkpoint, weights, film and plots; each is tried whatever became of the others."""
         state, place = self.state, self.files
-        weights = network.as_text(state.main.parameters, state.main.network)
+        weights = network.as_text(state.main.parameters[0], state.main.network)
         steps: list[Callable[[], object]] = [
             self.bar.close,
             lambda: disk.remove(place.reserve),

@@ -48,7 +48,7 @@ def truth(
     stacks = [reference.layers(flat, one) for flat, one in zip(flats, networks, strict=True)]
     gradients = [torch.full_like(flat, NAN) for flat in flats]
     out = [reference.layers(flat, one) for flat, one in zip(gradients, networks, strict=True)]
-    losses = [reference.task_gradient(stacks[0], inputs.to(dtype), targets.to(dtype), network.slope, out[0])]
+    losses = [reference.task_gradient(stacks[0], inputs.to(dtype), targets.to(dtype), network.activation, out[0])]
     if code and positions is not None:
         total, addition = reference.code_gradient(flats[0], stacks[1], positions.to(dtype), code, out[1])
         losses.append(total / network.size)
@@ -79,8 +79,9 @@ def poison(thing: Any) -> None:
         for part in thing:
             poison(part)
     elif type(thing).__module__.startswith("draw_poly.kernels.") and not isinstance(thing, Network | CodeLength):
-        for part in vars(thing).values():
-            poison(part)
+        for name, part in vars(thing).items():
+            if name != "shares":  # of the term: read
+                poison(part)
 
 
 def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -159,6 +160,6 @@ def weights_away(flat: Tensor, predictor: Tensor, positions: Tensor, code: CodeL
         return torch.where((centre - centre.round()).abs() < BIN_MARGIN, flat + 3 * BIN_MARGIN * width, flat)
     if code.loss == "laplacian_nll":
         stack = reference.layers(predictor.double(), code.predictor)
-        predicted = reference.forward(stack, positions.double(), code.predictor.slope)[1][0]
+        predicted = reference.forward(stack, positions.double(), code.predictor.activation)[1][0]
         return torch.where((flat.double() - predicted).abs() < margin, flat + 3 * margin, flat)
     return flat

@@ -17,14 +17,14 @@ from tests.conftest import INTERPRETED
 CASES = 24
 # An interpreter takes a second a case.
 PACKAGES = [
-    ("reference", CASES), ("cpu", CASES), pytest.param("gpu", 2, marks=INTERPRETED),
+    ("population", CASES), ("cpu", CASES), pytest.param("gpu", 2, marks=INTERPRETED),
     pytest.param("gpu", 8, marks=[INTERPRETED, pytest.mark.slow]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "cases"), PACKAGES)
 def test_nothing_is_wrong_in_a_handful_of_cases(name: str, cases: int) -> None:
-    package = fuzz.REFERENCE if name == "reference" else importlib.import_module(f"draw_poly.kernels.{name}")
+    package = importlib.import_module(f"draw_poly.kernels.{name}")
     assert list(fuzz.run([package], 0, cases)) == []
 
 
@@ -52,7 +52,7 @@ def a_digit_less(partials: Any, gradients: list[Tensor], losses: Tensor) -> None
 def gaps_ignored(
     network: Any, flat: Tensor, codes: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
 ) -> None:
-    read = torch.as_strided(inputs, inputs.shape, (inputs.shape[1], 1))
+    read = torch.as_strided(inputs, inputs.shape, (inputs[0].numel(), inputs.shape[2], 1))
     cpu.evaluate(network, flat, codes, read, outputs, signatures)
 
 
