@@ -55,6 +55,7 @@ def losses(image: Path, folder: Path, backend: str) -> list[list[str]]:
     return [row[:5] for row in csv.reader(metrics.read_text().splitlines())]
 
 
+@pytest.mark.usefixtures("sketches")
 @pytest.mark.parametrize("backend", ["cpu", "eager"])
 def test_a_run_is_the_same_whatever_torch_is_set_to(backend: str, small_image: Path, tmp_path: Path) -> None:
     plain = losses(small_image, tmp_path / "plain", backend)
