@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +16,7 @@ from draw_poly.kernels import cpu, population
 from draw_poly.kernels.oracle import NAN, poison, random_parameters
 from draw_poly.kernels.spec import OPTIMIZERS, CodeLength, Network, Optimizer
 from tests.conftest import INTERPRETED
-from tests.kernels.test_fused import DEVICE, identical
+from tests.kernels.test_fused import DEVICE, identical, of_packages
 
 PACKAGES = ["population", "cpu", pytest.param("gpu", marks=INTERPRETED)]
 # Neither a panel, a tile nor a block of parameters is filled; the second batch is shorter than the first.
@@ -23,7 +24,7 @@ POINTS, BATCH, SHORT = 61, 37, 9
 RATES, MOMENTA, WEIGHTS = (0.01, 0.003, 0.02), (0.85, 0.6, 0.3), (0.3, 0.7, 0.05)
 CODE = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.9, 20, -0.8, 1.1)
 GAUSSIAN = CodeLength(Network((3, 4, 2)), "gaussian_nll", 0.9)
-NARROW, DEEP, WIDE = Network((2, 7, 5, 2)), Network((2, *[5] * 12, 1)), Network((2, 33, 5, 1))
+EACH = NARROW, DEEP, WIDE = Network((2, 7, 5, 2)), Network((2, *[5] * 12, 1)), Network((2, 33, 5, 1))
 
 
 @pytest.fixture(params=PACKAGES)
@@ -119,14 +120,18 @@ def assert_each_as_alone(found: Any) -> None:
 
 
 # Each kind of optimiser once, with another one's predictor or without a term.
+STEPS: list[tuple[Any, ...]] = [
+    (NARROW, CODE, ["adam", "sgd_momentum"]),
+    (NARROW, None, ["sgd_momentum"]),
+    (WIDE, None, ["rmsprop"]),
+    (DEEP, GAUSSIAN, ["sgd", "adam"]),
+]
+
+
 @pytest.mark.parametrize(
-    ("network", "code", "kinds"),
-    [
-        (NARROW, CODE, ["adam", "sgd_momentum"]),
-        (NARROW, None, ["sgd_momentum"]),
-        (WIDE, None, ["rmsprop"]),
-        (DEEP, GAUSSIAN, ["sgd", "adam"]),
-    ],
+    ("package", "network", "code", "kinds"),
+    [*(("population", *row) for row in STEPS), *of_packages(STEPS, quick=STEPS[:1])],
+    indirect=["package"],
 )
 def test_steps_are_those_of_each_alone(
     package: ModuleType, network: Network, code: CodeLength | None, kinds: list[str]
@@ -134,6 +139,7 @@ def test_steps_are_those_of_each_alone(
     assert_each_as_alone(lambda members: steps(package, Population(network, code, members), kinds))
 
 
+@pytest.mark.slow
 @INTERPRETED
 @pytest.mark.usefixtures("_few_tiles")
 @pytest.mark.parametrize("network", [NARROW, DEEP])
@@ -152,7 +158,11 @@ def test_every_kind_of_optimiser_reads_what_networks_differ_in() -> None:
 
 
 # Neuron by neuron, by a loop over equal layers, and layer by layer.
-@pytest.mark.parametrize("network", [NARROW, DEEP, WIDE])
+@pytest.mark.parametrize(
+    ("package", "network"),
+    [*product(["population"], EACH), *of_packages(product(EACH), quick=[(NARROW,)])],
+    indirect=["package"],
+)
 def test_evaluations_are_those_of_each_alone(package: ModuleType, network: Network) -> None:
     width, rows, results = 23, 6, network.dims[-1]
 
