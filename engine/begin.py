@@ -37,8 +37,8 @@ from draw_poly.engine.watch import Watch
 class Beginning:
     """A run about to train. `resumed_from` is its checkpoint, if it had one, and `origin` where it wrote till then.
 
-    `replaced` files make way for its own; `unmade` names what is still to be made of a run that has reached its last
-    epoch.
+    Its rows up to now were trained with this `weight` of the Kolmogorov term, where they do not tell. `replaced` files
+    make way for its own; `unmade` names what is still to be made of a run that has reached its last epoch.
     """
 
     config: Config
@@ -51,6 +51,7 @@ class Beginning:
     replaced: list[Path] = field(default_factory=list)
     origin: Files | None = None
     unmade: list[str] = field(default_factory=list)
+    weight: float = 0.0
 
     @property
     def split(self) -> Split:
@@ -158,7 +159,9 @@ def _resumed(config: Config, picture: Picture, claim: Claim) -> Beginning:
         found.film_frames, place.number, found.unwritten, found.rows,
     )  # fmt: skip
     origin = remains.origin(place, found, source)
-    return Beginning(config, place, picture, state, extras, source, found.warnings, replaced, origin, unmade)
+    return Beginning(
+        config, place, picture, state, extras, source, found.warnings, replaced, origin, unmade, found.weight
+    )
 
 
 def _found(config: Config, picture: Picture, claim: Claim) -> tuple[Path, resume.Resumed, files.Files]:

@@ -6,7 +6,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from draw_poly.engine import files
 from draw_poly.engine.backends.base import Backend
@@ -18,7 +17,9 @@ from draw_poly.engine.encoder import Frame, FrameWriter
 from draw_poly.engine.frame import Panels, film_canvas, frame_size
 from draw_poly.engine.journal import log
 from draw_poly.engine.ledger import Due, Ledger
-from draw_poly.engine.metrics import Metrics, ranges
+from draw_poly.engine.record.measures import CURVES, Row, of_frame
+from draw_poly.engine.record.metrics import Metrics
+from draw_poly.engine.record.table import ranges
 
 if TYPE_CHECKING:
     from draw_poly.engine.film import Film
@@ -50,8 +51,8 @@ class Gallery:
         """Makes a frame of every kind that the run will make, of which nothing is left."""
         with TemporaryDirectory(dir=self._begun.files.folder, prefix=files.TRIAL) as folder:
             writer = self._writer(None if self._config.no_film else _film(Path(folder) / "film.mp4", self.size))
-            due = Due(0, self._parameters.cpu(), None)
-            writer.put(Frame(drawing, caption(self._config, 0, None, self._curves), Path(folder) / "frame", due))
+            text = caption(self._config, {"epoch": 0}, self._curves)
+            writer.put(Frame(drawing, text, Path(folder) / "frame", Due(0, self._parameters.cpu())))
             writer.close()
 
     def open(self, metrics: Metrics, check: Callable[[], object]) -> None:
@@ -65,13 +66,13 @@ class Gallery:
         config = self._config
         return FrameWriter(self._panels, config.snapshot_format, config.jpeg_quality, film, frames, check)
 
-    def add(self, epoch: int, training: float, validation: float) -> None:
-        """The losses of an epoch, for the curves of the frames from here on."""
-        self._curves.add(epoch, training, validation)
+    def add(self, row: Row) -> None:
+        """The values of an epoch, for the curves of the frames from here on."""
+        self._curves.add(int(row["epoch"]), *(row[name] for name, _ in CURVES))
 
     def write(self, due: Due, drawing: Drawing) -> None:
         """Hands a frame over. Raises OSError where an earlier one could not be written."""
-        text = caption(self._config, due.epoch, due.losses, self._curves)
+        text = caption(self._config, {**due.values, **of_frame(drawing), "epoch": due.epoch}, self._curves)
         self.writer.put(Frame(drawing, text, self._begun.files.frame(due.epoch), due))
 
     def catch_up(self) -> None:
@@ -79,44 +80,36 @@ class Gallery:
         late = self._begun.extras.unwritten + self._last_frame()
         for due in late:
             self.ledger.add(due)
-        rows, shown = self._metrics.earlier, 0
-        polytopes: dict[int, int] = {}
+        rows, shown = self._metrics.earlier.values(("epoch", *(name for name, _ in CURVES))), 0
+        drawn: dict[int, Row] = {}
         now = self._parameters.clone()
         try:
             for due in late:
                 log.info("Drawing the frame of epoch %d, which was not written", due.epoch)
                 until = int(np.searchsorted(rows[:, 0], due.epoch, "right"))
-                self._show(rows[shown:until])
+                self._curves.extend(rows[shown:until])
                 shown = until
                 self._parameters.copy_(due.parameters)
                 drawing = self._drawer.draw()
-                polytopes[due.epoch] = drawing.polytopes
+                drawn[due.epoch] = of_frame(drawing)
                 self.write(due, drawing)
         finally:
             self._parameters.copy_(now)
-        self._show(rows[shown:])
-        if polytopes:
-            self._metrics.see(polytopes)
-
-    def _show(self, rows: NDArray[np.float64]) -> None:
-        """Adds rows of metrics to the curves."""
-        epochs, task, code, validation = rows.T
-        combined = task + self._config.kolmogorov_weight * code
-        self._curves.extend(np.stack((epochs, combined, validation), axis=1))
+        self._curves.extend(rows[shown:])
+        if drawn:
+            self._metrics.see(drawn)
 
     def _last_frame(self) -> list[Due]:
         """The frame of a run that has reached its last epoch, if the film or the folder lacks it."""
         number, config = self._reached, self._config
         scheduled = number in config.schedule
         there = config.snapshot_format == "none" or number in self._begun.files.frames()
-        known = any(due.epoch == number for due in self._begun.extras.unwritten)
-        if number < config.epochs or (scheduled and there) or known:
+        waits = any(due.epoch == number for due in self._begun.extras.unwritten)
+        if number < config.epochs or (scheduled and there) or waits:
             return []
-        rows, losses = self._metrics.earlier, None
-        if len(rows) and rows[-1, 0] == number:
-            _, task, code, validation = rows[-1].tolist()
-            losses = task + config.kolmogorov_weight * code, validation
-        return [Due(number, self._parameters.cpu().clone(), losses, scheduled, filmed=scheduled)]
+        values = self._metrics.earlier.last()
+        known = values if values.get("epoch") == number else {}
+        return [Due(number, self._parameters.cpu().clone(), known, scheduled, filmed=scheduled)]
 
     def _frames_until_now(self) -> dict[int, Path]:
         """The run's frame files of earlier processes, by epoch."""

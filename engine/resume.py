@@ -42,6 +42,7 @@ class Resumed:
     numpy_state: Any
     python_state: Any
     settings: Mapping[str, Any]
+    weight: float  # of the Kolmogorov term until now
     changes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -80,6 +81,7 @@ def restore(path: Path, content: Mapping[str, Any], config: Config, picture: Pic
             content["numpy_rng_state"],
             content["python_rng_state"],
             _settings(content),
+            float(content.get("kolmogorov_weight", 0.0)),
             changes,
             warnings,
         )

@@ -35,17 +35,18 @@ from draw_poly.engine.failure import explain
 from draw_poly.engine.follow import EPOCH, Start, follow, led
 from draw_poly.engine.gallery import Gallery
 from draw_poly.engine.inspection import Inspector
-from draw_poly.engine.journal import epoch_line, log, logging_to, progress
+from draw_poly.engine.journal import log, logging_to, progress
 from draw_poly.engine.ledger import Due
-from draw_poly.engine.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
 from draw_poly.engine.picture_file import PictureWriter
-from draw_poly.engine.plot import plot
 from draw_poly.engine.processes import Group
+from draw_poly.engine.record.measures import Row, epoch_line, frame_line, of_epoch, of_frame
+from draw_poly.engine.record.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
+from draw_poly.engine.record.plot import plot
 from draw_poly.engine.signals import Signals
 from draw_poly.engine.smoothed import smoothed
 from draw_poly.engine.state import Snapshot
 from draw_poly.engine.torch_state import own_torch_state
-from draw_poly.engine.trainer import Epoch, Launched, NonFinite
+from draw_poly.engine.trainer import Launched, NonFinite
 from draw_poly.engine.watch import RECENT
 from draw_poly.kernels import compiled
 
@@ -282,17 +283,18 @@ class Run:
         except NonFinite as where:
             raise EarlyStop(f"the loss was not finite in epoch {number}, {where}") from None
         snapshot.keep()
-        log.info(epoch_line(number, config.epochs, epoch))
+        row = of_epoch(number, epoch)
+        log.info(epoch_line(row, config.epochs))
         parameters = [learner.parameters for learner in snapshot.state().learners]
         reason = self.watch.epoch(epoch.combined, epoch.constant, parameters)
-        self.gallery.add(number, epoch.combined, epoch.validation)
+        self.gallery.add(row)
         scheduled, last = number in config.schedule, number == config.epochs
         dropped = scheduled and not last and config.drop_frames and self.gallery.writer.behind
         self.dropped += dropped
         if last or (scheduled and not dropped):
-            reason = self._show(snapshot, number, epoch, scheduled) or reason
+            reason = self._show(snapshot, number, row, scheduled) or reason
         else:
-            self.metrics.add(number, epoch, None)
+            self.metrics.add(row)
         self.bar.update()
         if reason:
             raise EarlyStop(reason)
@@ -319,29 +321,27 @@ class Run:
         self,
         snapshot: Snapshot,
         number: int,
-        epoch: Epoch | None = None,
+        row: Row | None = None,
         scheduled: bool = True,
         drawn: Drawn | None = None,
     ) -> str | None:
         """Draws a frame, if it is not `drawn`, and records it with its epoch. Returns why to stop, or None."""
         started = time.perf_counter()
-        losses = (epoch.combined, epoch.validation) if epoch else None
-        due = Due(number, snapshot.state().main.parameters.clone(), losses, scheduled)
+        due = Due(number, snapshot.state().main.parameters.clone(), row or {}, scheduled)
         # What is recorded before it is made is in the checkpoint if that fails, and a resume makes it.
         self.gallery.ledger.add(due)
         seconds = drawn.seconds if drawn else 0.0
         try:
             drawn = drawn or self._drawn()
         finally:
-            if epoch:
-                self.metrics.add(number, epoch, drawn.drawing.polytopes if drawn else None)
+            if row:
+                self.metrics.add({**row, **of_frame(drawn.drawing)} if drawn else row)
         drawing = drawn.drawing
-        reason = self.watch.frame(drawing.lowest, drawing.highest) if epoch and scheduled else None
+        reason = self.watch.frame(drawing.lowest, drawing.highest) if row and scheduled else None
         with self.phases("hand frames over"):
             self.gallery.write(due, drawing)
         log.info("Visualization @ epoch %d: %.2fs", number, seconds + time.perf_counter() - started)
-        counts = drawing.evaluations, drawing.gray.size, drawing.polytopes
-        log.info("Frame @ epoch %d: %d evaluations for %d pixels, %d polytopes", number, *counts)
+        log.info("%s", frame_line(number, of_frame(drawing)))
         tell(drawn.looked)
         return reason
 
@@ -403,7 +403,7 @@ class Run:
         """Plots of the run; that there are none is no failure of it, unless the disk's."""
         try:
             with self.phases("plot"):
-                plot(self.files.metrics, *self.files.plots)
+                plot(self.files.metrics, self.files.folder)
         except OSError:
             raise
         except Exception as error:
@@ -431,7 +431,7 @@ class Run:
         begun, path, reached = self._begun, self.files.metrics, self._from
         schedule = self.config.schedule if reached < self.config.epochs else EVERY_EPOCH
         source = begun.origin.metrics if begun.origin and not path.exists() else None
-        metrics = Metrics(path, reached, schedule, self.extras.rows, source)
+        metrics = Metrics(path, reached, schedule, self.extras.rows, source, begun.weight)
         for note in metrics.notes:
             log.warning("%s", note)
         return metrics

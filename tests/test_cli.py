@@ -24,7 +24,7 @@ from draw_poly.engine.backends.plain import Eager
 from draw_poly.engine.encoder import FrameWriter
 from draw_poly.engine.film import count_frames
 from draw_poly.engine.trainer import Launched, Trainer
-from tests.conftest import Program
+from tests.conftest import Program, untimed
 
 ROOT = Path(__file__).parents[1]
 
@@ -355,10 +355,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, small_image:
     assert subprocess.run(resumed, capture_output=True, check=False).returncode == 0
     straight = command(small_image, whole, "-e", target, *frames)
     assert subprocess.run(straight, capture_output=True, check=False).returncode == 0
-    rows = [
-        [row.rsplit(",", 1)[0] for row in next(place.glob("*/metrics.csv")).read_text().splitlines()]
-        for place in (killed, whole)
-    ]
+    rows = [untimed(next(place.glob("*/metrics.csv"))) for place in (killed, whole)]
     assert rows[0] == rows[1]
     assert count_frames(film) == count_frames(next(whole.glob("*.mp4"))) == target // 5 + 1
 
