@@ -21,7 +21,7 @@ from benches.method import ROOT, Variant
 from benches.suite import Absent, Group, Suite
 from draw_poly.engine import checkpoint
 from draw_poly.engine.files import Files
-from draw_poly.engine.watch import Watch
+from draw_poly.engine.training.watch import Watch
 
 CODED, MAIN = Job(bins=256), Job()
 COLD = "cpu, nothing cached"

@@ -13,8 +13,8 @@ from benches.plain import plain_forward, random_parameters
 from benches.verify_kernels import SLACK, Row, by_autograd, error_of, name_of
 from draw_poly.engine import backend, kolmogorov
 from draw_poly.engine.backends.base import Backend, Data
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels import reference
 
 NAMES = ("eager", "compile")

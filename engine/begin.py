@@ -2,14 +2,11 @@
 
 import dataclasses
 import importlib
-import random
-import secrets
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from draw_poly.engine import (
     checkpoint,
@@ -17,7 +14,6 @@ from draw_poly.engine import (
     image,
     image_file,
     memory,
-    network,
     ownership,
     picture_file,
     remains,
@@ -29,8 +25,9 @@ from draw_poly.engine.files import Files
 from draw_poly.engine.frame import can_be_filmed, film_canvas, frame_size
 from draw_poly.engine.image import Picture, Split
 from draw_poly.engine.journal import log
-from draw_poly.engine.state import Learner, State
-from draw_poly.engine.watch import Watch
+from draw_poly.engine.state import State
+from draw_poly.engine.training.fresh import fresh
+from draw_poly.engine.training.watch import Watch
 
 
 @dataclass
@@ -115,31 +112,14 @@ def _require_film(config: Config, picture: Picture) -> None:
 
 
 def _fresh(config: Config, picture: Picture, claim: Claim) -> Beginning:
-    seed = secrets.randbits(32) if config.seed is None else config.seed
-    numbers = np.random.RandomState(seed)
-    split = image.split(picture, config.points, config.batch_size, numbers)
+    draw = fresh(config, picture)
     place, replaced = ownership.settle(config, picture, claim)
     if config.seed is None:
-        log.info("Seed: none was given, %d was drawn", seed)
-
-    state = fresh_state(config, torch.Generator().manual_seed(seed))
-    python_state = random.Random(seed).getstate()
+        log.info("Seed: none was given, %d was drawn", draw.seed)
     extras = checkpoint.Extras(
-        uuid.uuid4().hex, split, Watch(), seed, numbers.get_state(), python_state, number=place.number
+        uuid.uuid4().hex, draw.split, Watch(), draw.seed, draw.numpy_state, draw.python_state, number=place.number
     )
-    return Beginning(config, place, picture, state, extras, replaced=replaced)
-
-
-def fresh_state(config: Config, draws: torch.Generator) -> State:
-    """The networks that a run begins with, drawn in the original's order."""
-    optimizer, predictor_optimizer = config.optimizers
-    parameters, coefficients = network.initialise_with_coefficients(config.network, draws)
-    torch.rand((1024, 2), generator=draws)  # the original's model summary draws this batch
-    predictor = None
-    if code := config.code_length:
-        values = network.initialise(code.predictor, draws, output_bias=0.0)
-        predictor = Learner.fresh(code.predictor, predictor_optimizer, values)
-    return State(Learner.fresh(config.network, optimizer, parameters), predictor, coefficients, draws)
+    return Beginning(config, place, picture, draw.state, extras, replaced=replaced)
 
 
 def _resumed(config: Config, picture: Picture, claim: Claim) -> Beginning:

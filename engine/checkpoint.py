@@ -27,7 +27,7 @@ from draw_poly.engine.image import Picture, Split
 from draw_poly.engine.ledger import Due
 from draw_poly.engine.network import named_views, network_names, predictor_names
 from draw_poly.engine.state import Learner, State
-from draw_poly.engine.watch import Watch
+from draw_poly.engine.training.watch import Watch
 from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA
 
 FORMAT_VERSION = 2

@@ -17,7 +17,7 @@ from draw_poly.engine.image import Picture, Split
 from draw_poly.engine.ledger import Due
 from draw_poly.engine.network import initialise, named_views, network_names, predictor_names
 from draw_poly.engine.state import Learner, State
-from draw_poly.engine.watch import Watch
+from draw_poly.engine.training.watch import Watch
 from draw_poly.kernels.spec import OPTIMIZERS, Network, Optimizer
 
 MAY_CHANGE = ("save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max")

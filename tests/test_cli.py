@@ -19,11 +19,12 @@ import torch
 from PIL import Image
 
 from draw_poly import engine
-from draw_poly.engine import allowance, follow
+from draw_poly.engine import allowance
 from draw_poly.engine.backends.plain import Eager
 from draw_poly.engine.encoder import FrameWriter
 from draw_poly.engine.film import count_frames
-from draw_poly.engine.trainer import Launched, Trainer
+from draw_poly.engine.training import setup
+from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program, untimed
 
 ROOT = Path(__file__).parents[1]
@@ -249,7 +250,7 @@ def test_an_unforeseen_failure_saves_the_last_finished_epoch(
                 raise RuntimeError("the device is gone")
             return result
 
-    monkeypatch.setattr(follow, "Trainer", Failing)
+    monkeypatch.setattr(setup, "Trainer", Failing)
     outcome = program("--seed", 1)
     assert outcome.status == 3
     assert "Failed at epoch 2: RuntimeError: the device is gone" in outcome.log

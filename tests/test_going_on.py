@@ -14,8 +14,8 @@ from draw_poly.engine.caption import LossCurves
 from draw_poly.engine.drawing import Drawer
 from draw_poly.engine.film import Film, count_frames
 from draw_poly.engine.record.metrics import Metrics
+from draw_poly.engine.record.recorder import Recorder
 from draw_poly.engine.record.table import Numbers
-from draw_poly.engine.run import Run
 from tests.conftest import Program, untimed
 from tests.engine.test_resume import content, metrics, newest, same
 
@@ -53,7 +53,7 @@ def everything(place: Path) -> dict[str, object]:
     return found
 
 
-def fail_at_last(self: Run, finished: int | None) -> None:
+def fail_at_last(self: Recorder, finished: int | None) -> None:
     if finished is not None:
         raise full(self.files.settings)
 
@@ -79,7 +79,7 @@ def test_a_run_that_ended_in_finishing_makes_what_is_missing(
         if what == ".mp4":
             patched.setattr(Film, "close", fail_closing)
         elif what == "config.json":
-            patched.setattr(Run, "_write_settings", fail_at_last)
+            patched.setattr(Recorder, "_write_settings", fail_at_last)
         else:
             fail_replacing(patched, what)
         failed = program(*words)
@@ -313,7 +313,7 @@ def test_frames_that_are_gone_are_said(program: Program, tmp_path: Path) -> None
 def test_checkpoints_are_of_one_size_however_long_the_run(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("draw_poly.engine.watch.RECENT", 250)
+    monkeypatch.setattr("draw_poly.engine.training.watch.RECENT", 250)
     words = ["--seed", 1, "--backend", "eager", "--save-interval", 1000, "-s", "[2]", "-p", 8, "-b", 8]
     assert program(*words, "-e", 900, "--checkpoint-interval", 300).status == 0
     sizes = [path.stat().st_size for path in sorted((tmp_path / "out" / "results").glob("checkpoint_*"))]

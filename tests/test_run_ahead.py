@@ -10,7 +10,7 @@ import torch
 
 from draw_poly.engine.backends.base import Data, Report
 from draw_poly.engine.backends.plain import Eager
-from draw_poly.engine.trainer import Epoch, Launched, Trainer
+from draw_poly.engine.training.trainer import Epoch, Launched, Trainer
 from tests.conftest import Outcome, Program, untimed
 
 CODED = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]

@@ -16,7 +16,7 @@ from benches.gpu.epochs import JOBS, job
 from benches.job import Job
 from draw_poly.engine.backends.graphed import Room
 from draw_poly.engine.backends.triton import Triton
-from draw_poly.engine.trainer import Launched, Trainer
+from draw_poly.engine.training.trainer import Launched, Trainer
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.support import interpreted
 

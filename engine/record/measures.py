@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from draw_poly.engine.drawing import Drawing
-from draw_poly.engine.trainer import Epoch
+from draw_poly.engine.training.trainer import Epoch
 
 # The values of an epoch by their measures' names; those of frames only where the epoch has one.
 Row = Mapping[str, float]

@@ -12,13 +12,13 @@ from draw_poly.engine import drawing, network
 from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.backends.cpu import Cpu
 from draw_poly.engine.backends.plain import Eager
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
 from draw_poly.engine.cpu_drawing import CpuDrawer
 from draw_poly.engine.drawing import Drawer
 from draw_poly.engine.image import Picture, samples, split
 from draw_poly.engine.state import State
-from draw_poly.engine.trainer import Trainer
+from draw_poly.engine.training.fresh import fresh_state
+from draw_poly.engine.training.trainer import Trainer
 from draw_poly.kernels.cpu import painting
 
 KERNEL = 0  # in place of a tile's side: the drawing is the CPU kernel's

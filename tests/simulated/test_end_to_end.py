@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from draw_poly.engine import run
 from draw_poly.engine.backends.base import Data, Report
-from draw_poly.engine.trainer import Trainer
+from draw_poly.engine.record import recorder
+from draw_poly.engine.training.trainer import Trainer
 from tests.conftest import INTERPRETED, Outcome, Program
 from tests.simulated import Machine
 from tests.test_run_ahead import left
@@ -28,7 +28,7 @@ CAPTURED = "one replay of a CUDA graph from here on"
 @pytest.fixture
 def unplotted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take longer than a run, and no device has a part in them."""
-    monkeypatch.setattr(run, "plot", lambda *paths: None)
+    monkeypatch.setattr(recorder, "plot", lambda *paths: None)
 
 
 @pytest.fixture

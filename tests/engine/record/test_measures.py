@@ -9,7 +9,7 @@ from draw_poly.engine.drawing import Drawing
 from draw_poly.engine.record import measures
 from draw_poly.engine.record.measures import MEASURES, epoch_line, frame_line, of_epoch, of_frame
 from draw_poly.engine.record.table import HEADER, row_of
-from draw_poly.engine.trainer import Epoch
+from draw_poly.engine.training.trainer import Epoch
 
 EPOCH = Epoch(task=0.25, kolmogorov=5.0, weighted=0.5, validation=1 / 3, constant=False, seconds=0.001)
 PLANE = np.zeros((3, 4), np.uint8)

@@ -12,7 +12,7 @@ from draw_poly.engine.record.metrics import Metrics
 from draw_poly.engine.record.plot import plot
 from draw_poly.engine.record.table import HEADER, ranges
 from draw_poly.engine.schedule import Schedule
-from draw_poly.engine.trainer import Epoch
+from draw_poly.engine.training.trainer import Epoch
 
 EPOCH = Epoch(task=0.25, kolmogorov=5.0, weighted=0.5, validation=1 / 3, constant=False, seconds=0.001)
 
