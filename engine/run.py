@@ -16,6 +16,7 @@ from draw_poly.engine.inspection import Inspector
 from draw_poly.engine.journal import log, logging_to
 from draw_poly.engine.processes import Group
 from draw_poly.engine.record.recorder import Drawn, Recorder
+from draw_poly.engine.rehearsal import rehearse
 from draw_poly.engine.signals import Signals
 from draw_poly.engine.torch_state import own_torch_state
 from draw_poly.engine.training.setup import Setup
@@ -71,8 +72,9 @@ def _lead(config: Config, group: Group) -> int:
         if config.debug:
             tell(debugging.backends(begun.config, device, chosen, why))
             tell(debugging.picture(begun.picture, begun.split))
-        run = Run(begun, claim, chosen, device, group, phases)
-        return run.train()
+        with phases("compile"):
+            rehearse(chosen, begun.config, device)
+        return Run(begun, claim, chosen, device, group, phases).train()
 
 
 class Run:

@@ -74,15 +74,9 @@ class Backend(ABC):
     @classmethod
     def try_out(cls, config: Config, device: torch.device) -> None:
         """Launches on a device, once, what a run will launch there; raises whatever hinders it."""
-        learners = [
-            Learner.fresh(network, optimizer, torch.zeros(network.size, device=device))
-            for network, optimizer in zip(config.networks, config.optimizers, strict=False)
-        ]
-        coefficients = torch.zeros(config.network.neurons, dtype=torch.int64, device=device)
-        state = State(learners[0], learners[1] if len(learners) > 1 else None, coefficients, torch.Generator())
         point = torch.zeros((3, 1), device=device)
         data = Data(point, point, min(config.batch_size, config.points))  # so that kernels are those of the run
-        cls(state, config).epoch(data, torch.zeros(1, dtype=torch.int64), lambda: False).tolist()
+        cls(blank_state(config, device), config).epoch(data, torch.zeros(1, dtype=torch.int64), lambda: False).tolist()
 
     @abstractmethod
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
@@ -148,6 +142,16 @@ class Backend(ABC):
             [number for one in learners for number in one.optimizer.scalars(one.steps + index)]
             for index in range(1, steps + 1)
         ]
+
+
+def blank_state(config: Config, device: torch.device) -> State:
+    """A run's networks with zeros for parameters: something to try a backend on."""
+    learners = [
+        Learner.fresh(network, optimizer, torch.zeros(network.size, device=device))
+        for network, optimizer in zip(config.networks, config.optimizers, strict=False)
+    ]
+    coefficients = torch.zeros(config.network.neurons, dtype=torch.int64, device=device)
+    return State(learners[0], learners[1] if len(learners) > 1 else None, coefficients, torch.Generator())
 
 
 def flushing(method: Method) -> Method:

@@ -178,7 +178,8 @@ def check(rows, block, parameters, checks, scratch):  # type: ignore[no-untyped-
             error += (value - checks.targets[output, first + point]) ** 2
             lowest = lowest if lowest <= value or lowest != lowest else value  # a NaN stays
             highest = highest if highest >= value or highest != highest else value
-    checks.found[block] = (error, lowest, highest)
+    found = checks.found[block]
+    found[0], found[1], found[2] = error, lowest, highest  # a tuple at once takes the compiler seconds
 
 
 @kernel
