@@ -6,7 +6,6 @@ import torch
 
 from draw_poly.engine import allowance, backend, debugging, processes
 from draw_poly.engine.backends.base import Backend, Interrupted
-from draw_poly.engine.begin import Beginning, begin
 from draw_poly.engine.claim import Claim, Taken
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.debugging import Phases, tell
@@ -14,6 +13,7 @@ from draw_poly.engine.failure import explain
 from draw_poly.engine.follow import follow, led
 from draw_poly.engine.inspection import Inspector
 from draw_poly.engine.journal import log, logging_to
+from draw_poly.engine.prepare import Prepared, prepare
 from draw_poly.engine.processes import Group
 from draw_poly.engine.record.recorder import Drawn, Recorder
 from draw_poly.engine.rehearsal import rehearse
@@ -58,43 +58,51 @@ def _lead(config: Config, group: Group) -> int:
     device, chosen, why = backend.found(config, group)
     with Claim() as claim:
         with phases("begin"):
-            begun = begin(config, claim)
-        for warning in begun.warnings + [f"{config.input}: {note}" for note in begun.picture.notes]:
+            prepared = prepare(config, claim)
+        for warning in prepared.warnings + [f"{config.input}: {note}" for note in prepared.picture.notes]:
             log.warning("%s", warning)
-        if begun.state.epoch == begun.config.epochs:
-            if not begun.unmade:
-                log.info("Nothing to do: the checkpoint has reached epoch %d of %d", begun.state.epoch, config.epochs)
+        if prepared.state.epoch == prepared.config.epochs:
+            if not prepared.unmade:
+                log.info(
+                    "Nothing to do: the checkpoint has reached epoch %d of %d", prepared.state.epoch, config.epochs
+                )
                 return DONE
-            log.info("The checkpoint has reached the last epoch; still to be made: %s", ", ".join(begun.unmade))
+            log.info("The checkpoint has reached the last epoch; still to be made: %s", ", ".join(prepared.unmade))
         log.info("Backend: %s on %s (%s)", chosen.name, device, why)
         if group.size > 1:
             log.info("Processes: %d", group.size)
         if config.debug:
-            tell(debugging.backends(begun.config, device, chosen, why))
-            tell(debugging.picture(begun.picture, begun.split))
+            tell(debugging.backends(prepared.config, device, chosen, why))
+            tell(debugging.picture(prepared.picture, prepared.split))
         with phases("compile"):
-            rehearse(chosen, begun.config, device)
-        return Run(begun, claim, chosen, device, group, phases).train()
+            rehearse(chosen, prepared.config, device)
+        return Run(prepared, claim, chosen, device, group, phases).train()
 
 
 class Run:
     """One run: its training, and the recorder of what becomes of it."""
 
     def __init__(
-        self, begun: Beginning, claim: Claim, chosen: type[Backend], device: torch.device, group: Group, phases: Phases
+        self,
+        prepared: Prepared,
+        claim: Claim,
+        chosen: type[Backend],
+        device: torch.device,
+        group: Group,
+        phases: Phases,
     ) -> None:
-        config, self._phases, self._signals = begun.config, phases, Signals()
-        self._fresh, self._replaces = begun.state.epoch == 0, bool(begun.replaced)
+        config, self._phases, self._signals = prepared.config, phases, Signals()
+        self._fresh, self._replaces = prepared.state.epoch == 0, bool(prepared.replaced)
         with phases("prepare"):
-            setup = Setup.of(config, begun.state, begun.picture, begun.split)
-            watch, signals = begun.extras.watch, self._signals
+            setup = Setup.of(config, prepared.state, prepared.picture, prepared.split)
+            watch, signals = prepared.checkpoint.watch, self._signals
             self._training = Training(setup, device, chosen, group, watch, lambda: signals.received != 0, phases)
             log.info("Trainable parameters: %d", config.network.size)
             inspector = Inspector(config, setup.training) if config.debug else None
-            self._recorder = Recorder(begun, self._training, claim, phases, inspector)
+            self._recorder = Recorder(prepared, self._training, claim, phases, inspector)
             if config.debug:
                 size = self._recorder.gallery.size
-                tell(debugging.work(config, begun.split, size, self._training.backend, group))
+                tell(debugging.work(config, prepared.split, size, self._training.backend, group))
 
     def train(self) -> int:
         """Trains to the last epoch, or until something stops it; saves either way. Returns the exit status.

@@ -445,7 +445,7 @@ def test_frames_are_no_larger_than_asked_for(program: Program, tmp_path: Path) -
 def test_frames_that_no_film_can_be_made_from_are_refused(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("draw_poly.engine.begin.can_be_filmed", lambda width, height: width * height <= 36 * 10)
+    monkeypatch.setattr("draw_poly.engine.prepare.can_be_filmed", lambda width, height: width * height <= 36 * 10)
     refused = program("--frame-size", 20)
     assert refused.status == 2
     assert "--frame-size was 20" in refused.log

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from draw_poly.engine import checkpoint, disk, files, kolmogorov, network
-from draw_poly.engine.begin import Beginning
+from draw_poly.engine import disk, files, kolmogorov, network
 from draw_poly.engine.claim import Claim, Taken
 from draw_poly.engine.debugging import Phases, tell
 from draw_poly.engine.disk import write_whole
@@ -16,6 +15,8 @@ from draw_poly.engine.inspection import Inspector
 from draw_poly.engine.journal import log, progress
 from draw_poly.engine.ledger import Due
 from draw_poly.engine.picture_file import PictureWriter
+from draw_poly.engine.prepare import Prepared
+from draw_poly.engine.record import checkpoint
 from draw_poly.engine.record.measures import Row, epoch_line, frame_line, of_epoch, of_frame
 from draw_poly.engine.record.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
 from draw_poly.engine.record.plot import plot
@@ -44,12 +45,12 @@ class Recorder:
     metrics: Metrics
 
     def __init__(
-        self, begun: Beginning, training: Training, claim: Claim, phases: Phases, inspector: Inspector | None
+        self, prepared: Prepared, training: Training, claim: Claim, phases: Phases, inspector: Inspector | None
     ) -> None:
-        self._begun, self._training, self._claim, self._phases = begun, training, claim, phases
+        self._prepared, self._training, self._claim, self._phases = prepared, training, claim, phases
         self._inspector = inspector
-        self.config, self.files, self.extras = begun.config, begun.files, begun.extras
-        self.gallery = Gallery(begun, training.backend)
+        self.config, self.files = prepared.config, prepared.files
+        self.gallery = Gallery(prepared, training.backend)
         self._unsmoothed, self._whole = True, True
         self._dropped = 0
         self._reported: set[str] = set()
@@ -66,9 +67,9 @@ class Recorder:
 
     def open(self) -> None:
         """Begins the run's files, in the place of those that they replace."""
-        begun, place = self._begun, self.files
+        prepared, place = self._prepared, self.files
         self._claim.check()
-        files.remove(begun.replaced)
+        files.remove(prepared.replaced)
         for path in place.litter():
             disk.remove(path)
         if place.settings.exists() and files.read_settings(place.settings) is None:
@@ -78,12 +79,12 @@ class Recorder:
         self._unsmoothed = not place.smoothed.exists()
         self.metrics = self._table()
         self.gallery.open(self.metrics, self._claim.check)
-        self._bar = progress(self.config, begun.state.epoch)
+        self._bar = progress(self.config, prepared.state.epoch)
         self._reserve()
 
     def begin(self, first: Drawn | None) -> None:
         """Writes the frames before the first epoch that is trained: the `first` one, and those still to be made."""
-        if self._begun.state.epoch == 0:
+        if self._prepared.state.epoch == 0:
             self._show(0, {}, drawn=first)
         self.gallery.catch_up()
 
@@ -184,18 +185,21 @@ class Recorder:
 
     def _smooth(self) -> None:
         """Writes the smoothed picture, which no epoch changes."""
-        picture, split = self._begun.picture, self.extras.split
+        picture, split = self._prepared.picture, self._prepared.split
         pixels = smoothed(picture, split, self.config.smoothing_sigma, self.gallery.size)
         PictureWriter("png").write(self.files.smoothed, pixels)
         self._unsmoothed = False
 
     def _save(self, line: str) -> None:
         self._claim.check()
-        state, ledger, extras = self._training.state, self.gallery.ledger, self.extras
+        state, ledger = self._training.state, self.gallery.ledger
         path = self.files.checkpoint(state.epoch)
-        extras.unwritten, extras.film_frames, extras.rows = ledger.unwritten, ledger.frames, self.metrics.held
+        content = replace(
+            self._prepared.checkpoint, state=state, unwritten=ledger.unwritten, film_frames=ledger.frames,
+            rows=self.metrics.held,
+        )  # fmt: skip
         with self._phases("save checkpoints"):
-            checkpoint.save(path, state, extras, self.config, self.files, self._begun.picture)
+            checkpoint.save(path, content)
         log.info(line, path)
         if keep := self.config.keep_checkpoints:
             reached = {epoch: old for epoch, old in self.files.checkpoints().items() if epoch <= state.epoch}
@@ -219,7 +223,7 @@ class Recorder:
 
     def _reserve(self) -> None:
         """Makes a file as large as the final checkpoint, given back before that is written: a full disk loses none."""
-        split, remembered = self.extras.split, min(self.config.epochs, RECENT)
+        split, remembered = self._prepared.split, min(self.config.epochs, RECENT)
         # Parameters and moments, and the parameters of frames that could not be written.
         learners = self._training.state.learners
         numbers = sum(2 * learner.network.size for learner in learners) + 4 * self.config.network.size
@@ -229,13 +233,13 @@ class Recorder:
 
     def _table(self) -> Metrics:
         """The metrics, with what there is of their earlier rows."""
-        begun, path, reached = self._begun, self.files.metrics, self._begun.state.epoch
+        prepared, path, reached = self._prepared, self.files.metrics, self._prepared.state.epoch
         schedule = self.config.schedule if reached < self.config.epochs else EVERY_EPOCH
-        source = begun.origin.metrics if begun.origin and not path.exists() else None
-        metrics = Metrics(path, reached, schedule, self.extras.rows, source, begun.weight)
+        source = prepared.origin.metrics if prepared.origin and not path.exists() else None
+        metrics = Metrics(path, reached, schedule, prepared.checkpoint.rows, source, prepared.weight)
         for note in metrics.notes:
             log.warning("%s", note)
         return metrics
 
     def _write_settings(self, finished: int | None) -> None:
-        write_settings(self._begun, self._training, finished)
+        write_settings(self._prepared, self._training, finished)

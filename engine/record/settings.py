@@ -6,24 +6,24 @@ import platform
 import torch
 
 from draw_poly import engine
-from draw_poly.engine.begin import Beginning
 from draw_poly.engine.disk import write_whole
 from draw_poly.engine.files import settings_of
+from draw_poly.engine.prepare import Prepared
 from draw_poly.engine.training.training import Training
 
 
-def write_settings(begun: Beginning, training: Training, finished: int | None) -> None:
+def write_settings(prepared: Prepared, training: Training, finished: int | None) -> None:
     """Writes the run's record; `finished` is the epoch that everything else in its folders is of by now."""
-    config, picture, source = begun.config, begun.picture, begun.resumed_from
+    config, picture, source = prepared.config, prepared.picture, prepared.resumed_from
     content = {
         "version": engine.__version__,
-        "run": begun.extras.run,
+        "run": prepared.checkpoint.run,
         "settings": settings_of(config),
         "resolved": {
             "hidden_widths": config.network.dims[1:-1],
             "parameters": config.network.size,
             "predictor_parameters": config.code_length.predictor.size if config.code_length else 0,
-            "drawn_seed": begun.extras.seed,
+            "drawn_seed": prepared.checkpoint.seed,
             "resumed_from": str(source) if source else None,
             "image": {"width": picture.width, "height": picture.height, "sha256": picture.digest},
             "backend": training.backend.name,
@@ -34,4 +34,4 @@ def write_settings(begun: Beginning, training: Training, finished: int | None) -
         },
         "finished_epoch": finished,
     }
-    write_whole(begun.files.settings, (json.dumps(content, indent=2) + "\n").encode())
+    write_whole(prepared.files.settings, (json.dumps(content, indent=2) + "\n").encode())

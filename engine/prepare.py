@@ -5,44 +5,39 @@ import importlib
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from draw_poly.engine import (
-    checkpoint,
-    files,
-    image,
-    image_file,
-    memory,
-    ownership,
-    picture_file,
-    remains,
-    resume,
-)
+from draw_poly.engine import files, image, image_file, memory, ownership, picture_file, remains
 from draw_poly.engine.claim import Claim
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.files import Files
 from draw_poly.engine.frame import can_be_filmed, film_canvas, frame_size
 from draw_poly.engine.image import Picture, Split
 from draw_poly.engine.journal import log
+from draw_poly.engine.record import checkpoint, checkpoint_file
+from draw_poly.engine.record.checkpoint import Checkpoint
+from draw_poly.engine.resume import Resume
 from draw_poly.engine.state import State
 from draw_poly.engine.training.fresh import fresh
 from draw_poly.engine.training.watch import Watch
 
 
 @dataclass
-class Beginning:
-    """A run about to train. `resumed_from` is its checkpoint, if it had one, and `origin` where it wrote till then.
+class Prepared:
+    """A run about to train. `checkpoint` is what one of its beginning would hold.
 
-    Its rows up to now were trained with this `weight` of the Kolmogorov term, where they do not tell. `replaced` files
-    make way for its own; `unmade` names what is still to be made of a run that has reached its last epoch.
+    `resumed_from` is where it comes from, if it goes on, and `origin` where it wrote till then. Its rows up to now were
+    trained with this `weight` of the Kolmogorov term, where they do not tell. `replaced` files make way for its own;
+    `unmade` names what is still to be made of a run that has reached its last epoch.
     """
 
     config: Config
-    files: files.Files
+    files: Files
     picture: Picture
-    state: State
-    extras: checkpoint.Extras
+    split: Split
+    checkpoint: Checkpoint
     resumed_from: Path | None = None
     warnings: list[str] = field(default_factory=list)
     replaced: list[Path] = field(default_factory=list)
@@ -51,12 +46,12 @@ class Beginning:
     weight: float = 0.0
 
     @property
-    def split(self) -> Split:
-        """The points it trains and validates on."""
-        return self.extras.split
+    def state(self) -> State:
+        """Where it begins."""
+        return self.checkpoint.state
 
 
-def begin(config: Config, claim: Claim) -> Beginning:
+def prepare(config: Config, claim: Claim) -> Prepared:
     """Reads the image and the checkpoint, if any, makes the folders, and claims the files; none is removed yet.
 
     Raises ConfigError for what cannot be done, and for files of another run that would be written over.
@@ -71,9 +66,9 @@ def begin(config: Config, claim: Claim) -> Beginning:
     config, warnings = _with_what_is_installed(config)
     if not config.no_film:
         _require_film(config, picture)
-    begun = _resumed(config, picture, claim) if config.resume else _fresh(config, picture, claim)
-    begun.warnings += warnings
-    return begun
+    prepared = _resumed(config, picture, claim) if config.resume else _fresh(config, picture, claim)
+    prepared.warnings += warnings
+    return prepared
 
 
 def _with_what_is_installed(config: Config) -> tuple[Config, list[str]]:
@@ -111,88 +106,87 @@ def _require_film(config: Config, picture: Picture) -> None:
         )
 
 
-def _fresh(config: Config, picture: Picture, claim: Claim) -> Beginning:
+def _fresh(config: Config, picture: Picture, claim: Claim) -> Prepared:
     draw = fresh(config, picture)
     place, replaced = ownership.settle(config, picture, claim)
     if config.seed is None:
         log.info("Seed: none was given, %d was drawn", draw.seed)
-    extras = checkpoint.Extras(
-        uuid.uuid4().hex, draw.split, Watch(), draw.seed, draw.numpy_state, draw.python_state, number=place.number
-    )
-    return Beginning(config, place, picture, draw.state, extras, replaced=replaced)
-
-
-def _resumed(config: Config, picture: Picture, claim: Claim) -> Beginning:
-    source, found, place = _found(config, picture, claim)
-    config, state = found.config, found.state
-    split = found.split
-    if split is None:
-        split = image.split(picture, config.points, config.batch_size, np.random.RandomState(config.seed))
-    unmade = remains.unmade(place, config, found.run, state.epoch) if state.epoch == config.epochs else []
-    replaced = _refuse_clash(place, found, source) if state.epoch < config.epochs or unmade else []
-    log.info("Resuming from checkpoint: %s", source)
-    log.info("Resuming training from epoch %d", state.epoch)
-    for change in found.changes:
-        log.info("%s", change)
-    extras = checkpoint.Extras(
-        found.run or uuid.uuid4().hex, split, found.watch, found.seed, found.numpy_state, found.python_state,
-        found.film_frames, place.number, found.unwritten, found.rows,
+    begins = Checkpoint(
+        draw.state, draw.numpy_state, draw.python_state, place.identity, files.settings_of(config), uuid.uuid4().hex,
+        picture.digest, draw.split, Watch(), 0, draw.seed, place.number, place.image, [], [],
     )  # fmt: skip
-    origin = remains.origin(place, found, source)
-    return Beginning(
-        config, place, picture, state, extras, source, found.warnings, replaced, origin, unmade, found.weight
+    return Prepared(config, place, picture, draw.split, begins, replaced=replaced)
+
+
+def _resumed(config: Config, picture: Picture, claim: Claim) -> Prepared:
+    source, stored, resume, place = _found(config, picture, claim)
+    config, begins = resume.config, resume.checkpoint
+    split = begins.split or image.split(picture, config.points, config.batch_size, np.random.RandomState(config.seed))
+    record = files.read_settings(place.settings)
+    reached = begins.state.epoch == config.epochs
+    unmade = remains.unmade(place, config, record, stored) if reached else []
+    replaced = [] if reached and not unmade else _refuse_clash(place, record, resume, source)
+    log.info("Resuming from checkpoint: %s", source)
+    log.info("Resuming training from epoch %d", begins.state.epoch)
+    for change in resume.changes:
+        log.info("%s", change)
+    begins = dataclasses.replace(
+        begins, run=stored.run or uuid.uuid4().hex, split=split, digest=picture.digest, image=place.image
     )
+    origin = remains.origin(place, stored, source)
+    weight = float(stored.settings.get("kolmogorov_weight", 0.0))
+    return Prepared(config, place, picture, split, begins, source, resume.warnings, replaced, origin, unmade, weight)
 
 
-def _found(config: Config, picture: Picture, claim: Claim) -> tuple[Path, resume.Resumed, files.Files]:
-    """A checkpoint, what it holds, and the files of its run, claimed."""
+def _found(config: Config, picture: Picture, claim: Claim) -> tuple[Path, Checkpoint, Resume, Files]:
+    """A checkpoint's file, what it holds, what a resume makes of it, and the files of its run, claimed."""
+    names = Files.of(config)
     while True:
-        source = ownership.meant(config, picture)
-        found = resume.restore(source, checkpoint.load(source), config, picture)
-        if found.state.epoch > config.epochs:
+        found = checkpoint_file.find(config.resume or (), names)
+        source, stored = ownership.meant(found, config, picture)
+        resume = Resume(source, stored, config, picture)
+        if stored.state.epoch > config.epochs:
             raise ConfigError(
-                f"--epochs was {config.epochs}, but {source} has reached epoch {found.state.epoch}: give a larger one"
+                f"--epochs was {config.epochs}, but {source} has reached epoch {stored.state.epoch}: give a larger one"
             )
-        place = files.Files.of(found.config, found.identity, number=found.number, image=found.image_name)
+        place = Files.of(resume.config, stored.identity, number=stored.number, image=stored.image)
         place.make_folders()
-        ownership.take(claim, place, found.config, picture)
-        if ownership.meant(config, picture) == source:
-            return source, found, place
+        ownership.take(claim, place, resume.config, picture)
+        if checkpoint_file.find(config.resume or (), names) == found:
+            return source, stored, resume, place
         claim.give_up()  # its owner has just ended, and left a newer one
 
 
-def _refuse_clash(place: files.Files, found: resume.Resumed, source: Path) -> list[Path]:
+def _refuse_clash(place: Files, record: dict[str, Any] | None, resume: Resume, source: Path) -> list[Path]:
     """A resume may write over what it retraces, not over another run nor over another way on from the checkpoint.
 
-    Returns the files that `--overwrite` gives up.
+    `record` is the `config.json` there. Returns the files that `--overwrite` gives up.
     """
-    overwrite = found.config.overwrite
-    stored = files.read_settings(place.settings)
-    if stored and stored.get("run") != found.run:
+    config, begins = resume.config, resume.checkpoint
+    if record and record.get("run") != begins.run:
         others = [path for path in place.existing() if not path.samefile(source)]
-        if not overwrite:
-            raise files.clash(others, stored["settings"], found.config)
+        if not config.overwrite:
+            raise files.clash(others, record["settings"], config)
         return others
-    later = {epoch: path for epoch, path in place.checkpoints().items() if epoch > found.state.epoch}
-    other_way = "; ".join(found.changes) or (_differing(later[max(later)], found) if later else "")
+    later = {epoch: path for epoch, path in place.checkpoints().items() if epoch > begins.state.epoch}
+    other_way = "; ".join(resume.changes) or (_differing(later[max(later)], resume) if later else "")
     if not later or not other_way:
         return []
-    if not overwrite:
+    if not config.overwrite:
         raise ConfigError(
             f"{later[max(later)]} is further on than {source}, and this resume would write over that way on "
             f"({other_way}): resume from it, choose another --output-dir and --snapshot-dir, or give --overwrite to "
             "lose it"
         )
-    return [*later.values(), *(path for epoch, path in place.frames().items() if epoch > found.state.epoch)]
+    return [*later.values(), *(path for epoch, path in place.frames().items() if epoch > begins.state.epoch)]
 
 
-def _differing(later: Path, found: resume.Resumed) -> str:
+def _differing(later: Path, resume: Resume) -> str:
     """How the run of a later checkpoint differs from the one to be resumed; empty where it is the same."""
     try:
-        content = checkpoint.load(later)
-    except checkpoint.CheckpointError:
+        stored = checkpoint.load(later)
+    except checkpoint_file.CheckpointError:
         return "that checkpoint cannot be read"
-    if "run" in content and content["run"] != found.run:
+    if stored.run is not None and stored.run != resume.checkpoint.run:
         return "it is of another run"
-    settings = content.get("settings", content.get("args"))
-    return files.differences(settings if isinstance(settings, dict) else {}, found.config)
+    return files.differences(stored.settings, resume.config)
