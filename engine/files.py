@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from draw_poly.engine.config import Config, ConfigError, option
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.flags import option
 from draw_poly.engine.record.measures import FIGURES
 
 # What makes two runs of one name two runs; the rest is where and how, not what.

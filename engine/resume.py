@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from draw_poly.engine.config import Config, option
+from draw_poly.engine.config import Config
 from draw_poly.engine.files import settings_of
+from draw_poly.engine.flags import option
 from draw_poly.engine.image import Picture
 from draw_poly.engine.network import initialise
 from draw_poly.engine.record.checkpoint import Checkpoint, sound
