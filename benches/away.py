@@ -81,6 +81,6 @@ def weights_away(flat: Tensor, predictor: Tensor, positions: Tensor, code: CodeL
         return torch.where((centre - centre.round()).abs() < BIN_MARGIN, flat + 3 * BIN_MARGIN * width, flat)
     if code.loss == "laplacian_nll":
         stack = reference.layers(predictor.double(), code.predictor)
-        predicted = reference.forward(stack, positions.double(), code.predictor.slope)[1][0]
+        predicted = reference.forward(stack, positions.double(), code.predictor.activation)[1][0]
         return torch.where((flat.double() - predicted).abs() < margin, flat + 3 * margin, flat)
     return flat

@@ -58,7 +58,7 @@ def saved(suite: Suite, job: Job, name: str) -> Variant:
         checkpoint.save(path, content)
         return checkpoint.load(path)
 
-    if not torch.equal(ours().state.main.parameters, made.parameters()):
+    if not torch.equal(ours().state.main.parameters[0], made.parameters()):
         raise WrongAnswer("the parameters that were read are not those that were written")
     return Variant(ours)
 

@@ -109,7 +109,7 @@ class Artist:
         epoch = self._made.backend.state.epoch
         values = {"epoch": epoch, "combined": 0.1, "validation": 0.1}
         self._curves.add(epoch, 0.1, 0.1)
-        due = Due(epoch, self._made.backend.state.main.parameters.clone(), values)
+        due = Due(epoch, self._made.backend.state.main.parameters[0].clone(), values)
         self._writer.ledger.add(due)
         with torch.inference_mode():
             drawing = self._drawer.draw()
@@ -126,7 +126,7 @@ def check_prediction(made: Contender, path: Path) -> None:
     y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
     stack = reference.layers(flat, network)
     outputs, _ = in_chunks(
-        lambda part: reference.evaluate(stack, made.job.state().coefficients, part, network.slope),
+        lambda part: reference.evaluate(stack, made.job.state().coefficients[0], part, network.activation),
         torch.stack((x.reshape(-1), y.reshape(-1))).double(), CHUNK,
     )  # fmt: skip
     exact = (255 * outputs).clamp(0, 255).view(height, width).numpy()

@@ -152,13 +152,13 @@ def coded(loss: str, shape: tuple[int, ...] = (8, 8), bins: int = 256) -> CodeLe
 def gradient(hidden: tuple[int, ...], code: CodeLength | None = None, points: int = 1024, **words: Any) -> None:
     """Launches the gradient of a network on one batch."""
     network = Network((2, *hidden, words.pop("outputs", 1)))
-    dependent = words.pop("dependent", False)
-    order = torch.zeros(points, dtype=torch.int64) if words.pop("ordered", False) else None
+    dependent, networks = words.pop("dependent", False), words.get("networks", 1)
+    order = torch.zeros((networks, points), dtype=torch.int64) if words.pop("ordered", False) else None
     partials = gpu.Partials(network, code, points, torch.device("cpu"), **words)
     partials.task = partials.task._replace(launch=partials.task.launch._replace(dependent=dependent))
-    parameters = [torch.zeros(network.size)] + ([torch.zeros(code.predictor.size)] if code else [])
+    parameters = [torch.zeros((networks, one.size)) for one in (network, *([code.predictor] if code else []))]
     positions = torch.zeros((3, network.size)) if code else None
-    inputs, targets = torch.zeros((2, points)), torch.zeros((network.dims[-1], points))
+    inputs, targets = torch.zeros((networks, 2, points)), torch.zeros((networks, network.dims[-1], points))
     gpu.gradient(partials, parameters, positions, inputs, targets, order)
 
 
@@ -166,41 +166,45 @@ def operator(hidden: tuple[int, ...]) -> None:
     """Launches what the library operator's backward does."""
     network = Network((2, *hidden, 1))
     partials = gpu.Partials(network, None, 1024, torch.device("cpu"))
-    points = torch.zeros((2, 1024))
-    input_gradient(partials, torch.zeros(network.size), points, torch.zeros((1, 1024)), torch.empty_like(points))
-    gpu.total(partials, [torch.empty(network.size)], torch.empty(1))
+    points = torch.zeros((1, 2, 1024))
+    to_outputs, to_points = torch.zeros((1, 1, 1024)), torch.empty_like(points)
+    input_gradient(partials, torch.zeros((1, network.size)), points, to_outputs, to_points)
+    gpu.total(partials, [torch.empty((1, network.size))], torch.empty((1, 1)))
 
 
-def update(kind: str, code: CodeLength | None, dependent: bool = False) -> None:
+def update(kind: str, code: CodeLength | None, dependent: bool = False, networks: int = 1) -> None:
     """Launches an update."""
     network, optimizer = Network((2, *[10] * 8, 1)), Optimizer(kind, 0.001)
-    partials = gpu.Partials(network, code, 1024, torch.device("cpu"))
+    partials = gpu.Partials(network, code, 1024, torch.device("cpu"), networks=networks)
     partials.task = partials.task._replace(launch=partials.task.launch._replace(dependent=dependent))
     partials.batch = partials.programs = 1
     sizes = [network.size] + ([code.predictor.size] if code else [])
-    moments = [torch.zeros((optimizer.moments, size)) for size in sizes]
-    parameters, count = [torch.zeros(size) for size in sizes], len(sizes)
-    gpu.update(partials, [optimizer] * count, parameters, moments, torch.zeros(2 * count), torch.zeros(count))
+    moments = [torch.zeros((networks, optimizer.moments, size)) for size in sizes]
+    parameters, count = [torch.zeros((networks, size)) for size in sizes], len(sizes)
+    scalars, losses = torch.zeros((networks, 2 * count)), torch.zeros((networks, count))
+    gpu.update(partials, [optimizer] * count, parameters, moments, scalars, losses)
 
 
-def validate(hidden: tuple[int, ...], points: int = 1024) -> None:
+def validate(hidden: tuple[int, ...], points: int = 1024, networks: int = 1) -> None:
     """Launches a validation."""
     network = Network((2, *hidden, 1))
-    made = gpu.Validation(network, points, torch.device("cpu"))
-    made.run(torch.zeros(network.size), torch.zeros((2, points)), torch.zeros((1, points)), torch.empty(3))
+    made = gpu.Validation(network, points, torch.device("cpu"), networks)
+    inputs, targets = torch.zeros((networks, 2, points)), torch.zeros((networks, 1, points))
+    made.run(torch.zeros((networks, network.size)), inputs, targets, torch.empty((networks, 3)))
 
 
-def evaluate(hidden: tuple[int, ...], grid: bool = False, edges: bool = False) -> None:
+def evaluate(hidden: tuple[int, ...], grid: bool = False, edges: bool = False, networks: int = 1) -> None:
     """Launches an evaluation, at points or of a grid."""
     network = Network((2, *hidden, 1))
-    parameters, coefficients = torch.zeros(network.size), torch.zeros(network.neurons, dtype=torch.int64)
-    outputs, signatures = torch.zeros((1, 8, 8)), torch.zeros((8, 8), dtype=torch.int64)
+    parameters = torch.zeros((networks, network.size))
+    coefficients = torch.zeros((networks, network.neurons), dtype=torch.int64)
+    outputs, signatures = torch.zeros((networks, 1, 8, 8)), torch.zeros((networks, 8, 8), dtype=torch.int64)
     if grid:
-        found = torch.zeros((8, 8), dtype=torch.uint8) if edges else None
+        found = torch.zeros((networks, 8, 8), dtype=torch.uint8) if edges else None
         gpu.evaluate_grid(network, parameters, coefficients, (8, 8), 0, outputs, signatures, found)
     else:
-        points = torch.zeros((2, 64))
-        gpu.evaluate(network, parameters, coefficients, points, outputs.view(1, 64), signatures.view(64))
+        points, flat = torch.zeros((networks, 2, 64)), signatures.view(networks, 64)
+        gpu.evaluate(network, parameters, coefficients, points, outputs.view(networks, 1, 64), flat)
 
 
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -211,6 +215,7 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
     **{f"task {name}": lambda hidden=hidden: gradient(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
     "task [10]*8, ordered": lambda: gradient(SHAPES["[10]*8"], ordered=True),
     "task [10]*8, dependent": lambda: gradient(SHAPES["[10]*8"], dependent=True),
+    "task [10]*8, 8 networks": lambda: gradient(SHAPES["[10]*8"], networks=8),
     "update adam, dependent": lambda: update("adam", None, dependent=True),
     "task [10]*8, 65536 points": lambda: gradient(SHAPES["[10]*8"], points=65536),
     "task [7,12,5], 3 outputs": lambda: gradient(SHAPES["[7,12,5]"], outputs=3),
@@ -221,6 +226,9 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
         for loss in CODE_LOSSES
     },
     "task [10]*8 + cross_entropy [8, 8]": lambda: gradient(SHAPES["[10]*8"], coded("cross_entropy")),
+    "task [10]*8 + cross_entropy [8, 8], 8 networks": lambda: gradient(
+        SHAPES["[10]*8"], coded("cross_entropy"), networks=8
+    ),
     "task [16]*12 + cross_entropy [8, 8]": lambda: gradient(SHAPES["[16]*12"], coded("cross_entropy")),
     "task [64]*4 + cross_entropy [64, 64]": lambda: gradient(SHAPES["[64]*4"], coded("cross_entropy", (64, 64))),
     "task [5]*40 + cross_entropy [8]*20": lambda: gradient(SHAPES["[5]*40"], coded("cross_entropy", (8,) * 20)),
@@ -228,8 +236,12 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
     "operator [5]*40": lambda: operator(SHAPES["[5]*40"]),
     **{f"update {kind}": lambda kind=kind: update(kind, None) for kind in OPTIMIZERS},  # type: ignore[misc]
     "update adam + predictor": lambda: update("adam", coded("cross_entropy")),
+    "update adam + predictor, 8 networks": lambda: update("adam", coded("cross_entropy"), networks=8),
     **{f"validate {name}": lambda hidden=hidden: validate(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
     **{f"evaluate {name}": lambda hidden=hidden: evaluate(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
+    "validate [10]*8, 8 networks": lambda: validate(SHAPES["[10]*8"], networks=8),
+    "evaluate [10]*8, 8 networks": lambda: evaluate(SHAPES["[10]*8"], networks=8),
+    "evaluate grid [10]*8, 8 networks": lambda: evaluate(SHAPES["[10]*8"], grid=True, networks=8),
     "evaluate grid [10]*8": lambda: evaluate(SHAPES["[10]*8"], grid=True),
     **{
         f"evaluate edges {name}": lambda hidden=hidden: evaluate(hidden, True, True)  # type: ignore[misc]

@@ -46,10 +46,10 @@ class Ours(Contender):
         state = job.state().to(device)
         self.backend: Backend = chosen(state, job.config)
         self.trainer = Trainer(self.backend, job.training, job.validation, job.batch)
-        columns = torch.cat(job.training)[:, self._batches].contiguous()
+        columns = torch.cat(job.training)[None, :, self._batches].contiguous()
         # Validated on one point, as an epoch must be validated on some.
-        self._data = Data(columns.to(device), columns[:, :1].to(device), job.batch)
-        self._order = torch.arange(columns.shape[1])
+        self._data = Data(columns.to(device), columns[:, :, :1].to(device), job.batch)
+        self._order = torch.arange(columns.shape[2])[None]
 
     def epoch(self) -> tuple[float, float]:
         """See `Contender.epoch`."""
@@ -66,11 +66,15 @@ class Ours(Contender):
         """See `Contender.evaluate`."""
         with torch.inference_mode():
             places = inputs.to(self.backend.device)
-            return in_chunks(self.backend.evaluate, places, len(inputs[0]) if self.backend.shares_work else CHUNK)
+            return in_chunks(self._evaluate, places, len(inputs[0]) if self.backend.shares_work else CHUNK)
 
     def parameters(self) -> Tensor:
         """See `Contender.parameters`."""
-        return self.backend.state.main.parameters.cpu()
+        return self.backend.state.main.parameters[0].cpu()
+
+    def _evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        outputs, signatures = self.backend.evaluate(inputs[None])
+        return outputs[0], signatures[0]
 
 
 class Original(Contender):
@@ -221,7 +225,7 @@ def check(contender: Contender) -> float:
     outputs, signatures = (one.cpu() for one in contender.evaluate(inputs))
     main, flat = job.config.network, contender.parameters().double()
     stack = reference.layers(flat, main)
-    exact_outputs, patterns = reference.evaluate(stack, job.state().coefficients, inputs.double(), main.slope)
+    exact_outputs, patterns = reference.evaluate(stack, job.state().coefficients[0], inputs.double(), main.activation)
     error = float((outputs - exact_outputs).norm() / exact_outputs.norm())
     if not error <= OUTPUT_TOLERANCE:
         raise WrongAnswer(f"outputs are off by {error:.1e} of their norm")

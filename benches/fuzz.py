@@ -8,20 +8,21 @@ as PyTorch in float32 is, times `verify_kernels.SLACK`; where they are not, it g
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benches.alone import Alone
 from benches.away import MARGIN, TooNear, nearest, points_away, weights_away
 from benches.plain import plain_forward, random_parameters
 from benches.verify_kernels import NAN, SLACK, by_autograd, edges_of, error_of, poison
 from draw_poly.engine import kolmogorov
 from draw_poly.kernels import cpu, reference
 from draw_poly.kernels.picture import grid
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer, leaky_relu
 
 CPU = torch.device("cpu")
 RANGES = [(-3.0, 3.0)] * 3 + [(-1.0, 0.5), (0.0, 1e-3), (100.0, 101.0), (-1000.0, -999.5), (4096.0, 4100.0)]
@@ -87,12 +88,12 @@ def _drawn(seed: int, chance: random.Random, draws: torch.Generator, small: bool
     if chance.random() < 0.4:
         hidden = hidden[:1] * depth
     slope = chance.choice([0.01, 0.01, 0.01, 0.2, 1.0, chance.uniform(1e-3, 1)])
-    network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), slope)
+    network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), leaky_relu(slope))
     points = chance.choice([1, 2, 15, 16, 17, 32, 33, chance.randint(1, 70), 65 if small else chance.randint(70, 1500)])
     parameters, code, positions = [random_parameters(network, seed, torch.float32)], None, None
     if chance.random() < 0.5:
         bins = chance.choice([2, 3, 9, 10, 11, 64, 65, 120 if small else 1025])
-        loss = chance.choice([CODE_LOSSES[0], *CODE_LOSSES])
+        loss = chance.choice(["cross_entropy", *CODE_LOSSES])
         predictor = Network(
             (3, *(chance.randint(1, 9) for _ in range(chance.choice([1, 2]))), CodeLength.outputs(loss, bins))
         )
@@ -105,7 +106,7 @@ def _drawn(seed: int, chance: random.Random, draws: torch.Generator, small: bool
     inputs = points_away(parameters[0], network, points, draws, _margin(parameters[0]))
     targets = torch.rand((network.dims[-1], points), generator=draws)
     # Parameters of thousands make gradients of millions.
-    optimizer = Optimizer(chance.choice(OPTIMIZERS), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85)
+    optimizer = Optimizer(chance.choice(list(OPTIMIZERS)), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85)
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws)
     size = (chance.randint(1, 20), chance.randint(1, 9)) if small else (chance.randint(1, 400), chance.randint(1, 200))
     case = Case(
@@ -151,15 +152,16 @@ def _spoil(case: Case, chance: random.Random) -> None:
 
 def faults(package: Any, case: Case) -> Iterator[str]:
     """What a package of kernels gets wrong of a case, a sentence each."""
-    yield from _gradient_faults(package, case)
+    alone = Alone(package)
+    yield from _gradient_faults(alone, case)
     if not case.spoilt:
-        yield from _update_faults(package, case)
-    yield from _evaluation_faults(package, case)
+        yield from _update_faults(alone, case)
+    yield from _evaluation_faults(alone, case)
     if package is cpu:
         yield from _painting_faults(case)
 
 
-def _gradient_faults(package: Any, case: Case) -> Iterator[str]:
+def _gradient_faults(package: Alone, case: Case) -> Iterator[str]:
     partials = package.Partials(case.network, case.code, case.inputs.shape[1] + case.seed % 3, CPU)
     flats = [case.given(flat) for flat in case.parameters]
     positions = None if case.positions is None else case.given(case.positions)
@@ -211,7 +213,7 @@ def _kinds(numbers: Tensor) -> Tensor:
     return torch.where(numbers.isnan(), 2.0, torch.where(numbers.isinf(), numbers.sign(), 0.0).to(numbers)).int()
 
 
-def _update_faults(package: Any, case: Case) -> Iterator[str]:
+def _update_faults(package: Alone, case: Case) -> Iterator[str]:
     """Three steps, each with the gradient that the package itself says it takes."""
     optimizers = [case.optimizer] * len(case.parameters)
     shapes = [(case.optimizer.moments, len(flat)) for flat in case.parameters]
@@ -235,7 +237,7 @@ def _update_faults(package: Any, case: Case) -> Iterator[str]:
                 yield from _error_faults(f"{kind} after three steps of {case.optimizer.kind}", ours, exact, plain)
 
 
-def _evaluation_faults(package: Any, case: Case) -> Iterator[str]:
+def _evaluation_faults(package: Alone, case: Case) -> Iterator[str]:
     network, flat, points = case.network, case.parameters[0], case.inputs.shape[1]
     outputs, signatures = torch.full((network.dims[-1], points), NAN), torch.full((points,), -1)
     numbers = case.given(flat), case.given(case.coefficients)
@@ -280,7 +282,7 @@ def _pixels(size: tuple[int, int]) -> Tensor:
 
 def _painting_faults(case: Case) -> Iterator[str]:
     """A picture against every pixel evaluated: its levels, and its edges wherever rounding leaves no doubt."""
-    network = Network((*case.network.dims[:-1], 1), case.network.slope)
+    network = Network((*case.network.dims[:-1], 1), case.network.activation)
     flat = case.parameters[0][: network.size - 1].clone()
     flat = torch.cat((flat, case.parameters[0][-1:]))
     width, height = case.size
@@ -288,7 +290,7 @@ def _painting_faults(case: Case) -> Iterator[str]:
     gray, edges = np.zeros((2, height, width), np.uint8)
     seen = cpu.Painter(network, case.coefficients, width, height).draw(case.given(flat), gray, edges, no_colours)
     outputs, signatures = torch.full((1, height, width), NAN), torch.full((height, width), -1)
-    cpu.evaluate_grid(network, flat, case.coefficients, case.size, 0, outputs, signatures)
+    Alone(cpu).evaluate_grid(network, flat, case.coefficients, case.size, 0, outputs, signatures)
     levels, drawn, limits = np.zeros_like(gray), np.zeros_like(edges), np.array([np.inf, -np.inf], np.float32)
     grid.draw_rows(
         0, outputs[0].numpy(), signatures.numpy(), np.empty(0, np.int64), levels, drawn, no_colours,
@@ -309,62 +311,6 @@ def _painting_faults(case: Case) -> Iterator[str]:
     sure[:-1] &= sure[1:].copy()
     if wrong := int(((edges != edges_of(signatures).numpy()) & sure).sum()):
         yield f"{wrong} of {edges.size} pixels have other edges than their evaluation says"
-
-
-def _reference() -> Any:
-    """The reference, by the names that the packages of kernels have."""
-
-    def partials(network: Network, code: CodeLength | None, points: int, device: torch.device) -> SimpleNamespace:
-        return SimpleNamespace(network=network, code=code)
-
-    def gradient(
-        room: SimpleNamespace, parameters: list[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
-    ) -> None:
-        networks = [room.network, *([room.code.predictor] if room.code else [])]
-        stacks = [reference.layers(flat.contiguous(), one) for flat, one in zip(parameters, networks, strict=True)]
-        room.gradients = [torch.full((one.size,), NAN) for one in networks]
-        out = [reference.layers(flat, one) for flat, one in zip(room.gradients, networks, strict=True)]
-        room.losses = [reference.task_gradient(stacks[0], inputs, targets, room.network.slope, out[0])]
-        if room.code and positions is not None:
-            total, addition = reference.code_gradient(parameters[0], stacks[1], positions, room.code, out[1])
-            room.losses.append(total / room.network.size)
-            room.gradients[0].add_(addition, alpha=room.code.weight / room.network.size)
-            room.gradients[1].mul_(room.code.weight / room.network.size)
-
-    def total(room: SimpleNamespace, gradients: list[Tensor], losses: Tensor) -> None:
-        torch.stack(room.losses, out=losses)
-        for wanted, ours in zip(gradients, room.gradients, strict=True):
-            wanted.copy_(ours)
-
-    def update(
-        room: SimpleNamespace, optimizers: list[Optimizer], parameters: list[Tensor], moments: list[Tensor],
-        scalars: Tensor, losses: Tensor,
-    ) -> None:  # fmt: skip
-        pairs = scalars.view(-1, 2).tolist() if scalars.is_contiguous() else scalars.contiguous().view(-1, 2).tolist()
-        for one, flat, slope, moment, pair in zip(optimizers, parameters, room.gradients, moments, pairs, strict=True):
-            reference.update(one, flat, slope, moment, pair)
-
-    def evaluate(
-        network: Network, flat: Tensor, codes: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
-    ) -> None:
-        stack = reference.layers(flat.contiguous(), network)
-        values, patterns = reference.evaluate(stack, codes.contiguous(), inputs, network.slope)
-        outputs.copy_(values)
-        signatures.copy_(patterns)
-
-    def evaluate_grid(
-        network: Network, flat: Tensor, codes: Tensor, size: tuple[int, int], top: int, outputs: Tensor,
-        signatures: Tensor,
-    ) -> None:  # fmt: skip
-        evaluate(network, flat, codes, _pixels(size), outputs.view(len(outputs), -1), signatures.view(-1))
-
-    return SimpleNamespace(
-        __name__="draw_poly.kernels.reference", Partials=partials, gradient=gradient, total=total, update=update,
-        evaluate=evaluate, evaluate_grid=evaluate_grid,
-    )  # fmt: skip
-
-
-REFERENCE = _reference()
 
 
 def run(packages: list[ModuleType | Any], seed: int, count: int) -> Iterator[tuple[int, str]]:

@@ -47,11 +47,11 @@ class JaxNetwork(Contender):
         super().__init__(job, available)
         state, config = job.state(), job.config
         self._draws = state.draws
-        self._coefficients = jnp.asarray(state.coefficients.numpy())
+        self._coefficients = jnp.asarray(state.coefficients[0].numpy())
         self._training = jnp.asarray(torch.cat(job.training).numpy())
         self._validation = jnp.asarray(torch.cat(job.validation).numpy())
-        learners = [jnp.asarray(one.parameters.numpy()) for one in state.learners]
-        first, second = ([jnp.asarray(one.moments[index].numpy()) for one in state.learners] for index in range(2))
+        learners = [jnp.asarray(one.parameters[0].numpy()) for one in state.learners]
+        first, second = ([jnp.asarray(one.moments[0, index].numpy()) for one in state.learners] for index in range(2))
         self._carry = (learners, first, second, jnp.asarray(state.main.steps, jnp.int32))
         positions = jnp.asarray(kolmogorov.positions(config.network).numpy())
         batch, code, network, rate = (

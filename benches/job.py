@@ -112,19 +112,19 @@ class Job:
         """The original's way of working on a fresh state."""
         state, code, device = self.state().to(torch.device(self.device)), self.config.code_length, self.device
         main = state.main
-        named = network.named_views(main.parameters, main.network, network.network_names(main.network))
-        module = Module(main.network, named, list(state.coefficients.split(main.network.dims[1:-1]))).to(device)
+        named = network.named_views(main.parameters[0], main.network, network.network_names(main.network))
+        module = Module(main.network, named, list(state.coefficients[0].split(main.network.dims[1:-1]))).to(device)
         predictor = None
         if code and state.predictor:
             named = network.named_views(
-                state.predictor.parameters, code.predictor, network.predictor_names(code.predictor)
+                state.predictor.parameters[0], code.predictor, network.predictor_names(code.predictor)
             )
             positions = kolmogorov.positions(main.network).t().contiguous().to(device)
             predictor = Predictor(code, positions, named).to(device)
         weight = code.weight if code else 0.0
         made = Baseline(module, predictor, weight, self.training, self.validation, self.batch)
         for optimizer, learner in zip(made.optimizers, state.learners, strict=True):
-            go_on(optimizer, learner.moments, learner.steps)
+            go_on(optimizer, learner.moments[0], learner.steps)
         return made
 
     def threads(self, available: int) -> int:

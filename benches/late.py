@@ -29,13 +29,13 @@ def make_late(state: State, code: CodeLength | None) -> None:
     if code is None or state.predictor is None:
         _let_neurons_die(state.main)
     else:
-        _empty_bins(state.predictor, state.main.parameters, code)
+        _empty_bins(state.predictor, state.main.parameters[0], code)
 
 
 def _let_neurons_die(main: Learner) -> None:
     """Of four neurons one has no connection, and one adds up next to nothing, which nobody reads."""
-    stack = reference.layers(main.parameters, main.network)
-    firsts, seconds = (reference.layers(row, main.network) for row in main.moments)
+    stack = reference.layers(main.parameters[0], main.network)
+    firsts, seconds = (reference.layers(row, main.network) for row in main.moments[0])
     for place, weight, first, second in ((1, 0.0, 0.0, SECOND), (3, WEIGHT, FIRST, HELD)):
         for index in range(len(stack) - 1):
             for layers, inner, bias in (
@@ -54,8 +54,8 @@ def _empty_bins(predictor: Learner, parameters: Tensor, code: CodeLength) -> Non
     places = (parameters.clamp(code.low, code.high) - code.low) / (code.high - code.low) * (code.bins - 1)
     bins = places.new_tensor(range(code.bins))
     empty = ((bins[:, None] - places).abs() > APART).all(1)
-    stack = reference.layers(predictor.parameters, predictor.network)
-    firsts, seconds = (reference.layers(row, predictor.network) for row in predictor.moments)
+    stack = reference.layers(predictor.parameters[0], predictor.network)
+    firsts, seconds = (reference.layers(row, predictor.network) for row in predictor.moments[0])
     stack[-1][0][empty] = 0.0
     stack[-1][1][empty, 0] = bins[empty] / (code.bins - 1) * (HIGHEST - LOWEST) + LOWEST
     for layers, moment in ((firsts, FIRST), (seconds, SECOND)):

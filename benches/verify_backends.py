@@ -48,8 +48,8 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
     draws = torch.Generator().manual_seed(points)
     state = fresh_state(config, torch.Generator().manual_seed(points))
     for number, learner in enumerate(state.learners):
-        learner.parameters.copy_(random_parameters(learner.network, points + number, torch.float32))
-    parameters = [learner.parameters.clone() for learner in state.learners]
+        learner.parameters[0].copy_(random_parameters(learner.network, points + number, torch.float32))
+    parameters = [learner.parameters[0].clone() for learner in state.learners]
     inputs = points_away(parameters[0], network, points, draws, MARGIN["fp32"])
     targets = torch.rand((1, points), generator=draws)
     positions = kolmogorov.positions(network) if code else None
@@ -60,11 +60,11 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
     made = chosen(state.to(device), config)
     case = f"{name_of(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
     with torch.inference_mode():
-        outputs, signatures = (one.cpu() for one in made.evaluate(inputs.to(device)))
-        points_of = torch.cat((inputs, targets)).to(device)
-        report = made.epoch(Data(points_of, points_of, points), torch.arange(points), lambda: False)
-    losses = torch.tensor(report.tolist())[: len(parameters)]
-    found = [*losses.unbind(0), *(learner.moments[0].cpu() for learner in made.state.learners)]
+        outputs, signatures = (one[0].cpu() for one in made.evaluate(inputs[None].to(device)))
+        points_of = torch.cat((inputs, targets))[None].to(device)
+        report = made.epoch(Data(points_of, points_of, points), torch.arange(points)[None], lambda: False)
+    losses = torch.tensor(report.tolist())[0, : len(parameters)]
+    found = [*losses.unbind(0), *(learner.moments[0, 0].cpu() for learner in made.state.learners)]
     names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
     factor, least = SLACK["fp32"]
     for name, ours, truth, theirs in zip(names, found, exact, plain, strict=True):
@@ -72,7 +72,7 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
         yield Row("gradient fp32", case, name, error_of(ours, truth), other, max(factor * other, least))
 
     flat, stack = parameters[0], reference.layers(parameters[0].double(), network)
-    truth, patterns = reference.evaluate(stack, state.coefficients, inputs.double(), network.slope)
+    truth, patterns = reference.evaluate(stack, state.coefficients[0], inputs.double(), network.activation)
     other = error_of(plain_forward(flat, network, inputs), truth)
     yield Row("evaluate points", case, "outputs", error_of(outputs, truth), other, max(factor * other, least))
     near = nearest(flat.double(), network, inputs.double()) < MARGIN["fp32"]

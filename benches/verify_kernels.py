@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benches.alone import Alone
 from benches.away import MARGIN, drawn, nearest, points_away
 from benches.plain import plain_code_loss, plain_forward, random_parameters
 from draw_poly.kernels import reference
@@ -42,14 +42,14 @@ class Row:
 
 
 def rows(
-    package: ModuleType, device: torch.device, precision: str = "fp32", small: bool = False, seed: int = 0
+    package: Alone, device: torch.device, precision: str = "fp32", small: bool = False, seed: int = 0
 ) -> Iterator[Row]:
     """Every kernel of a package of kernels at every shape; `small` takes the shapes that an interpreter can."""
     for make in groups(precision, small).values():
         yield from make(package, device, seed)
 
 
-Rows = Callable[[ModuleType, torch.device, int], Iterator[Row]]
+Rows = Callable[[Alone, torch.device, int], Iterator[Row]]
 
 
 def groups(precision: str, small: bool) -> dict[str, Rows]:
@@ -73,7 +73,7 @@ def groups(precision: str, small: bool) -> dict[str, Rows]:
 
 
 def gradient_rows(
-    network: Network, points: int, code: CodeLength | None, precision: str, package: ModuleType, device: torch.device,
+    network: Network, points: int, code: CodeLength | None, precision: str, package: Alone, device: torch.device,
     seed: int = 0,
 ) -> Iterator[Row]:  # fmt: skip
     """Losses and gradients of one step, that a second run gives the same bits, and of a batch named by an order.
@@ -123,7 +123,9 @@ def drawing(points: int, seed: int) -> torch.Generator:
 
 def poison(partials: object) -> None:
     """Fills every tensor or array of floats that a kernel is to write with NaN, however deep in its scratch."""
-    for value in vars(partials).values():
+    for name, value in vars(partials).items():
+        if name == "shares":  # of the term: read
+            continue
         for one in value if isinstance(value, tuple | list) else (value,):
             if isinstance(one, Tensor) and one.is_floating_point():
                 one.fill_(NAN)
@@ -131,7 +133,7 @@ def poison(partials: object) -> None:
                 one.fill(NAN)
 
 
-def stepped(package: ModuleType, partials: object, parameters: Sequence[Tensor]) -> list[Tensor]:
+def stepped(package: Alone, partials: object, parameters: Sequence[Tensor]) -> list[Tensor]:
     """Losses, then gradients: what a step of plain descent at rate one takes off zeros."""
     count, device = len(parameters), parameters[0].device
     downhill = [torch.zeros_like(one) for one in parameters]
@@ -142,9 +144,7 @@ def stepped(package: ModuleType, partials: object, parameters: Sequence[Tensor])
     return [*losses.cpu().unbind(0), *(-one.cpu() for one in downhill)]
 
 
-def evaluate_rows(
-    network: Network, points: int, package: ModuleType, device: torch.device, seed: int = 0
-) -> Iterator[Row]:
+def evaluate_rows(network: Network, points: int, package: Alone, device: torch.device, seed: int = 0) -> Iterator[Row]:
     """Outputs and signatures at points and of a grid, and the grid's edges where the package tells them."""
     draws = drawing(points, seed)
     flat = random_parameters(network, draws.initial_seed(), torch.float32)
@@ -163,7 +163,7 @@ def evaluate_rows(
             shape = (network.dims[-1], height, width)
             package.evaluate_grid(network, *placed, (width, height), 0, outputs.view(shape), signatures.view(shape[1:]))
         exact, patterns = reference.evaluate(
-            reference.layers(flat.double(), network), coefficients, inputs.double(), network.slope
+            reference.layers(flat.double(), network), coefficients, inputs.double(), network.activation
         )
         plain = plain_forward(flat.to(device), network, inputs.to(device))
         other = error_of(plain, exact)
@@ -180,9 +180,7 @@ def evaluate_rows(
             yield Row("evaluate grid", case, "edges", float((edges != edges_of(again)).sum()), 0.0, 0.0)
 
 
-def validate_rows(
-    network: Network, points: int, package: ModuleType, device: torch.device, seed: int = 0
-) -> Iterator[Row]:
+def validate_rows(network: Network, points: int, package: Alone, device: torch.device, seed: int = 0) -> Iterator[Row]:
     """A validation's three numbers, twice from one room; of packages that validate in one launch."""
     if "gpu" not in package.__name__:
         return
@@ -194,7 +192,7 @@ def validate_rows(
     for _ in range(2):
         poison(made)
         out, there = torch.full((3,), NAN, device=device), data.to(device)
-        made.run(flat.to(device), there[: network.dims[0]], there[network.dims[0] :], out)
+        package.validate(made, flat.to(device), there[: network.dims[0]], there[network.dims[0] :], out)
         found.append(out.cpu())
     sides = []
     for dtype, place in ((torch.float64, torch.device("cpu")), (torch.float32, device)):
@@ -209,7 +207,7 @@ def validate_rows(
     yield Row("validate", f"{name_of(network)}, {points} points", "again", same, 0.0, 0.0)
 
 
-def update_rows(kind: str, package: ModuleType, device: torch.device, seed: int = 0) -> Iterator[Row]:
+def update_rows(kind: str, package: Alone, device: torch.device, seed: int = 0) -> Iterator[Row]:
     """Five steps of an optimiser on gradients of many sizes, against the reference's in float64."""
     network, optimizer = Network((2, 9, 1)), Optimizer(kind, 0.01, 0.85)
     draws = drawing(1, seed)
@@ -227,7 +225,11 @@ def update_rows(kind: str, package: ModuleType, device: torch.device, seed: int 
         for flat, stored in ((exact, exact_moments), (plain, plain_moments)):
             out = torch.empty_like(flat)
             reference.task_gradient(
-                reference.layers(flat, network), inputs.to(flat), targets.to(flat), 0.01, reference.layers(out, network)
+                reference.layers(flat, network),
+                inputs.to(flat),
+                targets.to(flat),
+                network.activation,
+                reference.layers(out, network),
             )
             reference.update(optimizer, flat, out, stored, optimizer.scalars(step))
     other = error_of(plain, exact)

@@ -23,6 +23,7 @@ LARGEST_MOMENTUM = 0.9999999  # that float32 tells from 1
 LARGEST_COUNT = 2**62
 LARGEST_THREADS = 4096  # more than any machine's cores: libraries end the process that asks for many more
 COUNT, RATE, VALUE = (1, LARGEST_COUNT), (LEAST_VALUE, LARGEST_VALUE), (-LARGEST_VALUE, LARGEST_VALUE)
+WITH_MOMENTUM = ", ".join(kind.name for kind in OPTIMIZERS.values() if kind.has_momentum)
 
 NETWORK, DATA, OPTIMISER = "network and image", "points", "optimiser"
 CODE, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
@@ -45,10 +46,10 @@ class Config:
         1024, DATA, "points a step, and pixels to validate on", "-b 1024", short="b", kind=int, limits=COUNT
     )
 
-    optimizer: str = flag("adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=OPTIMIZERS)
+    optimizer: str = flag("adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=tuple(OPTIMIZERS))
     learning_rate: float = flag(0.001, OPTIMISER, "learning rate", "-l 0.001", short="l", kind=float, limits=RATE)
     momentum: float = flag(
-        0.9, OPTIMISER, "momentum of sgd_momentum", "--momentum 0.9", kind=float, limits=(0, LARGEST_MOMENTUM)
+        0.9, OPTIMISER, f"momentum of {WITH_MOMENTUM}", "--momentum 0.9", kind=float, limits=(0, LARGEST_MOMENTUM)
     )
 
     kolmogorov_shape: str | None = flag(
@@ -59,7 +60,7 @@ class Config:
         limits=(0, LARGEST_VALUE),
     )  # fmt: skip
     kolmogorov_loss_type: str = flag(
-        "cross_entropy", CODE, "how a prediction is scored", "--kolmogorov-loss-type mse", choices=CODE_LOSSES
+        "cross_entropy", CODE, "how a prediction is scored", "--kolmogorov-loss-type mse", choices=tuple(CODE_LOSSES)
     )
     kolmogorov_bins: int = flag(
         256, CODE, "bins of the cross-entropy", "--kolmogorov-bins 128", kind=int, metavar="BINS",
@@ -131,7 +132,7 @@ class Config:
         "epoch wins", "--resume results", metavar="PATH", several=True,
     )  # fmt: skip
     resume_optimizer: str | None = flag(
-        None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=OPTIMIZERS
+        None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=tuple(OPTIMIZERS)
     )
     resume_lr: float | None = flag(
         None, RESUME, "go on with another learning rate", "--resume-lr 0.01", kind=float, metavar="RATE", limits=RATE

@@ -15,8 +15,8 @@ class CpuDrawer:
 
     def __init__(self, backend: Backend, width: int, height: int, colours: bool = False) -> None:
         self._size, self._colours = (height, width), colours
-        self._parameters = backend.state.main.parameters
-        self._painter = Painter(backend.state.main.network, backend.state.coefficients, width, height)
+        self._parameters = backend.state.main.parameters[0]
+        self._painter = Painter(backend.state.main.network, backend.state.coefficients[0], width, height)
 
     def draw(self) -> Drawing:
         """The picture of the network as it is now."""

@@ -75,8 +75,9 @@ class DeviceDrawer:
         for first in range(0, rows, self._rows):
             last = min(first + self._rows, rows)
             self._backend.evaluate_grid(
-                size, top + first, outputs[:, first:last], signatures[first:last], edges[top + first : top + last]
-            )
+                size, top + first, outputs[None, :, first:last], signatures[None, first:last],
+                edges[None, top + first : top + last],
+            )  # fmt: skip
         return outputs[0], signatures
 
     def _sent(self, planes: list[Tensor]) -> tuple[Callable[[], object], list[Tensor]]:

@@ -161,5 +161,5 @@ class Drawer:
     def _evaluate(self, points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Outputs and signatures (points,) at points (2, points)."""
         self._evaluations += points.shape[1]
-        outputs, signatures = self._backend.evaluate_in_memory(torch.from_numpy(points))
-        return outputs[0].contiguous().numpy(), signatures.numpy()
+        outputs, signatures = self._backend.evaluate_in_memory(torch.from_numpy(points)[None])
+        return outputs[0, 0].contiguous().numpy(), signatures[0].numpy()

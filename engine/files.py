@@ -15,6 +15,7 @@ from typing import Any
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.flags import option
 from draw_poly.engine.record.measures import FIGURES
+from draw_poly.kernels.spec import OPTIMIZERS
 
 # What makes two runs of one name two runs; the rest is where and how, not what.
 RUN_SETTINGS = (
@@ -51,7 +52,7 @@ class Files:
         """The files of a run; a resumed one keeps the identity, seed, number and image name its checkpoint tells."""
         if identity is None:
             fields = [config.shape, config.points, config.batch_size, config.learning_rate, config.optimizer]
-            if config.optimizer == "sgd_momentum":
+            if OPTIMIZERS[config.optimizer].has_momentum:
                 fields.append(f"mom{config.momentum}")
             text = "_".join(str(item) for item in fields)
             identity = base64.b64encode(text.encode()).decode()

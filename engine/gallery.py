@@ -36,7 +36,7 @@ class Gallery:
     def __init__(self, prepared: Prepared, backend: Backend) -> None:
         config = self._config = prepared.config
         self._prepared = prepared
-        self._parameters = backend.state.main.parameters
+        self._parameters = backend.state.main.parameters[0]
         self._reached = prepared.state.epoch
         self.size = size = frame_size(prepared.picture.width, prepared.picture.height, config.frame_size)
         self._drawer = drawer_for(backend, *size, config.chunk_size, config.colour_regions)

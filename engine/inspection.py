@@ -31,11 +31,11 @@ class Inspector:
         eager = Eager(state.to(torch.device("cpu")), config)
         learners = eager.state.learners
         gradients = [torch.empty_like(one.parameters) for one in learners]
-        eager.gradient(self._inputs, self._targets, gradients, torch.empty(len(learners)))
+        eager.gradient(self._inputs[None], self._targets[None], gradients, torch.empty((1, len(learners))))
         names, inputs = ("Layer", "Predictor's layer"), (self._inputs, eager.positions)
         for name, one, points, gradient in zip(names, learners, inputs, gradients, strict=False):
             assert points is not None
-            for index, line in enumerate(_layers(one.parameters, one.network, points, gradient), 1):
+            for index, line in enumerate(_layers(one.parameters[0], one.network, points, gradient[0]), 1):
                 yield f"{name} {index} of {len(one.network.shapes)} @ epoch {epoch}: {line}"
         norms = [f"{_norm(gradient):.3g}" for gradient in gradients]
         beside = f", {norms[1]} of the predictor's" if len(norms) > 1 else ""
@@ -48,7 +48,7 @@ class Inspector:
 def _layers(parameters: Tensor, network: Network, inputs: Tensor, gradient: Tensor) -> Iterator[str]:
     """Of each layer: the range of its values at these inputs, its dead units, its parameters and their gradient."""
     stack, slopes = reference.layers(parameters, network), reference.layers(gradient, network)
-    activations, outputs = reference.forward(stack, inputs, network.slope)
+    activations, outputs = reference.forward(stack, inputs, network.activation)
     for values, own, theirs in zip([*activations[1:], outputs], stack, slopes, strict=True):
         weight, bias = own
         text = f"values {_range(values)}"

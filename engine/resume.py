@@ -85,7 +85,7 @@ class Resume:
             return None
         if there is None:
             self.changes.append("Kolmogorov term: off until here, on from here with a fresh predictor")
-            return Learner.fresh(code.predictor, optimizer, initialise(code.predictor, state.draws, 0.0))
+            return Learner.fresh(code.predictor, optimizer, initialise(code.predictor, state.draws, 0.0)[None])
         self._refuse_another_predictor(there)
         if (optimizer.kind, optimizer.learning_rate) == (there.optimizer.kind, there.optimizer.learning_rate):
             return replace(there, optimizer=optimizer)
@@ -93,17 +93,17 @@ class Resume:
         return Learner.fresh(there.network, optimizer, there.parameters)
 
     def _refuse_another_predictor(self, there: Learner) -> None:
-        config, settings = self.config, self._stored.settings
+        config, settings, code = self.config, self._stored.settings, self.config.code_length
+        assert code
         names = ["kolmogorov_loss_type"]
-        names += ["kolmogorov_bins"] if config.kolmogorov_loss_type == "cross_entropy" else []
+        names += ["kolmogorov_bins"] if code.binned else []
         wrong = [
             f"{option(name)} {getattr(config, name)} (there {settings[name]})"
             for name in names
             if settings[name] != getattr(config, name)
         ]
-        assert config.code_length
         hidden = there.network.dims[1:-1]
-        if hidden != config.code_length.predictor.dims[1:-1]:
+        if hidden != code.predictor.dims[1:-1]:
             wrong.append(f"--kolmogorov-shape {config.kolmogorov_shape} (there {list(hidden)})")
         _refuse(self._path, wrong)
 

@@ -1,4 +1,4 @@
-"""All that training changes, as flat tensors: what a checkpoint holds."""
+"""All that training changes, as flat tensors of a population: networks of one shape. A run is a population of one."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ from draw_poly.kernels.spec import Network, Optimizer
 
 @dataclass
 class Learner:
-    """A network in training. `parameters` (P,), `moments` (count, P); `steps` taken with these moments."""
+    """Networks in training; `steps` taken with these moments."""
 
     network: Network
     optimizer: Optimizer
-    parameters: Tensor
-    moments: Tensor
+    parameters: Tensor  # (networks, P)
+    moments: Tensor  # (networks, count, P)
     steps: int = 0
 
     @staticmethod
     def fresh(network: Network, optimizer: Optimizer, parameters: Tensor) -> "Learner":
-        """One that has not taken a step: its moments are zero."""
-        moments = torch.zeros((optimizer.moments, network.size), dtype=parameters.dtype, device=parameters.device)
+        """One of these parameters (networks, P) that has not taken a step: its moments are zero."""
+        moments = parameters.new_zeros((len(parameters), optimizer.moments, network.size))
         return Learner(network, optimizer, parameters, moments)
 
     def to(self, device: torch.device) -> "Learner":
@@ -32,11 +32,11 @@ class Learner:
 
 @dataclass
 class State:
-    """A run between two epochs. `draws` is on the CPU whatever the device, `epoch` counts finished epochs."""
+    """A population between two epochs. `draws` is on the CPU whatever the device, `epoch` counts finished epochs."""
 
     main: Learner
     predictor: Learner | None
-    coefficients: Tensor  # (neurons,) int64
+    coefficients: Tensor  # (networks, neurons) int64
     draws: torch.Generator
     epoch: int = 0
 
@@ -46,9 +46,19 @@ class State:
         return State(self.main.to(device), predictor, self.coefficients.to(device), self.draws, self.epoch)
 
     @property
+    def networks(self) -> int:
+        """How many networks are trained side by side."""
+        return len(self.main.parameters)
+
+    @property
     def learners(self) -> list[Learner]:
         """The networks that are trained."""
         return [self.main] if self.predictor is None else [self.main, self.predictor]
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """Their optimisers."""
+        return [one.optimizer for one in self.learners]
 
 
 class Snapshot:

@@ -4,7 +4,8 @@ import hashlib
 import logging
 import os
 import pickle
-from collections.abc import Callable
+from collections import namedtuple
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def is_kept(compiled: Any) -> bool:
 def part(function: Callable[..., Any]) -> Any:
     """A function that kernels call: compiled when the first of them is, and kept with them."""
     return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def numbered(names: Collection[str]) -> Any:
+    """Numbers from 0 on as attributes of these names: what compiled code can tell in place of strings."""
+    return namedtuple("Numbered", names)(*range(len(names)))
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from draw_poly.kernels import reference
-from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec import Network, leaky_relu
 from draw_poly.kernels.support import unsupported_on_gpu
 
 SLOPE = 0.01
@@ -49,16 +49,16 @@ torch.compiler.allow_in_graph(mlp)
 def _forward(parameters: Tensor, coordinates: Tensor, widths: list[int], outputs: int, slope: float) -> Tensor:
     network = _checked(parameters, coordinates, widths, outputs, slope)
     if not _fused(network, parameters):
-        return reference.forward(reference.layers(parameters, network), coordinates, slope)[1].contiguous()
+        return reference.forward(reference.layers(parameters, network), coordinates, network.activation)[1].contiguous()
     from draw_poly.kernels import gpu
 
     points = coordinates.shape[1]
     result = coordinates.new_empty((outputs, points))
     # The kernel tells patterns too; nobody asked for them here.
-    coefficients = torch.zeros(network.neurons, dtype=torch.int64, device=parameters.device)
-    signatures = torch.empty(points, dtype=torch.int64, device=parameters.device)
+    coefficients = torch.zeros((1, network.neurons), dtype=torch.int64, device=parameters.device)
+    signatures = torch.empty((1, points), dtype=torch.int64, device=parameters.device)
     if points:
-        gpu.evaluate(network, parameters.contiguous(), coefficients, coordinates.contiguous(), result, signatures)
+        gpu.evaluate(network, parameters[None], coefficients, coordinates[None], result[None], signatures)
     return result
 
 
@@ -75,16 +75,18 @@ def _backward(
         return to_parameters, to_coordinates
     if not _fused(network, parameters):
         stack = reference.layers(parameters, network)
-        activations, _ = reference.forward(stack, coordinates, slope)
-        first = reference.backward(stack, activations, to_outputs, slope, reference.layers(to_parameters, network))
+        activations, _ = reference.forward(stack, coordinates, network.activation)
+        first = reference.backward(
+            stack, activations, to_outputs, network.activation, reference.layers(to_parameters, network)
+        )
         return to_parameters, stack[0][0].t() @ first
     from draw_poly.kernels.gpu.mlp import input_gradient
     from draw_poly.kernels.gpu.partials import Partials
     from draw_poly.kernels.gpu.update import total
 
     partials = Partials(network, None, points, parameters.device)
-    input_gradient(partials, parameters.contiguous(), coordinates.contiguous(), to_outputs.contiguous(), to_coordinates)
-    total(partials, [to_parameters], to_parameters.new_empty(1))  # the loss is the caller's own
+    input_gradient(partials, parameters[None], coordinates[None], to_outputs[None], to_coordinates[None])
+    total(partials, [to_parameters[None]], to_parameters.new_empty((1, 1)))  # the loss is the caller's own
     return to_parameters, to_coordinates
 
 
@@ -188,7 +190,7 @@ def _checked(
 ) -> Network:
     if coordinates.dim() != 2:
         raise ValueError(f"coordinates have {coordinates.dim()} dimensions: give (inputs, points)")
-    network = Network((coordinates.shape[0], *widths, outputs), slope)
+    network = Network((coordinates.shape[0], *widths, outputs), leaky_relu(slope))
     if parameters.shape != (network.size,):
         given = tuple(parameters.shape)
         raise ValueError(f"parameters have shape {given}, and a network of {network.dims} has ({network.size},)")

@@ -1,7 +1,8 @@
 """What every kernel means, in plain PyTorch: any floating dtype, any device, gradients written by hand.
 
 Coordinates are feature-major, shape (2, points), so a layer is `W @ h`. Parameters, gradients and moments are flat
-vectors in the order of `kernels.spec.Network`. The derivations are in `kernels/README.md`.
+vectors in the order of `kernels.spec.Network`. All of this is of one network; `kernels.population` is of several. The
+derivations are in `kernels/README.md`.
 """
 
 import math
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Activation, CodeLength, Network, Optimizer
 
 Layer = tuple[Tensor, Tensor]  # weight (out, in), bias (out, 1)
 Scalar = float | Tensor
@@ -51,8 +52,26 @@ def layers(parameters: Tensor, network: Network) -> list[Layer]:
     return [(next(parts).view(out, into), next(parts).view(out, 1)) for out, into in network.shapes]
 
 
+def activate_(hidden: Tensor, activation: Activation) -> Tensor:
+    """An activation's results, in place. Raises ValueError for one that the reference does not know."""
+    if activation.name == "leaky_relu":
+        return F.leaky_relu_(hidden, activation.slope)
+    raise ValueError(f"the reference does not know the activation {activation.name}")
+
+
+def activation_backward(grad: Tensor, result: Tensor, activation: Activation) -> Tensor:
+    """The gradient of what an activation was given, from that of its result and the result itself.
+
+    Raises ValueError for an activation that the reference does not know.
+    """
+    if activation.name == "leaky_relu":
+        before: Tensor = LEAKY_RELU_BACKWARD(grad, result, activation.slope, True)
+        return before
+    raise ValueError(f"the reference does not know the activation {activation.name}")
+
+
 def forward(
-    stack: Sequence[Layer], inputs: Tensor, slope: float, memory: Memory | None = None
+    stack: Sequence[Layer], inputs: Tensor, activation: Activation, memory: Memory | None = None
 ) -> tuple[list[Tensor], Tensor]:
     """The inputs of every layer [(in, points)], and the network's outputs (out, points)."""
     activations = [inputs]
@@ -60,7 +79,7 @@ def forward(
         hidden = torch.addmm(
             bias, weight, activations[-1], out=memory.hidden[index] if memory else None
         )  # (out, points)
-        activations.append(F.leaky_relu_(hidden, slope))
+        activations.append(activate_(hidden, activation))
     weight, bias = stack[-1]
     if len(weight) == 1:
         return activations, torch.addmm(bias, weight, activations[-1])
@@ -72,7 +91,7 @@ def backward(
     stack: Sequence[Layer],
     activations: Sequence[Tensor],
     grad: Tensor,
-    slope: float,
+    activation: Activation,
     out: Sequence[Layer],
     memory: Memory | None = None,
 ) -> Tensor:
@@ -93,8 +112,7 @@ def backward(
             torch.mm(grad, memory.ones, out=grad_bias)
         if index:
             grad = torch.mm(stack[index][0].t(), grad)
-            # LeakyReLU keeps the sign, so its result tells its derivative.
-            grad = LEAKY_RELU_BACKWARD(grad, inputs, slope, True)
+            grad = activation_backward(grad, inputs, activation)
     return grad
 
 
@@ -175,14 +193,14 @@ def task_gradient(
     stack: Sequence[Layer],
     inputs: Tensor,
     targets: Tensor,
-    slope: float,
+    activation: Activation,
     out: Sequence[Layer],
     memory: Memory | None = None,
 ) -> Tensor:
     """Task loss on a batch (2, points), (out, points); writes the gradient of each layer into `out`."""
-    activations, outputs = forward(stack, inputs, slope, memory)
+    activations, outputs = forward(stack, inputs, activation, memory)
     loss, grad = squared_error(outputs, targets)
-    backward(stack, activations, grad, slope, out, memory)
+    backward(stack, activations, grad, activation, out, memory)
     return loss
 
 
@@ -194,10 +212,46 @@ def code_gradient(
     Returns the sum of losses and its gradient with respect to the parameters, and writes that of the predictor's layers
     into `out`. The term is their mean; to divide by P is left to where the gradients are added up.
     """
-    activations, outputs = forward(stack, positions, code.predictor.slope)
+    activations, outputs = forward(stack, positions, code.predictor.activation)
     loss, grad_outputs, grad_parameters = CODE_LOSS[code.loss](outputs, parameters, code)
-    backward(stack, activations, grad_outputs, code.predictor.slope, out)
+    backward(stack, activations, grad_outputs, code.predictor.activation, out)
     return loss, grad_parameters
+
+
+def differentiate(
+    network: Network,
+    code: CodeLength | None,
+    stacks: Sequence[Sequence[Layer]],
+    parameters: Tensor,
+    positions: Tensor | None,
+    inputs: Tensor,
+    targets: Tensor,
+    out: Sequence[Sequence[Layer]],
+    memory: Memory | None = None,
+) -> tuple[list[Tensor], Tensor | None]:
+    """The losses of a batch, and the term's gradient of the parameters (P,); writes the other gradients into `out`.
+
+    `stacks` and `out` are those of the network and, with a term, of the predictor.
+    """
+    losses = [task_gradient(stacks[0], inputs, targets, network.activation, out[0], memory)]
+    if code is None or positions is None:
+        return losses, None
+    total, addition = code_gradient(parameters, stacks[1], positions, code, out[1])
+    return [*losses, total * (1.0 / network.size)], addition
+
+
+def weigh(share: Scalar, gradients: Sequence[Tensor], addition: Tensor | None) -> None:
+    """Makes the two losses' gradients (P,) that of their weighted sum, in place.
+
+    `share` is the term's weight over P, a number or a tensor of no dimension.
+    """
+    if addition is None:
+        return
+    if isinstance(share, Tensor):
+        gradients[0].add_(addition * share)
+    else:
+        gradients[0].add_(addition, alpha=share)
+    gradients[1].mul_(share)
 
 
 def update(
@@ -208,30 +262,39 @@ def update(
     `scalars` are `Optimizer.scalars` of this step, as numbers or as tensors of no dimension.
     Source: `torch.optim`'s single-tensor algorithms.
     """
-    rate = optimizer.learning_rate
+    step_size, other = scalars
     if optimizer.kind == "adam":
-        step_size, divisor = scalars
         first, second = moments
         first.lerp_(gradient, 1.0 - ADAM_BETAS[0])
         second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1.0 - ADAM_BETAS[1])
-        root = second.sqrt().div_(divisor).add_(EPSILON)
-        if isinstance(step_size, Tensor):
-            parameters.sub_(first.mul(step_size).div_(root))
-        else:
-            parameters.addcdiv_(first, root, value=-step_size)
+        root = second.sqrt().div_(other).add_(EPSILON)
+        _descend(parameters, first, step_size, root)
     elif optimizer.kind == "rmsprop":
         moments.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1.0 - RMSPROP_ALPHA)
-        parameters.addcdiv_(gradient, moments[0].sqrt().add_(EPSILON), value=-rate)
+        _descend(parameters, gradient, step_size, moments[0].sqrt().add_(EPSILON))
     elif optimizer.kind == "sgd_momentum":
-        moments.mul_(optimizer.momentum).add_(gradient)
-        parameters.add_(moments[0], alpha=-rate)
+        moments.mul_(other).add_(gradient)
+        _descend(parameters, moments[0], step_size)
     elif optimizer.kind == "sgd":
-        parameters.add_(gradient, alpha=-rate)
+        _descend(parameters, gradient, step_size)
+
+
+def _descend(parameters: Tensor, direction: Tensor, step_size: Scalar, root: Tensor | None = None) -> None:
+    """Takes the step along a direction, divided by the root where there is one, off the parameters."""
+    if root is None:
+        if isinstance(step_size, Tensor):
+            parameters.addcmul_(direction, step_size, value=-1.0)  # rounded once, as with a number
+        else:
+            parameters.add_(direction, alpha=-step_size)
+    elif isinstance(step_size, Tensor):
+        parameters.sub_(direction.mul(step_size).div_(root))
     else:
-        raise ValueError(f"no optimiser is called {optimizer.kind!r}")
+        parameters.addcdiv_(direction, root, value=-step_size)
 
 
-def evaluate(stack: Sequence[Layer], coefficients: Tensor, inputs: Tensor, slope: float) -> tuple[Tensor, Tensor]:
+def evaluate(
+    stack: Sequence[Layer], coefficients: Tensor, inputs: Tensor, activation: Activation
+) -> tuple[Tensor, Tensor]:
     """Outputs (out, points) and int64 signatures (points,) at inputs (2, points).
 
     A signature is the sum of the coefficients (neurons,) of a point's positive pre-activations: equal activation
@@ -247,7 +310,13 @@ def evaluate(stack: Sequence[Layer], coefficients: Tensor, inputs: Tensor, slope
         positive = torch.gt(hidden, 0, out=torch.empty_like(hidden)).to(exact)
         sums.addmm_(halves[:, start : start + weight.shape[0]], positive)
         start += weight.shape[0]
-        hidden = F.leaky_relu(hidden, slope, inplace=True)
+        hidden = activate_(hidden, activation)
     weight, bias = stack[-1]
     high, low = sums.long()
     return torch.addmm(bias, weight, hidden), (high << 16) + low
+
+
+def validate(stack: Sequence[Layer], inputs: Tensor, targets: Tensor, activation: Activation) -> Tensor:
+    """Mean squared error, lowest and highest output (3,) at inputs (2, points), targets (out, points)."""
+    outputs = forward(stack, inputs, activation)[1]
+    return torch.stack(((outputs - targets).square().mean(), *torch.aminmax(outputs)))

@@ -5,12 +5,15 @@ Imports neither Triton nor Numba, so that a machine without them can ask.
 
 import importlib.util
 import os
+from collections.abc import Collection
 
 import torch
 
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import Activation, CodeLength, Network
 
 WIDEST_ON_CPU, WIDEST_ON_GPU = 256, 64
+# Activations that the kernels have a line for; those keep its results alone for the way back.
+ACTIVATIONS_ON_CPU = ACTIVATIONS_ON_GPU = ("leaky_relu",)
 # CUDA devices of this compute capability and later, and these ROCm ones, are compiled for.
 CAPABILITY = (8, 0)
 ROCM = ("gfx942",)
@@ -31,6 +34,8 @@ def unsupported_on_cpu(network: Network, code: CodeLength | None, device: torch.
         widest = max(one.dims[:-1])
         if widest > WIDEST_ON_CPU:
             return f"{name} width {widest} is above {WIDEST_ON_CPU}"
+        if reason := _unsupported_activation(one.activation, ACTIVATIONS_ON_CPU, "CPU"):
+            return reason
         if one.slope == 0:  # times an infinity
             return "slope 0 is not above 0"
     return code.range_limit if code else None
@@ -53,9 +58,17 @@ def gpu_limit(network: Network, code: CodeLength | None) -> str | None:
     if len(network.dims) < 3 or (code and len(code.predictor.dims) < 3):
         return "a network without a hidden layer has nothing to fuse"
     for one in (network, *([code.predictor] if code else [])):
-        if not one.slope >= 0:
-            return f"slope {one.slope} is below 0"
+        if reason := _unsupported_activation(one.activation, ACTIVATIONS_ON_GPU, "Triton"):
+            return reason
     return code.range_limit if code else None
+
+
+def _unsupported_activation(activation: Activation, known: Collection[str], kernels: str) -> str | None:
+    if activation.name not in known:
+        return f"the {kernels} kernels know no activation {activation.name}, but {', '.join(known)}"
+    if not activation.result_tells_derivative:
+        return f"the {kernels} kernels keep an activation's result, which does not tell {activation.name}'s derivative"
+    return None
 
 
 def _unsupported_device(device: torch.device) -> str | None:

@@ -22,6 +22,18 @@ def sizes(vectors: Sequence[Tensor], network: Network, code: CodeLength | None) 
     return [one.size for one in networks]
 
 
+def shares(network: Network, code: CodeLength | None, networks: int, weights: Sequence[float] | None) -> list[float]:
+    """Each network's share (networks,) of a parameter's loss in the loss: its term's weight, by default the code's.
+
+    Zeros without a term. Raises ValueError for another number of weights.
+    """
+    if weights is None:
+        weights = [code.weight if code else 0.0] * networks
+    if len(weights) != networks:
+        raise ValueError(f"{len(weights)} weights of the term were given for {networks} networks")
+    return [weight / network.size for weight in weights]
+
+
 def read(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor that is only read, its numbers side by side: copied where they are not.
 
@@ -39,9 +51,9 @@ def read_array(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torc
 
 
 def read_rows(name: str, tensor: Tensor, *shape: int) -> Tensor:
-    """As `read`, but its rows may lie any distance apart."""
+    """As `read`, but its rows may lie any distance apart, and so may what is before them."""
     _require(name, tensor, shape, torch.float32)
-    return tensor if shape[1] < 2 or tensor.stride(1) == 1 else tensor.contiguous()
+    return tensor if _in_rows(tensor) else tensor.contiguous()
 
 
 def written(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -50,6 +62,16 @@ def written(name: str, tensor: Tensor, *shape: int, dtype: torch.dtype = torch.f
     if not tensor.is_contiguous():
         raise ValueError(f"{name} of strides {tensor.stride()} cannot be written in place: give a contiguous tensor")
     return tensor
+
+
+def written_rows(name: str, tensor: Tensor, *shape: int) -> Tensor:
+    """As `written`, but its rows may lie any distance apart."""
+    _require(name, tensor, shape, torch.float32)
+    return tensor if _in_rows(tensor) else written(name, tensor, *shape)
+
+
+def _in_rows(tensor: Tensor) -> bool:
+    return tensor.shape[-1] < 2 or tensor.stride(-1) == 1
 
 
 def _require(name: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:

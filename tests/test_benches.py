@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benches import away, compare, method, report, suite, verify_backends, verify_kernels
+from benches.alone import Alone
 from benches.baseline import Baseline
 from benches.contenders import ENTRIES, ORIGINAL, Entry, Ours, WrongAnswer, check
 from benches.figures import Record, Run, keep, read
@@ -33,11 +34,12 @@ def test_the_baseline_computes_our_losses_and_gradients() -> None:
     inputs, targets = (tensor[:, :333] for tensor in job.training)
     made = Ours(job, 1, "eager").backend
     assert made.positions is not None
-    gradient, to_predictor = torch.empty_like(state.main.parameters), torch.empty_like(state.predictor.parameters)
-    stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
+    theta, phi = (one.parameters[0] for one in state.learners)
+    gradient, to_predictor = torch.empty_like(theta), torch.empty_like(phi)
+    stacks = [reference.layers(theta, state.main.network), reference.layers(phi, code.predictor)]
     out = [reference.layers(gradient, state.main.network), reference.layers(to_predictor, code.predictor)]
-    task_loss = reference.task_gradient(stacks[0], inputs, targets, 0.01, out[0])
-    total, addition = reference.code_gradient(state.main.parameters, stacks[1], made.positions, code, out[1])
+    task_loss = reference.task_gradient(stacks[0], inputs, targets, state.main.network.activation, out[0])
+    total, addition = reference.code_gradient(theta, stacks[1], made.positions, code, out[1])
     losses = [task_loss, total / 811]
     gradient += addition * code.weight / 811
     to_predictor *= code.weight / 811
@@ -50,7 +52,7 @@ def test_the_baseline_computes_our_losses_and_gradients() -> None:
     for module, ours in ((baseline.module, gradient), (baseline.predictor, to_predictor)):
         theirs = torch.cat([p.grad.reshape(-1) for p in module.parameters() if p.grad is not None])
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
-    assert torch.equal(signatures, made.evaluate(inputs)[1])
+    assert torch.equal(signatures, made.evaluate(inputs[None])[1][0])
 
 
 def test_the_baseline_works_where_its_module_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +124,7 @@ def test_a_tf32_product_reads_ten_bits_of_its_operands() -> None:
 def test_no_draw_of_the_cpu_kernels_is_wrong_for_roundings_sake() -> None:
     from draw_poly.kernels import cpu
 
-    found = [row for seed in range(1, 21) for row in verify_kernels.rows(cpu, torch.device("cpu"), seed=seed)]
+    found = [row for seed in range(1, 21) for row in verify_kernels.rows(Alone(cpu), torch.device("cpu"), seed=seed)]
     assert len(found) > 20 * 80
     assert [row for row in found if not row.passed] == []
 
@@ -214,19 +216,19 @@ def subnormal(numbers: torch.Tensor) -> torch.Tensor:
 def test_a_late_state_is_subnormal_in_weights_moments_and_probabilities() -> None:
     state = LATE.state()
     assert subnormal(state.main.parameters).any()
-    assert all(subnormal(moment).any() for moment in state.main.moments)
+    assert all(subnormal(moment).any() for moment in state.main.moments[0])
     state = LATE_CODED.state()
     assert state.predictor
-    assert all(subnormal(moment).any() for moment in state.predictor.moments)
+    assert all(subnormal(moment).any() for moment in state.predictor.moments[0])
     positions = kolmogorov.positions(state.main.network)
-    logits = reference.forward(reference.layers(state.predictor.parameters, state.predictor.network), positions, 0.01)[
-        1
-    ]
+    predictor = state.predictor.network
+    stack = reference.layers(state.predictor.parameters[0], predictor)
+    logits = reference.forward(stack, positions, predictor.activation)[1]
     assert subnormal(torch.softmax(logits, 0)).any(1).sum() > 10
 
 
 def test_a_late_state_stays_late() -> None:
-    before, made = LATE.state().main.parameters, Ours(LATE, 1, "cpu")
+    before, made = LATE.state().main.parameters[0], Ours(LATE, 1, "cpu")
     coded, made_coded = LATE_CODED.state().predictor, Ours(LATE_CODED, 1, "cpu")
     assert coded
     for _ in range(20):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benches import verify_kernels
+from benches.alone import Alone
 from draw_poly.engine import backend
 from draw_poly.engine.backends.base import Data
 from draw_poly.engine.backends.graphed import Graphed
@@ -31,7 +32,7 @@ def _nothing_compiled() -> None:
 def test_every_kernel_is_right_on_the_device(precision: str) -> None:
     from draw_poly.kernels import gpu
 
-    wrong = [row for row in verify_kernels.rows(gpu, DEVICE, precision) if not row.passed]
+    wrong = [row for row in verify_kernels.rows(Alone(gpu), DEVICE, precision) if not row.passed]
     assert not wrong
 
 
@@ -44,8 +45,8 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(
     kind, _ = backend.choose(config, DEVICE)
     assert issubclass(kind, Graphed)
     draws = torch.Generator().manual_seed(4)
-    data = Data(torch.rand((3, 500), generator=draws).cuda(), torch.rand((3, 90), generator=draws).cuda(), 128)
-    orders = [torch.randperm(500, generator=draws) for _ in range(6)]
+    data = Data(torch.rand((1, 3, 500), generator=draws).cuda(), torch.rand((1, 3, 90), generator=draws).cuda(), 128)
+    orders = [torch.randperm(500, generator=draws)[None] for _ in range(6)]
     runs = []
     for most in (kind.most_captured, 3, 1, 0):
         monkeypatch.setattr(kind, "most_captured", max(most, 1))

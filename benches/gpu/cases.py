@@ -60,16 +60,16 @@ class Step:
             task = self.partials.task
             self.partials.task = task._replace(launch=task.launch._replace(**changes))
         learners = [network] + ([code.predictor] if code else [])
-        self.parameters = [random_parameters(one, 1, torch.float32).to(device) for one in learners]
+        self.parameters = [random_parameters(one, 1, torch.float32)[None].to(device) for one in learners]
         self.positions = kolmogorov.positions(network).to(device) if code else None
-        self.moments = [torch.zeros((2, one.size), device=device) for one in learners]
+        self.moments = [torch.zeros((1, 2, one.size), device=device) for one in learners]
         draws = torch.Generator().manual_seed(2)
-        self.inputs = torch.rand((2, points), generator=draws).to(device)
-        self.targets = torch.rand((1, points), generator=draws).to(device)
-        self.order = torch.randperm(points, generator=draws).to(device)
+        self.inputs = torch.rand((1, 2, points), generator=draws).to(device)
+        self.targets = torch.rand((1, 1, points), generator=draws).to(device)
+        self.order = torch.randperm(points, generator=draws)[None].to(device)
         self.optimizers = [Optimizer("adam", 1e-3)] * len(learners)
-        self.scalars = torch.tensor(self.optimizers[0].scalars(100) * len(learners), device=device)
-        self.losses = torch.empty(len(learners), device=device)
+        self.scalars = torch.tensor([self.optimizers[0].scalars(100) * len(learners)], device=device)
+        self.losses = torch.empty((1, len(learners)), device=device)
 
     def gradient(self) -> None:
         """The first launch."""
@@ -115,10 +115,10 @@ def validation(hidden: tuple[int, ...], points: int) -> Case:
 
     def make(device: torch.device) -> Work:
         network = Network((2, *hidden, 1))
-        flat = random_parameters(network, 1, torch.float32).to(device)
-        data = torch.rand((3, points), generator=torch.Generator().manual_seed(4)).to(device)
-        out = torch.empty(3, device=device)
-        return partial(gpu.Validation(network, points, device).run, flat, data[:2], data[2:], out)
+        flat = random_parameters(network, 1, torch.float32)[None].to(device)
+        data = torch.rand((1, 3, points), generator=torch.Generator().manual_seed(4)).to(device)
+        out = torch.empty((1, 3), device=device)
+        return partial(gpu.Validation(network, points, device).run, flat, data[:, :2], data[:, 2:], out)
 
     return Case(make, 100)
 
@@ -128,21 +128,21 @@ def evaluation(kind: str, hidden: tuple[int, ...], side: int) -> Case:
 
     def make(device: torch.device) -> Work:
         network = Network((2, *hidden, 1))
-        flat = random_parameters(network, 1, torch.float32).to(device)
+        flat = random_parameters(network, 1, torch.float32)[None].to(device)
         draws = torch.Generator().manual_seed(3)
-        coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws).to(device)
-        outputs = torch.empty((1, side, side), device=device)
-        signatures = torch.empty((side, side), dtype=torch.int64, device=device)
+        coefficients = torch.randint(1, 2**31 - 1, (1, network.neurons), generator=draws).to(device)
+        outputs = torch.empty((1, 1, side, side), device=device)
+        signatures = torch.empty((1, side, side), dtype=torch.int64, device=device)
         if kind == "grid":
             return partial(gpu.evaluate_grid, network, flat, coefficients, (side, side), 0, outputs, signatures)
         if kind == "edges":
-            edges = torch.empty((side, side), dtype=torch.uint8, device=device)
+            edges = torch.empty((1, side, side), dtype=torch.uint8, device=device)
             return partial(gpu.evaluate_grid, network, flat, coefficients, (side, side), 0, outputs, signatures, edges)
-        inputs = torch.rand((2, side * side), generator=draws).to(device)
+        inputs = torch.rand((1, 2, side * side), generator=draws).to(device)
         if kind == "PyTorch":
-            return partial(plain_forward, flat, network, inputs)
+            return partial(plain_forward, flat[0], network, inputs[0])
         return partial(
-            gpu.evaluate, network, flat, coefficients, inputs, outputs.view(1, -1), signatures.view(-1)
+            gpu.evaluate, network, flat, coefficients, inputs, outputs.view(1, 1, -1), signatures.view(1, -1)
         )  # fmt: skip
 
     return Case(make, 2, kind != "PyTorch")

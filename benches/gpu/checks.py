@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from benches import verify_kernels
+from benches.alone import Alone
 from benches.gpu.cases import Case
 from benches.gpu.course import Bench
 from benches.method import Work
@@ -38,7 +39,7 @@ def _groups(small: bool) -> dict[str, Rows]:
 
 
 def _work(make: Rows, device: torch.device) -> Work:
-    return lambda: list(make(gpu, device, 0))
+    return lambda: list(make(Alone(gpu), device, 0))
 
 
 def work(bench: Bench) -> None:
@@ -48,7 +49,7 @@ def work(bench: Bench) -> None:
     torch.set_num_threads(min(THREADS, torch.get_num_threads()))
     while seeds < (SMALL_SEEDS if bench.small else SEEDS) and (bench.left > enough or not seeds):
         for make in groups:
-            for row in make(gpu, bench.device, seeds):
+            for row in make(Alone(gpu), bench.device, seeds):
                 verdict.hear(seeds, row)
         seeds += 1
     wrong = verdict.wrong()

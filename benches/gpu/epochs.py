@@ -45,7 +45,7 @@ class Run(Ours):
             epoch = launched.read()
             self._snapshot.keep()
             state = self._snapshot.state()
-            self._watch.epoch(epoch.combined, epoch.constant, [one.parameters for one in state.learners])
+            self._watch.epoch(epoch.combined, epoch.constant, [one.parameters[0] for one in state.learners])
         return epoch.task, epoch.validation
 
 
@@ -72,8 +72,9 @@ def cases(small: bool) -> dict[str, Case]:
 def _launched(small: bool, bins: int | None, device: torch.device) -> Work:
     one = job(small, device, bins)
     made = Triton(one.state().to(device), one.config)
-    data = Data(torch.cat(one.training).to(device), torch.cat(one.validation).to(device), one.batch)
-    return lambda: made.epoch(data, torch.arange(one.points), lambda: False)
+    ours, others = (torch.cat(points)[None].to(device) for points in (one.training, one.validation))
+    data = Data(ours, others, one.batch)
+    return lambda: made.epoch(data, torch.arange(one.points)[None], lambda: False)
 
 
 def work(bench: Bench) -> None:

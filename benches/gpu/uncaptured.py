@@ -74,7 +74,7 @@ def _operator(hidden: tuple[int, ...], points: int, device: torch.device) -> Wor
 def _updated(kind: str, device: torch.device) -> Work:
     network, optimizer = Network((2, 7, 5, 1)), Optimizer(kind, 1e-3)
     made = Step(network, 33, None, device)
-    made.optimizers, made.moments = [optimizer], [torch.zeros((optimizer.moments, network.size), device=device)]
+    made.optimizers, made.moments = [optimizer], [torch.zeros((1, optimizer.moments, network.size), device=device)]
     return made.both
 
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -27,25 +27,34 @@ class Interrupted(Exception):
 
 
 class Report(Protocol):
-    """An epoch's numbers: a tensor, or what waits for one."""
+    """An epoch's numbers, a row for each network: a tensor, or what waits for one."""
 
-    def tolist(self) -> list[float]:
+    def tolist(self) -> list[list[float]]:
         """The numbers, once the device is done with the epoch."""
         ...
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a run trains and validates on, points (3, n) as x, y, value; a step takes `batch_size` of them."""
+    """What a population trains and validates on, points as x, y, value; a step takes `batch_size` of each network's."""
 
-    training: Tensor
-    validation: Tensor
+    training: Tensor  # (networks, 3, n)
+    validation: Tensor  # (networks, 3, m)
     batch_size: int
 
     @property
     def steps(self) -> int:
         """Steps an epoch; the last one's batch may be short."""
-        return -(-self.training.shape[1] // self.batch_size)
+        return -(-self.training.shape[-1] // self.batch_size)
+
+
+class Member(NamedTuple):
+    """One network of a population, and its predictor if the term is on: views of the state's tensors."""
+
+    parameters: list[Tensor]  # (P,) each
+    moments: list[Tensor]  # (count, P) each
+    stacks: list[list[reference.Layer]]
+    share: reference.Scalar  # of a parameter's Kolmogorov loss in the loss
 
 
 class Backend(ABC):
@@ -66,45 +75,52 @@ class Backend(ABC):
         self.state = state
         self.config = config
         self.code = code = config.code_length
+        if not state.main.network.activation.piecewise_affine:  # a tile's corners tell nothing of what lies within
+            self.tile = 1
+            self.drawn_by = "points" if self.drawn_by == "picture" else self.drawn_by
         self.device = state.main.parameters.device
         self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
-        self._stacks = [reference.layers(learner.parameters, learner.network) for learner in state.learners]
+        self.weights = [code.weight if code else 0.0] * state.networks  # of the Kolmogorov term
+        self._members = [self._member(index) for index in range(state.networks)]
         self._most_points: int | None = None  # evaluated at once, where the device's memory holds no more
 
     @classmethod
     def try_out(cls, config: Config, device: torch.device) -> None:
         """Launches on a device, once, what a run will launch there; raises whatever hinders it."""
-        point = torch.zeros((3, 1), device=device)
+        point = torch.zeros((1, 3, 1), device=device)
         data = Data(point, point, min(config.batch_size, config.points))  # so that kernels are those of the run
-        cls(blank_state(config, device), config).epoch(data, torch.zeros(1, dtype=torch.int64), lambda: False).tolist()
+        order = torch.zeros((1, 1), dtype=torch.int64)
+        cls(blank_state(config, device), config).epoch(data, order, lambda: False).tolist()
 
     @abstractmethod
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
-        """Trains on the points in this order (n,) on the host, batch after batch, and validates.
+        """Trains on the points in this order (networks, n) on the host, batch after batch, and validates.
 
-        Returns one vector: each step's losses in turn (task, and Kolmogorov if the term is on), the mean squared error
-        of validation, the lowest and the highest output there. Raises Interrupted between two steps once
+        Returns a row for each network: each step's losses in turn (task, and Kolmogorov if the term is on), the mean
+        squared error of validation, the lowest and the highest output there. Raises Interrupted between two steps once
         `interrupted()` is true, or before the first where an epoch is one piece. The report is to be read before the
         epoch after the next begins.
         """
 
     @abstractmethod
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
-        """What a step on a batch (2, n), (1, n) would descend, without taking it.
+        """What a step on a batch (networks, 2, n), (networks, 1, n) would descend, without taking it.
 
-        Writes the gradient (P,) of the weighted sum of both losses for each learner, and the `losses` (1 per learner,).
+        Writes the gradient (networks, P) of the weighted sum of both losses for each learner, and the `losses`
+        (networks, 1 per learner).
         """
 
     @abstractmethod
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (1, points) and int64 signatures (points,) at coordinates (2, points)."""
+        """Outputs (networks, 1, n) and int64 signatures (networks, n) at coordinates (networks, 2, n)."""
 
     def evaluate_grid(
         self, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor, edges: Tensor
     ) -> None:
-        """Rows from `top` on of a picture of `size` (width, height): `outputs` (1, rows, width), others (rows, width).
+        """Rows from `top` on of a picture of `size` (width, height): `outputs` (networks, 1, rows, width).
 
-        `edges` uint8 receives the bits `spec.RIGHT` and `spec.BELOW`, where a pixel's neighbour has another signature.
+        The others are (networks, rows, width); `edges` uint8 receives the bits `spec.RIGHT` and `spec.BELOW`, where a
+        pixel's neighbour has another signature.
         """
         raise NotImplementedError(f"the backend {self.name} evaluates points, not grids")
 
@@ -113,15 +129,15 @@ class Backend(ABC):
 
         A part that it does not hold is halved, for good and with a line in the log.
         """
-        most = self._most_points or max(inputs.shape[1], 1)
+        most = self._most_points or max(inputs.shape[-1], 1)
         while True:
             try:
-                parts = [self.evaluate(part.to(self.device)) for part in inputs.split(most, 1)]
+                parts = [self.evaluate(part.to(self.device)) for part in inputs.split(most, -1)]
                 outputs, signatures = zip(*((values.cpu(), codes.cpu()) for values, codes in parts), strict=True)
                 whole = len(parts) == 1  # nothing to copy together
-                return (outputs[0], signatures[0]) if whole else (torch.cat(outputs, 1), torch.cat(signatures))
+                return (outputs[0], signatures[0]) if whole else (torch.cat(outputs, -1), torch.cat(signatures, -1))
             except torch.OutOfMemoryError:
-                most = min(most, inputs.shape[1])
+                most = min(most, inputs.shape[-1])
                 if most == 1:
                     raise
             # Past the handler, whose exception holds on to the tensors of the calls that failed.
@@ -130,27 +146,44 @@ class Backend(ABC):
             most = self._most_points = -(-most // 2)
 
     def _validate(self, data: Data) -> Tensor:
-        """Validation error, lowest and highest output (3,)."""
-        outputs = reference.forward(self._stacks[0], data.validation[:2], self.state.main.network.slope)[1]
-        error = (outputs - data.validation[2:]).square().mean()
-        return torch.stack((error, *torch.aminmax(outputs)))
+        """Validation error, lowest and highest output of each network (networks, 3)."""
+        activation, pairs = self.state.main.network.activation, zip(self._members, data.validation, strict=True)
+        return torch.stack(
+            [reference.validate(one.stacks[0], points[:2], points[2:], activation) for one, points in pairs]
+        )
 
-    def _step_numbers(self, steps: int) -> list[list[float]]:
-        """What the optimisers need to know of each of the next steps, learner after learner."""
+    def _step_numbers(self, steps: int) -> list[list[list[float]]]:
+        """What the optimisers need to know of each network's next steps, learner after learner."""
         learners = self.state.learners
-        return [
+        rows = [
             [number for one in learners for number in one.optimizer.scalars(one.steps + index)]
             for index in range(1, steps + 1)
         ]
+        return [rows] * self.state.networks
+
+    def _member(self, index: int) -> Member:
+        learners = self.state.learners
+        parameters = [one.parameters[index] for one in learners]
+        stacks = [reference.layers(flat, one.network) for flat, one in zip(parameters, learners, strict=True)]
+        share = self.weights[index] / self.state.main.network.size
+        return Member(parameters, [one.moments[index] for one in learners], stacks, share)
+
+
+def side_by_side(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Each network's outputs and signatures as those of the population; those of one are not copied."""
+    if len(found) == 1:
+        return found[0][0][None], found[0][1][None]
+    outputs, signatures = zip(*found, strict=True)
+    return torch.stack(outputs), torch.stack(signatures)
 
 
 def blank_state(config: Config, device: torch.device) -> State:
     """A run's networks with zeros for parameters: something to try a backend on."""
     learners = [
-        Learner.fresh(network, optimizer, torch.zeros(network.size, device=device))
+        Learner.fresh(network, optimizer, torch.zeros((1, network.size), device=device))
         for network, optimizer in zip(config.networks, config.optimizers, strict=False)
     ]
-    coefficients = torch.zeros(config.network.neurons, dtype=torch.int64, device=device)
+    coefficients = torch.zeros((1, config.network.neurons), dtype=torch.int64, device=device)
     return State(learners[0], learners[1] if len(learners) > 1 else None, coefficients, torch.Generator())
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from draw_poly.engine.backends import plain
-from draw_poly.engine.backends.base import Backend, Data, Scalars, flushing
+from draw_poly.engine.backends.base import Backend, Data, Member, Scalars, flushing, side_by_side
 from draw_poly.engine.backends.graphed import Graphed, Room, Step
 from draw_poly.engine.config import Config
 from draw_poly.engine.state import State
@@ -23,45 +23,58 @@ class Compiled(Backend):
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
-        code, positions, network = self.code, self.positions, state.main.network
+        code, positions, network, optimizers = self.code, self.positions, state.main.network, state.optimizers
+        networks = [learner.network for learner in state.learners]
+        # Tensors: numbers would be compiled as constants.
+        shares = torch.tensor([one.share for one in self._members], dtype=torch.float32, device=self.device).unbind(0)
+        self._members = [one._replace(share=share) for one, share in zip(self._members, shares, strict=True)]
 
-        def differentiate(state: State, inputs: Tensor, targets: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-            stacks = [reference.layers(one.parameters, one.network) for one in state.learners]
+        def differentiate(
+            parameters: list[Tensor], inputs: Tensor, targets: Tensor, share: reference.Scalar
+        ) -> tuple[list[Tensor], list[Tensor]]:
+            stacks = [reference.layers(flat, one) for flat, one in zip(parameters, networks, strict=True)]
             out = [[(torch.empty_like(weight), torch.empty_like(bias)) for weight, bias in stack] for stack in stacks]
-            losses, addition = plain.differentiate(state, code, positions, stacks, out, inputs, targets)
+            losses, addition = reference.differentiate(
+                network, code, stacks, parameters[0], positions, inputs, targets, out
+            )
             # Joined rather than written as views of one vector, which the compiler would copy a layer at a time.
             gradients = [torch.cat([part.view(-1) for layer in one for part in layer]) for one in out]
-            plain.weigh(state, code, gradients, addition)
+            reference.weigh(share, gradients, addition)
             return losses, gradients
 
-        def step(state: State, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
-            losses, gradients = differentiate(state, inputs, targets)
-            plain.update(state, gradients, scalars)
+        def step(
+            parameters: list[Tensor], moments: list[Tensor], inputs: Tensor, targets: Tensor, share: reference.Scalar,
+            scalars: Scalars,
+        ) -> list[Tensor]:  # fmt: skip
+            losses, gradients = differentiate(parameters, inputs, targets, share)
+            plain.update(optimizers, parameters, moments, gradients, scalars)
             return losses
 
         def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-            return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.slope)
+            return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.activation)
 
         self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=self.options)
         self._compiled_gradient = torch.compile(differentiate, fullgraph=True, dynamic=False, options=self.options)
         self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, dynamic=True, options=self.options)
 
-    def step(self, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
+    def step(self, member: Member, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Stepwise.step`; the scalars are tensors of no dimension: a number would be compiled as a constant."""
-        return self._compiled_step(self.state, inputs, targets, scalars)
+        return self._compiled_step(member.parameters, member.moments, inputs, targets, member.share, scalars)
 
     @flushing
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
-        found, ours = self._compiled_gradient(self.state, inputs, targets)
-        torch.stack(found, out=losses)
-        for wanted, flat in zip(gradients, ours, strict=True):
-            wanted.copy_(flat)
+        for index, member in enumerate(self._members):
+            found, ours = self._compiled_gradient(member.parameters, inputs[index], targets[index], member.share)
+            torch.stack(found, out=losses[index])
+            for wanted, flat in zip(gradients, ours, strict=True):
+                wanted[index].copy_(flat)
 
     @flushing
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
-        return self._compiled_evaluate(self.state.main.parameters, self.state.coefficients, inputs)
+        trios = zip(self.state.main.parameters, self.state.coefficients, inputs, strict=True)
+        return side_by_side([self._compiled_evaluate(*one) for one in trios])
 
 
 class Compile(Compiled, plain.Stepwise):
@@ -70,10 +83,10 @@ class Compile(Compiled, plain.Stepwise):
     # The C++ wrapper takes the host's share out of a step of a hundred small operations.
     options: ClassVar[dict[str, Any]] = {"cpp_wrapper": True}
 
-    def scalars(self, steps: int) -> Sequence[Scalars]:
+    def scalars(self, steps: int) -> Sequence[Sequence[Scalars]]:
         """See `Stepwise.scalars`."""
         table = torch.tensor(self._step_numbers(steps), dtype=torch.float32)
-        return [row.unbind(0) for row in table.unbind(0)]
+        return [[row.unbind(0) for row in rows.unbind(0)] for rows in table.unbind(0)]
 
 
 class CompileOnGpu(Compiled, Graphed):
@@ -96,8 +109,9 @@ class CompileOnGpu(Compiled, Graphed):
         """See `Graphed.stepper`."""
 
         def step(points: Tensor, scalars: Tensor, losses: Tensor) -> None:
-            batch = data.training.index_select(1, points)
-            torch.stack(self.step(batch[:2], batch[2:], scalars.unbind(0)), out=losses)
+            for index, member in enumerate(self._members):
+                batch = data.training[index].index_select(1, points[index])
+                torch.stack(self.step(member, batch[:2], batch[2:], scalars[index].unbind(0)), out=losses[index])
 
         return step
 

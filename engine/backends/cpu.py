@@ -35,47 +35,53 @@ class Cpu(Backend):
             self._prepare(data)
         # In arrays: between two epochs, when caches hold the last one's points, an operation of torch's takes 10 µs.
         places, scalars = order.numpy(), np.array(self._step_numbers(data.steps), np.float32)
-        numbers = np.empty(data.steps * len(learners) + 3, np.float32)
-        losses = numbers[:-3].reshape(data.steps, -1)
+        found = []
         for begin in range(0, data.steps, self._stride):
             if interrupted():
                 raise Interrupted
             end = min(begin + self._stride, data.steps)
+            losses = np.empty((self.state.networks, end - begin, len(learners)), np.float32)
             self._training.run(
-                places[begin * size : end * size], scalars[begin:end], losses[begin:end], validates=end == data.steps
+                places[:, begin * size : end * size], scalars[:, begin:end], losses, validates=end == data.steps
             )
+            found.append(losses.reshape(self.state.networks, -1))
             for learner in learners:
                 learner.steps += end - begin
-        numbers[-3:] = self._training.found()
-        return torch.from_numpy(numbers)
+        found.append(self._training.found().astype(np.float32))
+        return torch.from_numpy(np.concatenate(found, 1))
 
     def _prepare(self, data: Data) -> None:
         learners, size = self.state.learners, data.batch_size
         self._data = data
-        partials = self._partials = cpu.Partials(self.state.main.network, self.code, size, self.device)
+        partials = self._partials = self._partials_for(size)
         self._stride = max(1, int(SLICE / partials.operations(size)))  # steps between two looks at a signal
         self._training = cpu.Training(
             partials,
-            [learner.optimizer for learner in learners],
+            self.state.optimizers,
             [learner.parameters for learner in learners],
             [learner.moments for learner in learners],
             self.positions,
-            (data.training[:2], data.training[2:]),
-            (data.validation[:2], data.validation[2:]),
+            (data.training[:, :2], data.training[:, 2:]),
+            (data.validation[:, :2], data.validation[:, 2:]),
         )
+
+    def _partials_for(self, points: int) -> cpu.Partials:
+        network, networks = self.state.main.network, self.state.networks
+        return cpu.Partials(network, self.code, points, self.device, networks=networks, weights=self.weights)
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
-        partials, points = self._partials, inputs.shape[1]
+        partials, points = self._partials, inputs.shape[-1]
         if partials is None or partials.points < points:
-            partials = self._partials = cpu.Partials(self.state.main.network, self.code, points, self.device)
+            partials = self._partials = self._partials_for(points)
         parameters = [learner.parameters for learner in self.state.learners]
         cpu.gradient(partials, parameters, self.positions, inputs, targets)
         cpu.total(partials, gradients, losses)
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
-        outputs = torch.empty((self.state.main.network.dims[-1], inputs.shape[1]))
-        signatures = torch.empty(inputs.shape[1], dtype=torch.int64)
+        networks, _, points = inputs.shape
+        outputs = torch.empty((networks, self.state.main.network.dims[-1], points))
+        signatures = torch.empty((networks, points), dtype=torch.int64)
         self._evaluator.points(self.state.main.parameters, inputs, outputs, signatures)
         return outputs, signatures

@@ -11,8 +11,8 @@ from draw_poly.engine.backends.base import Backend, Data, Interrupted, Report, l
 from draw_poly.engine.config import Config
 from draw_poly.engine.state import State
 
-# Takes a step: on the batch of these points (m,) int64, with the step's scalars (2 per learner,); writes the losses
-# (1 per learner,).
+# Takes a step: on each network's batch of these points (networks, m) int64, with the step's scalars (networks, 2 per
+# learner); writes the losses (networks, 1 per learner).
 Step = Callable[[Tensor, Tensor, Tensor], None]
 # Numbers that a row of scalars has room for, so that each begins at 16 bytes: compilers read aligned memory as it is.
 ROW = 4
@@ -56,7 +56,7 @@ class Graphed(Backend):
         """What takes the steps of an epoch on this data, from buffers of its own where it needs any."""
 
     def validate(self, data: Data, out: Tensor) -> None:
-        """Writes validation error, lowest and highest output (3,)."""
+        """Writes validation error, lowest and highest output (networks, 3)."""
         out.copy_(self._validate(data))
 
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
@@ -113,7 +113,7 @@ class Graphed(Backend):
         for step, points in enumerate(room.batches(window)):
             if interrupted():
                 raise Interrupted
-            room.step(points, room.scalars[step], room.losses[step])
+            room.step(points, room.scalars[:, step], room.losses[:, step])
         if window.last:
             self.validate(room.data, room.validation)
 
@@ -121,7 +121,7 @@ class Graphed(Backend):
 class Room:
     """The buffers of a window of steps, and what steps there: a graph keeps addresses, so they are made once.
 
-    `order` (points,), `scalars` and `losses` (steps, …) are those of the window that is under way.
+    `order` (networks, points), `scalars` and `losses` (networks, steps, …) are those of the window that is under way.
     """
 
     def __init__(self, data: Data, step: Step, learners: int, device: torch.device, most: int) -> None:
@@ -131,50 +131,50 @@ class Room:
             Window(begin, min(begin + most, data.steps), begin + most >= data.steps)
             for begin in range(0, data.steps, most)
         ]
-        count = min(most * data.batch_size, data.training.shape[1])
-        self.order = torch.empty(count, dtype=torch.int64, device=device)
-        self._rows = torch.empty((most, ROW), device=device)
-        self.scalars = self._rows[:, : 2 * learners]
-        self._numbers = torch.empty(most * learners + 3, device=device)
-        self.losses = self._numbers[:-3].view(most, learners)
-        self.validation = self._numbers[-3:]
+        networks, _, points = data.training.shape
+        self.order = torch.empty((networks, min(most * data.batch_size, points)), dtype=torch.int64, device=device)
+        self._rows = torch.empty((networks, most, ROW), device=device)
+        self.scalars = self._rows[:, :, : 2 * learners]
+        self._numbers = torch.empty((networks, most * learners + 3), device=device)
+        self.losses = self._numbers[:, :-3].unflatten(1, (most, learners))
+        self.validation = self._numbers[:, -3:]
         # Two: one epoch's may be under way still while the next one's are written.
         self._mail = Mail(data, learners, device), Mail(data, learners, device)
 
     def points(self, window: Window) -> slice:
         """Where a window's points stand in the epoch's order."""
-        size, count = self.data.batch_size, self.data.training.shape[1]
+        size, count = self.data.batch_size, self.data.training.shape[-1]
         return slice(window.begin * size, min(window.end * size, count))
 
     def batches(self, window: Window) -> Iterator[Tensor]:
-        """The points of each of a window's steps (m,)."""
+        """The points of each of a window's steps (networks, m)."""
         whole = self.points(window)
-        return iter(self.order[: whole.stop - whole.start].split(self.data.batch_size))
+        return iter(self.order[:, : whole.stop - whole.start].split(self.data.batch_size, 1))
 
-    def address(self, order: Tensor, scalars: list[list[float]]) -> "Mail":
+    def address(self, order: Tensor, scalars: list[list[list[float]]]) -> "Mail":
         """An epoch's order and scalars, ready to be sent; the report of the last epoch but one must have been read."""
         mail, other = self._mail
         self._mail = other, mail
         mail.order.copy_(order)
-        mail.rows[:, : len(scalars[0])].copy_(torch.tensor(scalars, dtype=torch.float32))
+        mail.rows[:, :, : 2 * self._learners].copy_(torch.tensor(scalars, dtype=torch.float32))
         return mail
 
     def send(self, mail: "Mail", window: Window) -> None:
         """Sends a window's order and scalars on their way."""
-        sent = mail.order[self.points(window)]
-        self.order[: len(sent)].copy_(sent, non_blocking=True)
-        self._rows[: window.end - window.begin].copy_(mail.rows[window.begin : window.end], non_blocking=True)
+        sent = mail.order[:, self.points(window)]
+        self.order[:, : sent.shape[1]].copy_(sent, non_blocking=True)
+        self._rows[:, : window.end - window.begin].copy_(mail.rows[:, window.begin : window.end], non_blocking=True)
 
     def ask(self, mail: "Mail", window: Window) -> None:
         """Has a window's numbers sent, when the device has them."""
         steps, place = window.end - window.begin, window.begin * self._learners
-        if window.last and steps == len(self.losses):  # one piece
-            mail.numbers[place:].copy_(self._numbers, non_blocking=True)
+        if window.last and steps == self.losses.shape[1]:  # one piece
+            mail.numbers[:, place:].copy_(self._numbers, non_blocking=True)
         else:
-            losses = self.losses[:steps].view(-1)
-            mail.numbers[place : place + len(losses)].copy_(losses, non_blocking=True)
+            count = steps * self._learners
+            mail.numbers[:, place : place + count].copy_(self._numbers[:, :count], non_blocking=True)
             if window.last:
-                mail.numbers[-3:].copy_(self.validation, non_blocking=True)
+                mail.numbers[:, -3:].copy_(self.validation, non_blocking=True)
         if window.last:
             mail.sent()
 
@@ -184,9 +184,10 @@ class Mail:
 
     def __init__(self, data: Data, learners: int, device: torch.device) -> None:
         pinned = device.type == "cuda"
-        self.order = torch.empty(data.training.shape[1], dtype=torch.int64, pin_memory=pinned)
-        self.rows = torch.empty((data.steps, ROW), pin_memory=pinned)
-        self.numbers = torch.empty(data.steps * learners + 3, pin_memory=pinned)
+        networks, _, points = data.training.shape
+        self.order = torch.empty((networks, points), dtype=torch.int64, pin_memory=pinned)
+        self.rows = torch.empty((networks, data.steps, ROW), pin_memory=pinned)
+        self.numbers = torch.empty((networks, data.steps * learners + 3), pin_memory=pinned)
         self._arrived = torch.cuda.Event() if captures(device) else None
 
     def sent(self) -> None:
@@ -194,11 +195,11 @@ class Mail:
         if self._arrived:
             self._arrived.record()
 
-    def tolist(self) -> list[float]:
+    def tolist(self) -> list[list[float]]:
         """Waits for the numbers."""
         if self._arrived:
             self._arrived.synchronize()
-        numbers: list[float] = self.numbers.tolist()
+        numbers: list[list[float]] = self.numbers.tolist()
         return numbers
 
 

@@ -27,10 +27,10 @@ class Triton(Graphed):
     def stepper(self, data: Data) -> Step:
         """See `Graphed.stepper`."""
         partials, positions, learners = self._partials(data.batch_size), self.positions, self.state.learners
-        optimizers = [one.optimizer for one in learners]
+        optimizers = self.state.optimizers
         parameters, moments = [one.parameters for one in learners], [one.moments for one in learners]
 
-        inputs, targets = data.training[:2], data.training[2:]
+        inputs, targets = data.training[:, :2], data.training[:, 2:]
 
         def step(points: Tensor, scalars: Tensor, losses: Tensor) -> None:
             gpu.gradient(partials, parameters, positions, inputs, targets, points)
@@ -40,19 +40,20 @@ class Triton(Graphed):
 
     def validate(self, data: Data, out: Tensor) -> None:
         """See `Graphed.validate`; in one launch."""
-        validation, points = self._validation, data.validation.shape[1]
+        validation, points = self._validation, data.validation.shape[-1]
         if validation is None or validation.points != points:
-            validation = self._validation = gpu.Validation(self.state.main.network, points, self.device)
-        validation.run(self.state.main.parameters, data.validation[:2], data.validation[2:], out)
+            networks, network = self.state.networks, self.state.main.network
+            validation = self._validation = gpu.Validation(network, points, self.device, networks)
+        validation.run(self.state.main.parameters, data.validation[:, :2], data.validation[:, 2:], out)
 
     def _validate(self, data: Data) -> Tensor:
-        found = torch.empty(3, device=self.device)
+        found = torch.empty((self.state.networks, 3), device=self.device)
         self.validate(data, found)
         return found
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
-        partials, points = self._shared, inputs.shape[1]
+        partials, points = self._shared, inputs.shape[-1]
         if partials is None or partials.points < points:
             partials = self._shared = self._partials(points)
         parameters = [learner.parameters for learner in self.state.learners]
@@ -60,13 +61,16 @@ class Triton(Graphed):
         gpu.total(partials, gradients, losses)
 
     def _partials(self, points: int) -> gpu.Partials:
-        return gpu.Partials(self.state.main.network, self.code, points, self.device, self.config.precision)
+        return gpu.Partials(
+            self.state.main.network, self.code, points, self.device, self.config.precision, self.state.networks,
+            self.weights,
+        )  # fmt: skip
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""
-        main, count = self.state.main, inputs.shape[1]
-        outputs = torch.empty((main.network.dims[-1], count), device=self.device)
-        signatures = torch.empty(count, dtype=torch.int64, device=self.device)
+        main, (networks, _, points) = self.state.main, inputs.shape
+        outputs = torch.empty((networks, main.network.dims[-1], points), device=self.device)
+        signatures = torch.empty((networks, points), dtype=torch.int64, device=self.device)
         gpu.evaluate(main.network, main.parameters, self.state.coefficients, inputs, outputs, signatures)
         return outputs, signatures
 

@@ -55,7 +55,7 @@ def _under(key: str, read: Callable[[Any], Any] = lambda value: value, **missing
 
 def _write_state(state: State) -> Content:
     main, names = state.main, network_names(state.main.network)
-    hidden = state.coefficients.cpu().split(main.network.dims[1:-1])
+    hidden = state.coefficients[0].cpu().split(main.network.dims[1:-1])
     return {
         "epoch": state.epoch - 1,
         "model_state_dict": {
@@ -85,7 +85,7 @@ def _read_state(content: Content) -> State:
     if coefficients.shape != (sum(widths),):
         raise ValueError(f"it has {coefficients.numel()} signature coefficients for {sum(widths)} neurons")
     predictor = _read_predictor(content, Optimizer(kind, float(content.get("kolmogorov_lr") or rate), momentum))
-    return State(main, predictor, coefficients, generator, _count(content["epoch"], "epoch") + 1)
+    return State(main, predictor, coefficients[None], generator, _count(content["epoch"], "epoch") + 1)
 
 
 def _network(content: Content) -> Network:

@@ -133,7 +133,7 @@ class Recorder:
         `done` is whether the last epoch was reached. Returns whether nothing failed. Raises Taken.
         """
         state, place = self._training.state, self.files
-        weights = network.as_text(state.main.parameters, state.main.network)
+        weights = network.as_text(state.main.parameters[0], state.main.network)
         steps: list[Callable[[], object]] = [
             self._bar.close,
             lambda: disk.remove(place.reserve),

@@ -48,5 +48,5 @@ def fresh_state(config: Config, generator: torch.Generator) -> State:
     predictor = None
     if code := config.code_length:
         values = network.initialise(code.predictor, generator, output_bias=0.0)
-        predictor = Learner.fresh(code.predictor, predictor_optimizer, values)
-    return State(Learner.fresh(config.network, optimizer, parameters), predictor, coefficients, generator)
+        predictor = Learner.fresh(code.predictor, predictor_optimizer, values[None])
+    return State(Learner.fresh(config.network, optimizer, parameters[None]), predictor, coefficients[None], generator)

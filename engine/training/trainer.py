@@ -77,7 +77,8 @@ class Trainer:
         count = training[0].shape[1]
         self._ahead: Order | None = None
         self._last_read = 0.0
-        self._data = Data(torch.cat(training).to(device), torch.cat(validation).to(device), min(batch_size, count))
+        ours, others = (torch.cat(points)[None].to(device) for points in (training, validation))
+        self._data = Data(ours, others, min(batch_size, count))
 
     def epoch(self, interrupted: Callable[[], bool] = lambda: False) -> Epoch:
         """Trains one epoch in place.
@@ -95,13 +96,13 @@ class Trainer:
     def launch(self, interrupted: Callable[[], bool]) -> Launched:
         """Begins an epoch; whatever is asked of the device from now on comes after it. Raises Interrupted."""
         started = time.perf_counter()
-        report = self._backend.epoch(self._data, self._order(), interrupted)
+        report = self._backend.epoch(self._data, self._order()[None], interrupted)
         self._state.epoch += 1
         self._ahead = self._draw(self._state.draws.get_state())  # while the device works
         return Launched(self._state.epoch, partial(self._read, report, started))
 
     def _read(self, report: Report, started: float) -> Epoch:
-        *numbers, validation, lowest, highest = report.tolist()
+        [[*numbers, validation, lowest, highest]] = report.tolist()
         kinds = len(self._state.learners)
         tasks, codes = numbers[::kinds], numbers[1::kinds] if kinds > 1 else [0.0] * self._data.steps
         for step, (task, code) in enumerate(zip(tasks, codes, strict=True), 1):
@@ -131,7 +132,7 @@ class Trainer:
         torch.empty((), dtype=torch.int64).random_(generator=draws)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=draws).item())
         with one_thread():
-            order = torch.randperm(self._data.training.shape[1], generator=torch.Generator().manual_seed(seed))
+            order = torch.randperm(self._data.training.shape[-1], generator=torch.Generator().manual_seed(seed))
         return Order(before, order, draws.get_state())
 
 

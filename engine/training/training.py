@@ -97,7 +97,7 @@ class Training:
     @property
     def parameters(self) -> Tensor:
         """A copy of the network's parameters (P,) after the last finished epoch."""
-        return self.state.main.parameters.clone()
+        return self.state.main.parameters[0].clone()
 
     def __iter__(self) -> Iterator[Finished]:
         """As `epochs`, with torch as its user has set it between two of them."""
@@ -165,7 +165,7 @@ class Training:
         return interval is not None and number % interval == 0 and number != self.config.epochs
 
     def _finished(self, number: int, epoch: Epoch) -> Finished:
-        parameters = [learner.parameters for learner in self.state.learners]
+        parameters = [learner.parameters[0] for learner in self.state.learners]
         self.stopped = self.watch.epoch(epoch.combined, epoch.constant, parameters)
         scheduled = number in self.config.schedule
         framed = scheduled or number == self.config.epochs

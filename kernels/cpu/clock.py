@@ -1,16 +1,23 @@
-"""Two counters that threads share: tasks taken, and tasks done."""
+"""Counters that threads share: tasks taken, and of each network's tasks those done."""
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from draw_poly.kernels.compiled import part
 from draw_poly.kernels.cpu.vector import INTEGER, call, place
 
-TAKEN, DONE, SIZE = 0, 8, 16  # places in a clock's int64 array, on cache lines of their own
+LINE = 8  # int64 numbers of a cache line: each counter has one of its own
 SPINS = 200  # looks at the clock before the core is offered to others
+
+
+def fresh(networks: int) -> NDArray[np.int64]:
+    """A clock of so many networks, nothing taken."""
+    return np.zeros((1 + networks) * LINE, np.int64)
 
 
 @intrinsic
@@ -48,20 +55,20 @@ def give_way(typing: Any) -> Any:
 @part
 def take(clock):  # type: ignore[no-untyped-def]
     """The number of the next task that nobody has taken."""
-    return fetch_add(clock, TAKEN, 1)
+    return fetch_add(clock, 0, 1)
 
 
 @part
-def done(clock):  # type: ignore[no-untyped-def]
-    """Says that a task is done."""
-    fetch_add(clock, DONE, 1)
+def done(clock, network):  # type: ignore[no-untyped-def]
+    """Says that a task of a network is done."""
+    fetch_add(clock, (1 + network) * LINE, 1)
 
 
 @part
-def wait(clock, tasks):  # type: ignore[no-untyped-def]
-    """Waits until so many tasks are done."""
+def wait(clock, network, tasks):  # type: ignore[no-untyped-def]
+    """Waits until so many tasks of a network are done."""
     spins = 0
-    while fetch(clock, DONE) < tasks:
+    while fetch(clock, (1 + network) * LINE) < tasks:
         spins += 1
         if spins > SPINS:
             give_way()

@@ -27,6 +27,7 @@ from draw_poly.kernels.cpu.mlp import (
     table,
 )  # fmt: skip
 from draw_poly.kernels.cpu.threads import Team, threads_for
+from draw_poly.kernels.cpu.tiles import LeakyRelu, activation_of
 from draw_poly.kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
 from draw_poly.kernels.picture.grid import places
 from draw_poly.kernels.spec import Network
@@ -90,9 +91,9 @@ def pixels(columns, rows, first, count, block, start, stride):  # type: ignore[n
 
 
 @part
-def evaluate_block(parameters, layers, panels, slope, halves, block, sums):  # type: ignore[no-untyped-def]
+def evaluate_block(parameters, layers, panels, activation, halves, block, sums):  # type: ignore[no-untyped-def]
     """Runs the network on the inputs that stand in a block; writes the points' signatures into `sums`."""
-    forward(parameters, layers, panels, block, slope)
+    forward(parameters, layers, panels, block, activation)
     sums[:] = 0
     neuron = 0
     for layer in range(len(layers) - 1):
@@ -103,19 +104,23 @@ def evaluate_block(parameters, layers, panels, slope, halves, block, sums):  # t
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    clock, scratch, parameters, layers, panels, slope, halves, inputs, columns, rows, outputs, signatures
+    clock, scratch, parameters, layers, panels, activation, halves, inputs, columns, rows, outputs, signatures
 ):
-    """What one thread does of an evaluation; of `inputs` (2, n), or where there are none of a picture's pixels."""
-    points = len(signatures)
+    """What one thread does of an evaluation: of `inputs` (networks, 2, n), where there are none of a picture's pixels.
+
+    Writes `outputs` (networks, k, n) and `signatures` (networks, n).
+    """
+    networks, points = signatures.shape
     target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
     sums = np.empty(panels * LANES, np.int64)
     size = panels * LANES * BLOCKS
     tasks = (points + size - 1) // size
     while True:
-        task = take(clock)
-        if task >= tasks:
-            wait(clock, tasks)
+        ticket = take(clock)
+        if ticket >= networks * tasks:
+            wait(clock, 0, networks * tasks)
             return
+        network, task = divmod(ticket, tasks)
         begin = task * size
         for first in range(begin, min(begin + size, points), panels * LANES):
             count = min(panels * LANES, points - first)
@@ -123,37 +128,40 @@ def work(  # type: ignore[no-untyped-def]
             if len(columns):
                 pixels(columns, rows, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             else:
-                gather_neighbours(inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-            evaluate_block(parameters, layers, full, slope, halves, scratch, sums)
-            signatures[first : first + count] = sums[:count]
-            for output in range(len(outputs)):
+                gather_neighbours(inputs[network], first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
+            evaluate_block(parameters[network], layers, full, activation, halves[network], scratch, sums)
+            signatures[network, first : first + count] = sums[:count]
+            for output in range(outputs.shape[1]):
                 for panel in range(full):
                     at = target + panel * stride + output * LANES
                     for lane in range(min(LANES, count - panel * LANES)):
-                        outputs[output, first + panel * LANES + lane] = scratch[at + lane]
-        done(clock)
+                        outputs[network, output, first + panel * LANES + lane] = scratch[at + lane]
+        done(clock, 0)
 
 
 class Settings(NamedTuple):
-    """What a kernel that evaluates has to know: the layers of blocks of so many panels, the activation's slope.
+    """What a kernel that evaluates has to know: the layers of blocks of so many panels, the activation.
 
-    `halves` (neurons, 2) are the upper and lower 16 bits of the coefficients.
+    `halves` (networks, neurons, 2) are the upper and lower 16 bits of the coefficients.
     """
 
     layers: NDArray[np.int64]
     panels: int
-    slope: np.float32
+    activation: LeakyRelu
     halves: NDArray[np.int32]
 
     @classmethod
     def of(cls, network: Network, coefficients: Tensor) -> "Settings":
-        """Of a network with these coefficients (neurons,) int64. Raises ValueError for what no kernel supports."""
+        """Of networks with these coefficients (networks, neurons) int64.
+
+        Raises ValueError for what no kernel supports.
+        """
         if reason := unsupported_on_cpu(network, None, coefficients.device):
             raise ValueError(reason)
-        codes = read_array("coefficients", coefficients, network.neurons, dtype=torch.int64)
+        codes = read_array("coefficients", coefficients, len(coefficients), network.neurons, dtype=torch.int64)
         panels = block_panels(network, MANY_POINTS)
-        halves = np.stack((codes >> 16, codes & 0xFFFF), 1).astype(np.int32)
-        return cls(table(network, panels), panels, np.float32(network.slope), halves)
+        halves = np.stack((codes >> 16, codes & 0xFFFF), 2).astype(np.int32)
+        return cls(table(network, panels), panels, activation_of(network), halves)
 
     @property
     def block_size(self) -> int:
@@ -162,29 +170,30 @@ class Settings(NamedTuple):
 
 
 class Evaluator:
-    """What evaluating a network with these coefficients (neurons,) takes, made once.
+    """What evaluating networks with these coefficients (networks, neurons) takes, made once.
 
     Several threads may share one: they take turns.
     """
 
     def __init__(self, network: Network, coefficients: Tensor) -> None:
-        self._network = network
+        self._network, self._networks = network, len(coefficients)
         self._settings = Settings.of(network, coefficients)
         self._operations = 2.0 * network.size
         self._team = Team(self._settings.block_size)
 
     def points(self, parameters: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor) -> None:
-        """Writes outputs (k, n) and signatures (n,) at inputs (2, n)."""
-        coordinates = read_array("inputs", inputs, self._network.dims[0], inputs.shape[-1])
+        """Writes outputs (networks, k, n) and signatures (networks, n) at inputs (networks, 2, n)."""
+        coordinates = read_array("inputs", inputs, self._networks, self._network.dims[0], inputs.shape[-1])
         self._run(parameters, coordinates, _NOTHING, _NOTHING, outputs, signatures, inputs.shape[-1:])
 
     def grid(self, parameters: Tensor, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor) -> None:
-        """Writes outputs (k, rows, width) and signatures (rows, width) of a picture's rows from `top` on."""
+        """Writes outputs (networks, k, rows, width) and signatures (networks, rows, width) of rows from `top` on."""
         if self._network.dims[0] != 2:
             raise ValueError(f"a pixel has 2 coordinates, and the network has {self._network.dims[0]} inputs")
         width, height = size
-        columns, rows = places(0, width, width), places(top, outputs.shape[1], height)
-        self._run(parameters, _NOTHING.reshape(2, 0), columns, rows, outputs, signatures, (outputs.shape[1], width))
+        columns, rows = places(0, width, width), places(top, outputs.shape[2], height)
+        nowhere = _NOTHING.reshape(1, 2, 0)
+        self._run(parameters, nowhere, columns, rows, outputs, signatures, (outputs.shape[2], width))
 
     def _run(
         self,
@@ -196,13 +205,14 @@ class Evaluator:
         signatures: Tensor,
         shape: tuple[int, ...],
     ) -> None:
-        results = self._network.dims[-1]
-        values = written("outputs", outputs, results, *shape).view(results, -1).numpy()
-        patterns = written("signatures", signatures, *shape, dtype=torch.int64).view(-1).numpy()
-        operations = self._operations * len(patterns)
+        networks, results = self._networks, self._network.dims[-1]
+        values = written("outputs", outputs, networks, results, *shape).view(networks, results, -1).numpy()
+        patterns = written("signatures", signatures, networks, *shape, dtype=torch.int64).view(networks, -1).numpy()
+        operations = self._operations * patterns.size
         self._team.run(
-            threads_for(operations), operations, work, read_array("parameters", parameters, self._network.size),
-            *self._settings, inputs, columns, rows, values, patterns,
+            threads_for(operations), operations, work,
+            read_array("parameters", parameters, networks, self._network.size), *self._settings, inputs, columns, rows,
+            values, patterns,
         )  # fmt: skip
 
 
@@ -212,9 +222,9 @@ _NOTHING = np.empty(0, np.float32)
 def evaluate(
     network: Network, parameters: Tensor, coefficients: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
 ) -> None:
-    """Writes outputs (k, n) and int64 signatures (n,) at inputs (2, n).
+    """Writes outputs (networks, k, n) and int64 signatures (networks, n) at inputs (networks, 2, n).
 
-    A signature is the sum of the coefficients (neurons,), int64 in [0, 2^31), of the positive neurons.
+    A signature is the sum of the coefficients (networks, neurons), int64 in [0, 2^31), of the positive neurons.
     """
     Evaluator(network, coefficients).points(parameters, inputs, outputs, signatures)
 
@@ -228,7 +238,7 @@ def evaluate_grid(
     outputs: Tensor,
     signatures: Tensor,
 ) -> None:
-    """Writes outputs (k, rows, width) and signatures (rows, width) of rows of a picture, from `top` on.
+    """Writes outputs (networks, k, rows, width) and signatures (networks, rows, width) of rows from `top` on.
 
     `size` is the whole picture's (width, height); column j of row i stands at (j / width, i / height).
     """

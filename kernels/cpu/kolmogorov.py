@@ -9,14 +9,12 @@ import math
 
 import numpy as np
 
-from draw_poly.kernels.compiled import part
+from draw_poly.kernels.compiled import numbered, part
 from draw_poly.kernels.cpu.vector import LANES, exp, fma, larger, load, splat, store, where_positive
 from draw_poly.kernels.reference import TEMPERATURE, WINDOW
 from draw_poly.kernels.spec import CODE_LOSSES
 
-CROSS_ENTROPY, SQUARED, GAUSSIAN, LAPLACIAN = (
-    CODE_LOSSES.index(name) for name in ("cross_entropy", "mse", "gaussian_nll", "laplacian_nll")
-)
+LOSSES = numbered(CODE_LOSSES)
 # Vectors that the cross-entropy notes of a panel: centre, first bin of the window, sum of exponentials, largest logit
 # less the expected one, gradient by c; then the logits of the window, and the target there.
 CENTER, FIRST, WHOLE, REST, PULL, NEAR = (LANES * index for index in range(6))
@@ -31,12 +29,12 @@ ONE = np.float32(1.0)
 def code_loss(  # type: ignore[no-untyped-def]
     kind, bins, low, high, span, parameters, first, count, block, start, stride, notes, gradient
 ):
-    """The loss `kind` of parameters `first` to `first + count`, outputs at a place in the block."""
+    """The loss `kind` (among `LOSSES`) of parameters `first` to `first + count`, outputs at a place in the block."""
     total = 0.0
     for done in range(0, count, LANES):
         lanes = min(LANES, count - done)
         at = start + done // LANES * stride
-        if kind == CROSS_ENTROPY:
+        if kind == LOSSES.cross_entropy:
             total += _cross_entropy(bins, low, high, span, parameters, first + done, lanes, block, at, notes, gradient)
         else:
             total += _likelihood(kind, parameters, first + done, lanes, block, at, gradient)
@@ -128,18 +126,18 @@ def _likelihood(kind, parameters, first, lanes, block, at, gradient):  # type: i
     for lane in range(lanes):
         place, log_place = at + lane, at + LANES + lane
         error = parameters[first + lane] - block[place]
-        if kind == SQUARED:
+        if kind == LOSSES.mse:
             total += error * error
             pull = np.float32(2.0) * error
         else:
             log_scale = block[log_place]
             precision = math.exp(-log_scale)
-            if kind == GAUSSIAN:
+            if kind == LOSSES.gaussian_nll:
                 scaled = error * error * precision
                 total += 0.5 * (log_scale + scaled + LOG_2_PI)
                 pull = error * precision
                 block[log_place] = np.float32(0.5) - np.float32(0.5) * scaled
-            else:
+            elif kind == LOSSES.laplacian_nll:
                 scaled = abs(error) * precision
                 total += log_scale + scaled + LOG_2
                 side = np.float32(error > np.float32(0.0)) - np.float32(error < np.float32(0.0))

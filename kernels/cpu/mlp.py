@@ -50,19 +50,17 @@ def block_size(layers: NDArray[np.int64], panels: int) -> int:
 
 
 @part
-def forward(parameters, layers, panels, block, slope):  # type: ignore[no-untyped-def]
+def forward(parameters, layers, panels, block, activation):  # type: ignore[no-untyped-def]
     """Runs every layer on the inputs that stand in the block."""
     for layer in range(len(layers)):
         out, into, weight, bias, source, source_stride, target, target_stride = layers[layer]
-        if layer == len(layers) - 1:
-            slope = np.float32(1.0)  # no activation
         tiles = (out + ROWS - 1) // ROWS
         row = 0
         for tile in range(tiles):
             count = (out - row) // (tiles - tile)
             forward_tile(
                 count, parameters, weight + row * into, bias + row, into, block, panels,
-                source, source_stride, target + row * LANES, target_stride, slope,
+                source, source_stride, target + row * LANES, target_stride, layer < len(layers) - 1, activation,
             )  # fmt: skip
             row += count
 
@@ -81,7 +79,7 @@ def clear_fillers(features, count, block, start, stride):  # type: ignore[no-unt
 
 
 @part
-def backward(parameters, layers, points, block, slope, gradient):  # type: ignore[no-untyped-def]
+def backward(parameters, layers, points, block, activation, gradient):  # type: ignore[no-untyped-def]
     """Adds every layer's gradient to `gradient`, from that of `points` outputs, in their place."""
     panels = (points + LANES - 1) // LANES
     for layer in range(len(layers) - 1, -1, -1):
@@ -114,7 +112,7 @@ def backward(parameters, layers, points, block, slope, gradient):  # type: ignor
             count = (into - row) // (tiles - tile)
             backward_tile(
                 count, parameters, weight + row, into, out, block, panels,
-                target, target_stride, source + row * LANES, source_stride, slope,
+                target, target_stride, source + row * LANES, source_stride, activation,
             )  # fmt: skip
             row += count
 

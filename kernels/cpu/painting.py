@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
 @part
 def evaluate_nodes(  # type: ignore[no-untyped-def]
-    nodes, count, x, y, parameters, layers, panels, slope, halves, block, sums, outputs, signatures
+    nodes, count, x, y, parameters, layers, panels, activation, halves, block, sums, outputs, signatures
 ):
     """Evaluates the first `count` nodes, whose columns and rows stand at `x` and `y`, and stores what they are."""
     source, source_stride = layers[0, SOURCE], layers[0, SOURCE_STRIDE]
@@ -56,7 +56,7 @@ def evaluate_nodes(  # type: ignore[no-untyped-def]
                 node = nodes[first + min(panel * LANES + lane, here - 1)]
                 block[at + lane] = x[node & ((1 << SHIFT) - 1)]
                 block[at + LANES + lane] = y[node >> SHIFT]
-        evaluate_block(parameters, layers, full, slope, halves, block, sums)
+        evaluate_block(parameters, layers, full, activation, halves, block, sums)
         for panel in range(full):
             at = target + panel * target_stride
             for lane in range(min(LANES, here - panel * LANES)):
@@ -82,8 +82,8 @@ def whole_tiles(across, down, nodes, tiles):  # type: ignore[no-untyped-def]
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    clock, scratch, parameters, layers, panels, slope, halves, size, begin, x, y, gray, edges, colours, seen, found,
-    evaluations, limits,
+    clock, scratch, parameters, layers, panels, activation, halves, size, begin, x, y, gray, edges, colours, seen,
+    found, evaluations, limits,
 ):  # fmt: skip
     """What one thread does of a picture: takes its blocks from block `begin` on, row by row, until there are none.
 
@@ -101,7 +101,7 @@ def work(  # type: ignore[no-untyped-def]
     while True:
         block = take(clock)
         if block >= len(found):
-            wait(clock, len(found))
+            wait(clock, 0, len(found))
             return
         row, column = divmod(begin + block, (width + COLUMNS - 1) // COLUMNS)
         top, left, side = (
@@ -114,8 +114,8 @@ def work(  # type: ignore[no-untyped-def]
         listed, evaluated = np.int64(0), 0
         while count:
             evaluate_nodes(
-                wanted, needed, x[left:], y[top:], parameters, layers, panels, slope, halves, scratch, sums, outputs,
-                signatures,
+                wanted, needed, x[left:], y[top:], parameters, layers, panels, activation, halves[0], scratch, sums,
+                outputs, signatures,
             )  # fmt: skip
             evaluated += needed
             count, listed = settle(
@@ -129,7 +129,7 @@ def work(  # type: ignore[no-untyped-def]
                 tiles, children = children, tiles
                 side //= 2
         found[block], evaluations[block] = listed, evaluated
-        done(clock)
+        done(clock, 0)
 
 
 class Painter:
@@ -145,7 +145,11 @@ class Painter:
                 f"a pixel has 2 coordinates and one gray value, and the network has {network.dims[0]} inputs and "
                 f"{network.dims[-1]} outputs"
             )
-        settings = Settings.of(network, coefficients)
+        if not network.activation.piecewise_affine:
+            raise ValueError(
+                f"tiles are drawn by their corners, which tell nothing within for {network.activation.name}"
+            )
+        settings = Settings.of(network, coefficients[None])
         size = -(-settings.block_size // LANES) * LANES
         self._size, self._shape = network.size, (height, width)
         self._settings = *settings, size

@@ -100,14 +100,14 @@ _sched_getcpu: Any = ctypes.CDLL(None).sched_getcpu if sys.platform == "linux" e
 
 
 class Team:
-    """The caller and its helpers, each with a scratch of its own of `size` numbers.
+    """The caller and its helpers, each with a scratch of its own of `size` numbers, for work on so many networks.
 
     Several threads may call it: they take turns, and whoever holds `turn` keeps it over several calls. A forked process
     begins with helpers and a turn of its own.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, networks: int = 1) -> None:
+        self._size, self._networks = size, networks
         self._scratch: list[NDArray[np.float32]] = []
         self._pace = Pace()
         self.begin()
@@ -132,7 +132,7 @@ class Team:
         started = time.perf_counter()
         while len(self._scratch) < threads:
             self._scratch.append(torch.empty(self._size).numpy())  # torch's memory begins on a cache line
-        now = np.zeros(clock.SIZE, np.int64)
+        now = clock.fresh(self._networks)
         if threads > 1:
             if self._helpers is None or self._helpers.count < threads - 1:
                 self._helpers = Helpers(threads - 1)

@@ -6,14 +6,16 @@ multiplications, without which reading would take longer than they do.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from draw_poly.kernels.cpu.vector import FLOAT, INTEGER, LANES, LONG, constant, multiply_add, place, read, spread, write
+from draw_poly.kernels.spec import Network
 
 ROWS = 6
 COLUMNS = 2
@@ -73,8 +75,42 @@ def _dense(
     return [builder.load(total) for total in totals]
 
 
-def _derivative(builder: ir.IRBuilder, vector: ir.Value, slope: ir.Value) -> ir.Value:
-    """LeakyReLU's: 1 where the vector is positive, else the slope.
+class LeakyRelu(NamedTuple):
+    """LeakyReLU as kernels are told of it: an activation is a type, since its code is written for it alone."""
+
+    slope: np.float32
+
+
+ACTIVATIONS = {"leaky_relu": LeakyRelu}
+
+
+def activation_of(network: Network) -> LeakyRelu:
+    """A network's activation as kernels are told of it."""
+    return ACTIVATIONS[network.activation.name](np.float32(network.activation.slope))
+
+
+def _activate(kind: Any, builder: ir.IRBuilder, activation: ir.Value, hidden: ir.Value) -> Callable[[ir.Value], Any]:
+    """The code of an activation; of none where `hidden` is false, in the last layer."""
+    assert kind.instance_class is LeakyRelu
+    slope = builder.select(hidden, builder.extract_value(activation, 0), FLOAT(1.0))
+    factor = spread(builder, slope)
+
+    def leaky_relu(vector: ir.Value) -> ir.Value:
+        lower = builder.fmul(vector, factor)
+        return builder.select(builder.fcmp_ordered(">", vector, lower), vector, lower)
+
+    return leaky_relu
+
+
+def _derivative(kind: Any, builder: ir.IRBuilder, activation: ir.Value) -> Callable[[ir.Value], Any]:
+    """The code of an activation's derivative, told by its result."""
+    assert kind.instance_class is LeakyRelu
+    factor = spread(builder, builder.extract_value(activation, 0))
+    return lambda result: _leaky_relu_derivative(builder, result, factor)
+
+
+def _leaky_relu_derivative(builder: ir.IRBuilder, vector: ir.Value, slope: ir.Value) -> ir.Value:
+    """1 where the vector is positive, else the slope.
 
     As `slope + (1 - slope)` where the bits say so, exact in float32: a blend would take the units that multiply.
     """
@@ -89,19 +125,22 @@ def _derivative(builder: ir.IRBuilder, vector: ir.Value, slope: ir.Value) -> ir.
 def forward_tile(
     typing: Any,
     count: Any, parameters: Any, weight: Any, bias: Any, depth: Any, block: Any, panels: Any,
-    source: Any, source_stride: Any, target: Any, target_stride: Any, slope: Any,
+    source: Any, source_stride: Any, target: Any, target_stride: Any, hidden: Any, activation: Any,
 ) -> Any:  # fmt: skip
-    """`count` rows of a layer on all panels: LeakyReLU of W h + b, from place `source` to place `target`."""
+    """`count` rows of a layer on all panels, from place `source` to place `target`.
+
+    The activation of W h + b if the layer is `hidden`, else W h + b itself.
+    """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        count, parameters, weight, bias, depth, block, panels, source, source_stride, target, target_stride, slope = (
-            values
-        )
+        count, parameters, weight, bias, depth, block, panels, source, source_stride, target, target_stride = values[
+            :11
+        ]
         first = place(context, builder, signature.args[1], parameters, weight)
         biases = place(context, builder, signature.args[1], parameters, bias)
         inputs = place(context, builder, signature.args[5], block, source)
         outputs = place(context, builder, signature.args[5], block, target)
-        factor = spread(builder, slope)
+        activated = _activate(signature.args[12], builder, values[12], values[11])
 
         def emit(number: int) -> None:
             rows = _rows(builder, first, depth, number)
@@ -111,15 +150,14 @@ def forward_tile(
                 totals = _dense(builder, starts, rows, LONG(1), depth, vectors)
                 results = builder.gep(outputs, [builder.mul(loop.index, target_stride)])
                 for total, row in zip(totals, _rows(builder, results, LONG(LANES), number), strict=True):
-                    lower = builder.fmul(total, factor)
-                    write(builder, builder.select(builder.fcmp_ordered(">", total, lower), total, lower), row)
+                    write(builder, activated(total), row)
 
         _unrolled(builder, count, range(1, ROWS + 1), emit)
         return context.get_dummy_value()
 
     size = types.intp
     return types.void(
-        size, parameters, size, size, size, block, size, size, size, size, size, types.float32
+        size, parameters, size, size, size, block, size, size, size, size, size, types.boolean, activation
     ), generate  # fmt: skip
 
 
@@ -127,21 +165,21 @@ def forward_tile(
 def backward_tile(
     typing: Any,
     count: Any, parameters: Any, weight: Any, stride: Any, depth: Any, block: Any, panels: Any,
-    source: Any, source_stride: Any, target: Any, target_stride: Any, slope: Any,
+    source: Any, source_stride: Any, target: Any, target_stride: Any, activation: Any,
 ) -> Any:  # fmt: skip
-    """`count` rows of the gradient of a layer's inputs on all panels: Wᵀ g through LeakyReLU.
+    """`count` rows of the gradient of a layer's inputs on all panels: Wᵀ g through the activation.
 
     The gradient of the layer's results is at place `source`, its inputs at `target`, which the result replaces.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        count, parameters, weight, stride, depth, block, panels, source, source_stride, target, target_stride, slope = (
-            values
-        )
+        count, parameters, weight, stride, depth, block, panels, source, source_stride, target, target_stride = values[
+            :11
+        ]
         first = place(context, builder, signature.args[1], parameters, weight)
         inputs = place(context, builder, signature.args[5], block, source)
         outputs = place(context, builder, signature.args[5], block, target)
-        factor = spread(builder, slope)
+        derivative = _derivative(signature.args[11], builder, values[11])
 
         def emit(number: int) -> None:
             rows = _rows(builder, first, LONG(1), number)
@@ -150,14 +188,14 @@ def backward_tile(
                 totals = _dense(builder, [constant(0.0)] * number, rows, stride, depth, vectors)
                 results = builder.gep(outputs, [builder.mul(loop.index, target_stride)])
                 for total, row in zip(totals, _rows(builder, results, LONG(LANES), number), strict=True):
-                    write(builder, builder.fmul(total, _derivative(builder, read(builder, row), factor)), row)
+                    write(builder, builder.fmul(total, derivative(read(builder, row))), row)
 
         _unrolled(builder, count, range(1, ROWS + 1), emit)
         return context.get_dummy_value()
 
     size = types.intp
     return types.void(
-        size, parameters, size, size, size, block, size, size, size, size, size, types.float32
+        size, parameters, size, size, size, block, size, size, size, size, size, activation
     ), generate  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """Steps of training as tasks that threads share: gradients of batches, then updates, step after step.
 
-A step is a number of tasks: rows of points, rows of parameters under the predictor, then segments to update. Threads
-take the next task whenever they are free, and each task waits for the phase before it. What a task computes, and in
-which order the rows are added up, does not depend on who takes it: neither does the result. One thread may do it all,
-and a thread that comes late or is held up costs nothing but its help.
+A network's step is a number of tasks: rows of points, rows of parameters under the predictor, then segments to update.
+Threads take the next task of any network whenever they are free, and each task waits for its network's phase before it.
+What a task computes, and in which order the rows are added up, does not depend on who takes it, nor on the networks
+beside it: neither does the result. One thread may do it all, and a thread that comes late or is held up costs nothing
+but its help.
 """
 
 from typing import NamedTuple
@@ -29,6 +30,7 @@ from draw_poly.kernels.cpu.mlp import (
     squared_error,
     table,
 )  # fmt: skip
+from draw_poly.kernels.cpu.tiles import LeakyRelu, activation_of
 from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, step
 from draw_poly.kernels.cpu.vector import LANES
 from draw_poly.kernels.spec import Network
@@ -39,17 +41,17 @@ ROWS_SIZE, FEWEST_ROWS, MOST_ROWS = 2**24, 4, 64
 
 
 class Rows(NamedTuple):
-    """How a network's points are shared out, and the partial sums of each share.
+    """How each network's points are shared out, and the partial sums of each share.
 
-    `layers` is its `mlp.table` for blocks of `panels`; row r takes the points from `r * span` on.
+    `layers` is their `mlp.table` for blocks of `panels`; row r takes the points from `r * span` on.
     """
 
     layers: NDArray[np.int64]
-    slope: np.float32
+    activation: LeakyRelu
     panels: int
     span: int
-    gradients: NDArray[np.float32]  # (rows, parameters)
-    losses: NDArray[np.float64]  # (rows,)
+    gradients: NDArray[np.float32]  # (networks, rows, parameters)
+    losses: NDArray[np.float64]  # (networks, rows)
 
 
 class Term(NamedTuple):
@@ -60,56 +62,54 @@ class Term(NamedTuple):
     low: np.float32
     high: np.float32
     span: np.float32  # high - low, rounded once
-    share: np.float32  # of each parameter's loss in the loss
+    shares: NDArray[np.float32]  # (networks,), of each parameter's loss in the loss
     positions: NDArray[np.float32]  # (3, parameters)
-    gradient: NDArray[np.float32]  # (parameters,)
+    gradient: NDArray[np.float32]  # (networks, parameters)
 
 
 class Batches(NamedTuple):
     """Points in the order in which the steps take them, `size` a step, the last fewer."""
 
-    inputs: NDArray[np.float32]  # (2, points)
-    targets: NDArray[np.float32]  # (outputs, points)
-    order: NDArray[np.int64]  # (points,)
+    inputs: NDArray[np.float32]  # (networks, 2, points)
+    targets: NDArray[np.float32]  # (networks, outputs, points)
+    order: NDArray[np.int64]  # (networks, points)
     size: int
 
 
 class Checks(NamedTuple):
-    """Points that validate the network after the last step, and what is found there, a row a block of them."""
+    """Points that validate each network after its last step, and what is found there, a row a block of them."""
 
-    inputs: NDArray[np.float32]  # (2, points)
-    targets: NDArray[np.float32]  # (outputs, points)
-    found: NDArray[np.float64]  # (blocks, 3): sum of squared errors, lowest and highest output
+    inputs: NDArray[np.float32]  # (networks, 2, points)
+    targets: NDArray[np.float32]  # (networks, outputs, points)
+    found: NDArray[np.float64]  # (networks, blocks, 3): sum of squared errors, lowest and highest output
 
 
 class Learner(NamedTuple):
-    """A network's parameters (P,), moments (count, P), its optimiser, and room for its gradient (P,)."""
+    """Networks in training, their kind of optimiser, and room for their gradients."""
 
-    parameters: NDArray[np.float32]
-    moments: NDArray[np.float32]
-    gradient: NDArray[np.float32]
-    kind: int
-    rate: np.float32
-    momentum: np.float32
-    scale: np.float32  # of its rows' gradients in the loss's
+    parameters: NDArray[np.float32]  # (networks, parameters)
+    moments: NDArray[np.float32]  # (networks, count, parameters)
+    gradient: NDArray[np.float32]  # (networks, parameters)
+    kind: int  # among `update.KINDS`
 
 
-def share_out(network: Network, points: int) -> Rows:
-    """The rows of a network for so many points; none for none."""
+def share_out(network: Network, points: int, networks: int) -> Rows:
+    """The rows of so many networks of this shape for so many points each; none for none."""
     panels = block_panels(network, points)
     block = panels * LANES
     blocks = -(-points // block)
     most = max(FEWEST_ROWS, min(MOST_ROWS, ROWS_SIZE // network.size))
     span = block * max(1, -(-blocks // most))
     rows = -(-points // span)
-    gradients = np.empty((rows, network.size), np.float32)
-    return Rows(table(network, panels), np.float32(network.slope), panels, span, gradients, np.empty(rows))
+    gradients = np.empty((networks, rows, network.size), np.float32)
+    return Rows(table(network, panels), activation_of(network), panels, span, gradients, np.empty((networks, rows)))
 
 
 def checks_of(rows: Rows, inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> Checks:
-    """Checks of a network on these points."""
-    blocks = -(-inputs.shape[1] // (rows.panels * LANES))
-    return Checks(inputs, targets, np.empty((blocks, 3)))
+    """Checks of networks on these points (networks, …, points)."""
+    networks, _, points = inputs.shape
+    blocks = -(-points // (rows.panels * LANES))
+    return Checks(inputs, targets, np.empty((networks, blocks, 3)))
 
 
 def scratch_size(rows: Rows) -> int:
@@ -118,12 +118,12 @@ def scratch_size(rows: Rows) -> int:
 
 
 @inlined
-def differentiate(coded, rows, row, flat, points, batches, first, parameters, term, scratch):  # type: ignore[no-untyped-def]
+def differentiate(coded, network, row, rows, flat, points, batches, first, parameters, term, scratch):  # type: ignore[no-untyped-def]
     """Partial gradient and loss of a row: of points of the batch that begins at `first`, or of parameters if `coded`.
 
     `flat` are the parameters of the network that is differentiated; `points` is how many there are for all rows.
     """
-    layers, gradient = rows.layers, rows.gradients[row]
+    layers, gradient = rows.layers, rows.gradients[network, row]
     outputs, target, stride = layers[-1, OUT], layers[-1, TARGET], layers[-1, TARGET_STRIDE]
     beside = target + rows.panels * stride  # the targets, or the cross-entropy's notes
     scale = np.float32(2.0 / (points * outputs))
@@ -132,104 +132,116 @@ def differentiate(coded, rows, row, flat, points, batches, first, parameters, te
     end = min((row + 1) * rows.span, points)
     for begin in range(row * rows.span, end, rows.panels * LANES):
         count = min(rows.panels * LANES, end - begin)
+        source, source_stride = layers[0, SOURCE], layers[0, SOURCE_STRIDE]
         if coded:
-            gather_neighbours(term.positions, begin, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
+            gather_neighbours(term.positions, begin, count, scratch, source, source_stride)
         else:
-            start = first + begin
-            gather(batches.inputs, batches.order, start, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-            gather(batches.targets, batches.order, start, count, scratch, beside, stride)
-        forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.slope)
+            start, order = first + begin, batches.order[network]
+            gather(batches.inputs[network], order, start, count, scratch, source, source_stride)
+            gather(batches.targets[network], order, start, count, scratch, beside, stride)
+        forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
         if coded:
             loss += code_loss(
                 term.kind, term.bins, term.low, term.high, term.span, parameters, begin, count, scratch, target, stride,
-                scratch[beside:], term.gradient,
+                scratch[beside:], term.gradient[network],
             )  # fmt: skip
         else:
             loss += squared_error(outputs, count, scratch, target, stride, beside, stride, scale)
-        backward(flat, layers, count, scratch, rows.slope, gradient)
-    rows.losses[row] = loss
+        backward(flat, layers, count, scratch, rows.activation, gradient)
+    rows.losses[network, row] = loss
 
 
 @inlined
-def renew(learner, rows, used, addition, share, step_size, divisor, segment):  # type: ignore[no-untyped-def]
-    """Adds up the first `used` rows of a segment, and `share` of an addition if there is one, and takes the step."""
+def renew(learner, network, rows, used, scale, addition, share, scalars, segment):  # type: ignore[no-untyped-def]
+    """Takes the step of a network's segment, with `scale` times its first `used` rows, and `share` of an addition.
+
+    The addition may be empty.
+    """
+    flat, gradient = learner.parameters[network], learner.gradient[network]
     begin = segment * SEGMENT
-    end = min(begin + SEGMENT, len(learner.parameters))
-    add_up_rows(rows.gradients, used, learner.scale, addition, share, learner.gradient, begin, end)
-    step(
-        learner.kind, learner.rate, learner.momentum, step_size, divisor, learner.parameters, learner.gradient,
-        learner.moments, begin, end,
-    )  # fmt: skip
+    end = min(begin + SEGMENT, len(flat))
+    add_up_rows(rows.gradients[network], used, scale, addition, share, gradient, begin, end)
+    step(learner.kind, scalars[0], scalars[1], flat, gradient, learner.moments[network], begin, end)
 
 
 @part
-def check(rows, block, parameters, checks, scratch):  # type: ignore[no-untyped-def]
-    """Validates the network on a block of points."""
+def check(network, block, rows, parameters, checks, scratch):  # type: ignore[no-untyped-def]
+    """Validates a network on a block of its points."""
     layers, panels = rows.layers, rows.panels
     target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
+    inputs, targets = checks.inputs[network], checks.targets[network]
     first = block * panels * LANES
-    count = min(panels * LANES, checks.inputs.shape[1] - first)
-    gather_neighbours(checks.inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.slope)
+    count = min(panels * LANES, inputs.shape[1] - first)
+    gather_neighbours(inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
+    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
     error, lowest, highest = 0.0, np.inf, -np.inf
     for output in range(layers[-1, OUT]):
         for point in range(count):
             value = scratch[target + point // LANES * stride + output * LANES + point % LANES]
-            error += (value - checks.targets[output, first + point]) ** 2
+            error += (value - targets[output, first + point]) ** 2
             lowest = lowest if lowest <= value or lowest != lowest else value  # a NaN stays
             highest = highest if highest >= value or highest != highest else value
-    found = checks.found[block]
+    found = checks.found[network, block]
     found[0], found[1], found[2] = error, lowest, highest  # a tuple at once takes the compiler seconds
 
 
 @kernel
 def work(clock, scratch, steps, gradients, updates, rows, learners, term, batches, checks, scalars, losses):  # type: ignore[no-untyped-def]
-    """What one thread does of so many steps: takes tasks by the clock until there are none.
+    """What one thread does of so many steps of each network: takes tasks by the clock until there are none.
 
-    `rows` and `learners` are two each: of the network, and of the predictor. `gradients` and `updates` say which half
-    of a step is wanted. `scalars` (steps, 2 per learner) are the optimisers'. Writes `losses` (steps, 1 per learner):
-    of the task, and the mean of the Kolmogorov term. The checks come last.
+    `rows` and `learners` are two each: of the networks, and of the predictors. `gradients` and `updates` say which half
+    of a step is wanted. `scalars` (networks, steps, 2 per learner) are the optimisers'. Writes `losses` (networks,
+    steps, 1 per learner): of the task, and the mean of the Kolmogorov term. The checks come last.
     """
     main, second = learners
-    size, terms = len(main.parameters), len(rows[1].losses)
+    networks, size = main.parameters.shape
+    terms, blocks = rows[1].losses.shape[1], checks.found.shape[1]
     segments = (size + SEGMENT - 1) // SEGMENT
-    half = (terms + len(rows[0].losses)) * gradients
-    tasks = half + (segments + (len(second.parameters) + SEGMENT - 1) // SEGMENT) * updates
+    # Of each network in a step: those of its gradients come before those that update it.
+    half = (terms + rows[0].losses.shape[1]) * gradients
+    tasks = half + (segments + (second.parameters.shape[1] + SEGMENT - 1) // SEGMENT) * updates
     while True:
         ticket = take(clock)
-        if ticket >= steps * tasks + len(checks.found):
-            wait(clock, steps * tasks + len(checks.found))
+        if ticket >= networks * (steps * tasks + blocks):
+            for network in range(networks):
+                wait(clock, network, steps * tasks + blocks)
             return
-        if ticket >= steps * tasks:
-            wait(clock, steps * tasks)
-            check(rows[0], ticket - steps * tasks, main.parameters, checks, scratch)
-            done(clock)
+        if ticket >= networks * steps * tasks:
+            network, block = divmod(ticket - networks * steps * tasks, blocks)
+            wait(clock, network, steps * tasks)
+            check(network, block, rows[0], main.parameters[network], checks, scratch)
+            done(clock, network)
             continue
-        index, task = divmod(ticket, tasks)
-        wait(clock, index * tasks + (half if task >= half else 0))
+        index, rest = divmod(ticket, networks * tasks)
         first = index * batches.size
-        points = min(batches.size, len(batches.order) - first)
+        points = min(batches.size, batches.order.shape[1] - first)
         used = (points + rows[0].span - 1) // rows[0].span
-        if task < half:
+        if rest < networks * half:
+            network, task = divmod(rest, half)
+            wait(clock, network, index * tasks)
             which = np.intp(task < terms)  # the rows of parameters, which take longest, go first
             row = task if which else task - terms
             if which or row < used:
                 differentiate(
-                    which, rows[which], row, learners[which].parameters, size if which else points, batches, first,
-                    main.parameters, term, scratch,
+                    which, network, row, rows[which], learners[which].parameters[network], size if which else points,
+                    batches, first, main.parameters[network], term, scratch,
                 )  # fmt: skip
         else:
-            which = np.intp(task - half >= segments)
-            segment = task - half - which * segments
+            network, task = divmod(rest - networks * half, tasks - half)
+            wait(clock, network, index * tasks + half)
+            which = np.intp(task >= segments)
+            segment = task - which * segments
             full = terms if which else used
+            share = term.shares[network]
             renew(
-                learners[which], rows[which], full, term.gradient[: 0 if which else size], term.share,
-                scalars[index, 2 * which], scalars[index, 2 * which + 1], segment,
+                learners[which], network, rows[which], full, share if which else np.float32(1.0),
+                term.gradient[network, : 0 if which else size], share,
+                scalars[network, index, 2 * which : 2 * which + 2], segment,
             )  # fmt: skip
             if segment == 0:
                 count = size if which else points * rows[0].layers[-1, OUT]
                 loss = 0.0
                 for row in range(full):
-                    loss += rows[which].losses[row]
-                losses[index, which] = loss / count
-        done(clock)
+                    loss += rows[which].losses[network, row]
+                losses[network, index, which] = loss / count
+        done(clock, network)

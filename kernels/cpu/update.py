@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 
-from draw_poly.kernels.compiled import part
+from draw_poly.kernels.compiled import numbered, part
 from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, OPTIMIZERS, RMSPROP_ALPHA
 
-ADAM, SGD, SGD_MOMENTUM, RMSPROP = (OPTIMIZERS.index(kind) for kind in ("adam", "sgd", "sgd_momentum", "rmsprop"))
+KINDS = numbered(OPTIMIZERS)
 SEGMENT = 2048  # parameters: a task of a thread, small enough to stay in cache from the sums to the step
 # In double precision, as torch does; then of the vectors' own.
 FIRST, REST_OF_FIRST = np.float32(ADAM_BETAS[0]), np.float32(1.0 - ADAM_BETAS[0])
@@ -42,11 +42,14 @@ def add_up_rows(rows, used, scale, addition, share, total, begin, end):  # type:
 
 
 @part
-def step(kind, rate, momentum, step_size, divisor, parameters, gradient, moments, begin, end):  # type: ignore[no-untyped-def]
-    """One optimiser step in place, from begin to end; moments are (count, P)."""
+def step(kind, step_size, other, parameters, gradient, moments, begin, end):  # type: ignore[no-untyped-def]
+    """One step in place, from begin to end, of the optimiser of this number among `KINDS`; moments are (count, P).
+
+    `step_size` and `other` are `Optimizer.scalars`.
+    """
     parameters, gradient = parameters[begin:end], gradient[begin:end]
     count = len(parameters)
-    if kind == ADAM:
+    if kind == KINDS.adam:
         firsts, seconds = moments[0, begin:end], moments[1, begin:end]
         for index in range(count):
             slope = gradient[index]
@@ -54,20 +57,20 @@ def step(kind, rate, momentum, step_size, divisor, parameters, gradient, moments
             first += REST_OF_FIRST * (slope - first)
             second = seconds[index] * SECOND + REST_OF_SECOND * slope * slope
             firsts[index], seconds[index] = first, second
-            parameters[index] -= first * step_size / (math.sqrt(second) / divisor + TINY)
-    elif kind == RMSPROP:
+            parameters[index] -= first * step_size / (math.sqrt(second) / other + TINY)
+    elif kind == KINDS.rmsprop:
         seconds = moments[0, begin:end]
         for index in range(count):
             slope = gradient[index]
             second = seconds[index] * ALPHA + REST_OF_ALPHA * slope * slope
             seconds[index] = second
-            parameters[index] -= rate * (slope / (math.sqrt(second) + TINY))
-    elif kind == SGD_MOMENTUM:
+            parameters[index] -= step_size * (slope / (math.sqrt(second) + TINY))
+    elif kind == KINDS.sgd_momentum:
         velocities = moments[0, begin:end]
         for index in range(count):
-            velocity = velocities[index] * momentum + gradient[index]
+            velocity = velocities[index] * other + gradient[index]
             velocities[index] = velocity
-            parameters[index] -= rate * velocity
-    elif kind == SGD:
+            parameters[index] -= step_size * velocity
+    elif kind == KINDS.sgd:
         for index in range(count):
-            parameters[index] -= rate * gradient[index]
+            parameters[index] -= step_size * gradient[index]

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from draw_poly.kernels.gpu.layers import dense, leaky, place
+from draw_poly.kernels.gpu.layers import activate, dense, place
 from draw_poly.kernels.gpu.partials import layer_table
 from draw_poly.kernels.gpu.plan import EVALUATION_STAGES, evaluation_plan
 from draw_poly.kernels.spec import BELOW, RIGHT, Network
@@ -69,7 +69,7 @@ def neurons(
             coefficient = tl.load(p_coefficients + neuron).to(tl.int32)
             upper += tl.where(z > 0, coefficient >> 16, 0)
             lower += tl.where(z > 0, coefficient & 0xFFFF, 0)
-            z = leaky(z, PLAN)
+            z = activate(z, PLAN)
         outputs += (z,)  # type: ignore[assignment]
     return outputs, upper, lower
 
@@ -93,7 +93,7 @@ def by_layer(p_parameters, p_table, p_coefficients, inputs, PLAN: tl.constexpr):
         coefficients = tl.load(p_coefficients + o_w, mask=o_w < out, other=0)
         signature += tl.sum(tl.where(z > 0, coefficients[:, None], 0), 0)
         p_coefficients += out
-        hidden = leaky(z, PLAN)
+        hidden = activate(z, PLAN)
     z = dense(p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, live, PLAN)
     outputs = ()
     for k in tl.static_range(OUTPUTS):
@@ -101,33 +101,76 @@ def by_layer(p_parameters, p_table, p_coefficients, inputs, PLAN: tl.constexpr):
     return outputs, signature
 
 
-@triton.jit(do_not_specialize=["points", "stride"])
+@triton.jit(do_not_specialize=["points", "size", "neurons", "inputs_stride", "inputs_row_stride"])
 def evaluate_kernel(
-    p_parameters, p_table, p_coefficients, p_inputs, p_outputs, p_signatures, points, stride, PLAN: tl.constexpr
-):  # fmt: skip
-    """A tile of points, coordinates read."""
+    p_parameters,  # (networks, size)
+    p_table,  # (layers, 3) int32
+    p_coefficients,  # (networks, neurons) int64
+    p_inputs,  # (networks, inputs, points), rows of any stride
+    p_outputs,  # (networks, outputs, points)
+    p_signatures,  # (networks, points) int64
+    points,
+    size,
+    neurons,
+    inputs_stride,
+    inputs_row_stride,
+    MANY: tl.constexpr,
+    PLAN: tl.constexpr,
+):
+    """A tile of a network's points, coordinates read. MANY as of the gradient's kernel."""
     INPUTS: tl.constexpr = PLAN.dims[0]
     LAST: tl.constexpr = len(PLAN.dims) - 1
     OUTPUTS: tl.constexpr = PLAN.dims[LAST]
+    if MANY:
+        network = tl.program_id(1).to(tl.int64)
+        p_parameters += network * size
+        p_coefficients += network * neurons
+        p_inputs += network * inputs_stride
+        p_outputs += network * OUTPUTS * points
+        p_signatures += network * points
     o_t = tl.program_id(0).to(tl.int64) * PLAN.tile + tl.arange(0, PLAN.tile)
     inputs = ()
     for k in tl.static_range(INPUTS):
-        inputs += (tl.load(p_inputs + k * stride.to(tl.int64) + o_t, mask=o_t < points, other=0.0),)  # type: ignore[assignment]
+        row = k * inputs_row_stride.to(tl.int64)
+        inputs += (tl.load(p_inputs + row + o_t, mask=o_t < points, other=0.0),)  # type: ignore[assignment]
     outputs, signature = outputs_and_signature(p_parameters, p_table, p_coefficients, inputs, PLAN)
     for k in tl.static_range(OUTPUTS):
         tl.store(p_outputs + k * points.to(tl.int64) + o_t, outputs[k], mask=o_t < points)
     tl.store(p_signatures + o_t, signature, mask=o_t < points)
 
 
-@triton.jit(do_not_specialize=["width", "height", "top", "rows"])
+@triton.jit(do_not_specialize=["width", "height", "top", "rows", "size", "neurons"])
 def grid_kernel(
-    p_parameters, p_table, p_coefficients, p_outputs, p_signatures, p_edges, width, height, top, rows,
-    DOWN: tl.constexpr, ACROSS: tl.constexpr, EDGES: tl.constexpr, PLAN: tl.constexpr,
-):  # fmt: skip
+    p_parameters,  # (networks, size)
+    p_table,  # (layers, 3) int32
+    p_coefficients,  # (networks, neurons) int64
+    p_outputs,  # (networks, outputs, rows, width)
+    p_signatures,  # (networks, rows, width) int64
+    p_edges,  # (networks, rows, width) uint8
+    width,
+    height,
+    top,
+    rows,
+    size,
+    neurons,
+    DOWN: tl.constexpr,
+    ACROSS: tl.constexpr,
+    EDGES: tl.constexpr,
+    MANY: tl.constexpr,
+    PLAN: tl.constexpr,
+):
     """A tile of pixels, DOWN x ACROSS; with edges, its last row and column are there for their neighbours' sake."""
     LAST: tl.constexpr = len(PLAN.dims) - 1
     OUTPUTS: tl.constexpr = PLAN.dims[LAST]
     RIM: tl.constexpr = 1 if EDGES else 0
+    if MANY:
+        network = tl.program_id(2).to(tl.int64)
+        p_parameters += network * size
+        p_coefficients += network * neurons
+        p_outputs += network * OUTPUTS * rows * width
+        p_signatures += network * rows * width
+        if EDGES:
+            p_edges += network * rows * width
     o_t = tl.arange(0, PLAN.tile)
     tile_row, tile_column = o_t // ACROSS, o_t % ACROSS
     row = tl.program_id(1) * (DOWN - RIM) + tile_row  # of those asked for
@@ -152,17 +195,33 @@ def grid_kernel(
 def evaluate(
     network: Network, parameters: Tensor, coefficients: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
 ) -> None:
-    """Writes outputs (k, n) and int64 signatures (n,) at inputs (2, n), whose rows may have any stride."""
-    points = inputs.shape[1]
-    inputs = read_rows("inputs", inputs, network.dims[0], points)
-    numbers = _numbers(network, parameters, coefficients, outputs, signatures, points)
+    """Writes outputs (networks, k, n) and int64 signatures (networks, n) at inputs (networks, 2, n).
+
+    `parameters` (networks, P), `coefficients` (networks, neurons); the inputs' rows may have any stride.
+    """
+    networks, points = len(parameters), inputs.shape[-1]
+    inputs = read_rows("inputs", inputs, networks, network.dims[0], points)
+    parameters, coefficients = _numbers(network, parameters, coefficients, outputs, signatures, points)
     constants, warps = evaluation_plan(network, rim=False, points=points)
     with torch.cuda.device_of(inputs):
-        evaluate_kernel[(-(-points // constants.tile),)](
-            *numbers, inputs, outputs, signatures, points,
-            inputs.stride(0), PLAN=constants, num_warps=warps, num_stages=EVALUATION_STAGES,
+        evaluate_kernel[(-(-points // constants.tile), networks)](
+            p_parameters=parameters,
+            p_table=layer_table(network, parameters.device),
+            p_coefficients=coefficients,
+            p_inputs=inputs,
+            p_outputs=outputs,
+            p_signatures=signatures,
+            points=points,
+            size=network.size,
+            neurons=network.neurons,
+            inputs_stride=inputs.stride(0),
+            inputs_row_stride=inputs.stride(1),
+            MANY=networks > 1,
+            PLAN=constants,
+            num_warps=warps,
+            num_stages=EVALUATION_STAGES,
             enable_fp_fusion=True,
-        )  # fmt: skip
+        )
 
 
 def evaluate_grid(
@@ -171,33 +230,51 @@ def evaluate_grid(
 ) -> None:  # fmt: skip
     """As `evaluate`, at pixels: rows from `top` on of a picture of `size` (width, height).
 
-    `outputs` (k, rows, width), `signatures` (rows, width); `edges` (rows, width) uint8 receives the bits `spec.RIGHT`
-    and `spec.BELOW` where the neighbour there lies in the picture and has another signature.
+    `outputs` (networks, k, rows, width), `signatures` (networks, rows, width); `edges` (networks, rows, width) uint8
+    receives the bits `spec.RIGHT` and `spec.BELOW` where the neighbour there lies in the picture and has another
+    signature.
     """
     width, height = size
-    rows = signatures.shape[0]
-    numbers = _numbers(network, parameters, coefficients, outputs, signatures, rows, width)
+    networks, rows = len(parameters), signatures.shape[1]
+    parameters, coefficients = _numbers(network, parameters, coefficients, outputs, signatures, rows, width)
     if edges is not None:
-        written("edges", edges, rows, width, dtype=torch.uint8)
+        written("edges", edges, networks, rows, width, dtype=torch.uint8)
     constants, warps = evaluation_plan(network, rim=edges is not None, points=rows * width)
     down = 1 << (constants.tile.bit_length() - 1) // 2
     across = constants.tile // down
     rim = 0 if edges is None else 1
-    grid = -(-width // (across - rim)), -(-rows // (down - rim))
+    grid = -(-width // (across - rim)), -(-rows // (down - rim)), networks
     with torch.cuda.device_of(outputs):
         grid_kernel[grid](
-            *numbers, outputs, signatures,
-            signatures if edges is None else edges, width, height, top, rows, DOWN=down, ACROSS=across,
-            EDGES=edges is not None, PLAN=constants, num_warps=warps, num_stages=EVALUATION_STAGES,
+            p_parameters=parameters,
+            p_table=layer_table(network, parameters.device),
+            p_coefficients=coefficients,
+            p_outputs=outputs,
+            p_signatures=signatures,
+            p_edges=signatures if edges is None else edges,
+            width=width,
+            height=height,
+            top=top,
+            rows=rows,
+            size=network.size,
+            neurons=network.neurons,
+            DOWN=down,
+            ACROSS=across,
+            EDGES=edges is not None,
+            MANY=networks > 1,
+            PLAN=constants,
+            num_warps=warps,
+            num_stages=EVALUATION_STAGES,
             enable_fp_fusion=True,
-        )  # fmt: skip
+        )
 
 
 def _numbers(
     network: Network, parameters: Tensor, coefficients: Tensor, outputs: Tensor, signatures: Tensor, *shape: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What kernels read of a network, whose outputs (k, *shape) and signatures (*shape,) may be written."""
-    written("outputs", outputs, network.dims[-1], *shape)
-    written("signatures", signatures, *shape, dtype=torch.int64)
-    codes = read("coefficients", coefficients, network.neurons, dtype=torch.int64)
-    return read("parameters", parameters, network.size), layer_table(network, parameters.device), codes
+) -> tuple[Tensor, Tensor]:
+    """What kernels read of networks, whose outputs (networks, k, *shape) and signatures may be written."""
+    networks = len(parameters)
+    written("outputs", outputs, networks, network.dims[-1], *shape)
+    written("signatures", signatures, networks, *shape, dtype=torch.int64)
+    codes = read("coefficients", coefficients, networks, network.neurons, dtype=torch.int64)
+    return read("parameters", parameters, networks, network.size), codes

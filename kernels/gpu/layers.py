@@ -25,14 +25,16 @@ def dense(p_parameters, offset, into, out, hidden, live, PLAN: tl.constexpr):
 
 
 @triton.jit
-def leaky(z, PLAN: tl.constexpr):
-    """LeakyReLU."""
+def activate(z, PLAN: tl.constexpr):
+    """The activation."""
+    tl.static_assert(PLAN.activation == "leaky_relu")
     return tl.where(z > 0, z, PLAN.slope * z)
 
 
 @triton.jit
-def leaky_backward(hidden, PLAN: tl.constexpr):
-    """Its derivative, told by its result's sign."""
+def derivative(hidden, PLAN: tl.constexpr):
+    """The activation's derivative, told by its result."""
+    tl.static_assert(PLAN.activation == "leaky_relu")
     return tl.where(hidden > 0, 1.0, PLAN.slope)
 
 
@@ -79,14 +81,14 @@ def forward(p_parameters, p_table, p_scratch, hidden, live, PLAN: tl.constexpr):
     if PLAN.unrolled:
         for layer in tl.static_range(HIDDEN):
             z = dense(p_parameters, PLAN.offsets[layer], PLAN.dims[layer], PLAN.dims[layer + 1], hidden, live, PLAN)
-            hidden = leaky(z, PLAN)
+            hidden = activate(z, PLAN)
             kept += (hidden,)  # type: ignore[assignment]
     else:
         o_tile = tl.arange(0, PLAN.width)[:, None] * PLAN.tile + tl.arange(0, PLAN.tile)[None, :]
         for layer in range(HIDDEN):
             tl.store(p_scratch + layer * (PLAN.width * PLAN.tile) + o_tile, hidden)
             offset, into, out = place(p_table, layer)
-            hidden = leaky(dense(p_parameters, offset, into, out, hidden, live, PLAN), PLAN)
+            hidden = activate(dense(p_parameters, offset, into, out, hidden, live, PLAN), PLAN)
     return kept, hidden
 
 
@@ -104,7 +106,7 @@ def backward(
     HIDDEN: tl.constexpr = len(PLAN.dims) - 2
     if PLAN.unrolled:
         for layer in tl.static_range(HIDDEN - 1, -1, -1):
-            grad *= leaky_backward(kept[layer + 1], PLAN)
+            grad *= derivative(kept[layer + 1], PLAN)
             grad = dense_backward(
                 p_parameters, p_row, PLAN.offsets[layer], PLAN.dims[layer], PLAN.dims[layer + 1], grad, kept[layer],
                 live, add, ADD, PLAN,
@@ -114,7 +116,7 @@ def backward(
         tl.debug_barrier()  # a thread may read what another stored
         for back in range(HIDDEN):
             layer = HIDDEN - 1 - back
-            grad *= leaky_backward(hidden, PLAN)
+            grad *= derivative(hidden, PLAN)
             hidden = tl.load(p_scratch + layer * (PLAN.width * PLAN.tile) + o_tile)
             offset, into, out = place(p_table, layer)
             grad = dense_backward(p_parameters, p_row, offset, into, out, grad, hidden, live, add, ADD, PLAN)

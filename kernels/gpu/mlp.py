@@ -66,34 +66,95 @@ def task_gradient(
 
 
 RUN_TIME = [
-    "points", "programs", "inputs_stride", "targets_stride", "size", "code_programs", "code_size",
+    "points", "programs", "size", "inputs_stride", "inputs_row_stride", "targets_stride", "targets_row_stride",
+    "order_stride", "code_programs", "code_size",
 ]  # fmt: skip
 
 
 @triton.jit(do_not_specialize=RUN_TIME)  # no kernel of its own for a batch of 1, or of a multiple of 16
 def gradient_kernel(
-    p_theta, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_order, p_to_inputs, points, programs,
-    inputs_stride, targets_stride, size, scale, p_phi, p_code_table, p_code_scratch, p_code_rows, p_code_losses,
-    p_positions, p_to_theta, code_programs, code_size, share, low, high, span, BINS: tl.constexpr, BLOCK: tl.constexpr,
-    LOSS: tl.constexpr, ORDERED: tl.constexpr, GIVEN: tl.constexpr, ADD: tl.constexpr, SCRATCH: tl.constexpr,
-    PLAN: tl.constexpr, CODE_ADD: tl.constexpr, CODE_SCRATCH: tl.constexpr, CODE_PLAN: tl.constexpr,
+    p_theta,  # (networks, size)
+    p_table,  # (layers, 3) int32
+    p_scratch,  # (networks, programs, SCRATCH)
+    p_rows,  # (networks, programs, size)
+    p_losses,  # (networks, programs)
+    p_inputs,  # (networks, inputs, all points), rows of any stride
+    p_targets,  # (networks, outputs, all points), rows of any stride
+    p_order,  # (networks, points) int64, rows of any stride
+    p_to_inputs,  # (networks, inputs, points)
+    p_phi,  # (networks, code_size)
+    p_code_table,  # (layers, 3) int32
+    p_code_scratch,  # (networks, code_programs, CODE_SCRATCH)
+    p_code_rows,  # (networks, code_programs, code_size)
+    p_code_losses,  # (networks, code_programs)
+    p_positions,  # (3, size)
+    p_to_theta,  # (networks, size)
+    p_shares,  # (networks,)
+    points,
+    programs,
+    size,
+    inputs_stride,
+    inputs_row_stride,
+    targets_stride,
+    targets_row_stride,
+    order_stride,
+    scale,
+    code_programs,
+    code_size,
+    low,
+    high,
+    span,
+    BINS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    LOSS: tl.constexpr,
+    ORDERED: tl.constexpr,
+    GIVEN: tl.constexpr,
+    MANY: tl.constexpr,
+    ADD: tl.constexpr,
+    SCRATCH: tl.constexpr,
+    PLAN: tl.constexpr,
+    CODE_ADD: tl.constexpr,
+    CODE_SCRATCH: tl.constexpr,
+    CODE_PLAN: tl.constexpr,
     DEPENDENT: tl.constexpr,
-):  # fmt: skip
-    """The programs of the Kolmogorov term come first: each is the longer work."""
+):
+    """Programs by networks; those of the Kolmogorov term come first: each is the longer work.
+
+    Without MANY there is one network, whose pointers keep the alignment that is known of them.
+    """
     program = tl.program_id(0)
     follow(DEPENDENT)
+    if MANY:
+        network = tl.program_id(1).to(tl.int64)
+        p_theta += network * size
+        p_scratch += network * programs * SCRATCH
+        p_rows += network * programs * size
+        p_losses += network * programs
+        p_inputs += network * inputs_stride
+        p_targets += network * targets_stride
+        if ORDERED:
+            p_order += network * order_stride
+        if GIVEN:
+            p_to_inputs += network * PLAN.dims[0] * points
+        if CODE_PLAN is not None:
+            p_phi += network * code_size
+            p_code_scratch += network * code_programs * CODE_SCRATCH
+            p_code_rows += network * code_programs * code_size
+            p_code_losses += network * code_programs
+            p_to_theta += network * size
+            p_shares += network
     if program < code_programs:
         if CODE_PLAN is not None:
             code_gradient(
                 program, p_theta, p_phi, p_code_table, p_code_scratch, p_code_rows, p_code_losses, p_positions,
-                p_to_theta, code_programs, size, code_size, share, low, high, span, BINS, BLOCK, LOSS, CODE_ADD,
-                CODE_SCRATCH, CODE_PLAN,
+                p_to_theta, code_programs, size, code_size, tl.load(p_shares), low, high, span, BINS, BLOCK, LOSS,
+                CODE_ADD, CODE_SCRATCH, CODE_PLAN,
             )  # fmt: skip
     else:
         task_gradient(
             program - code_programs, p_theta, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_order,
-            p_to_inputs, points, programs, inputs_stride, targets_stride, size, scale, ORDERED, GIVEN, ADD, SCRATCH,
-            PLAN,
+            p_to_inputs, points, programs, inputs_row_stride, targets_row_stride, size, scale, ORDERED, GIVEN, ADD,
+            SCRATCH, PLAN,
         )  # fmt: skip
 
 
@@ -101,11 +162,12 @@ def gradient(
     partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
     order: Tensor | None = None,
 ) -> None:  # fmt: skip
-    """Losses and partial gradients of a batch, in one launch.
+    """Losses and partial gradients of a batch of each network, in one launch.
 
-    `parameters` are θ, and φ if the term is on; `positions` (3, P); `inputs` (2, n), `targets` (k, n), rows of any
-    stride. With an `order` (m,) int64, the batch is those columns of them. What it writes, `update` reads. Raises
-    ValueError for more points than the partials were made for, and for other shapes and types.
+    `parameters` (networks, P) are θ, and φ if the term is on; `positions` (3, P); `inputs` (networks, 2, n), `targets`
+    (networks, k, n), rows of any stride. With an `order` (networks, m) int64, the batch is those columns of them. What
+    it writes, `update` reads. Raises ValueError for more points than the partials were made for, and for other shapes
+    and types.
     """
     _launch(partials, parameters, positions, inputs, targets, order, None)
 
@@ -113,7 +175,10 @@ def gradient(
 def input_gradient(
     partials: Partials, parameters: Tensor, inputs: Tensor, to_outputs: Tensor, to_inputs: Tensor
 ) -> None:
-    """Partial gradients from that of the outputs (k, n); writes that of the inputs into `to_inputs` (2, n)."""
+    """Partial gradients from that of the outputs (networks, k, n).
+
+    Writes that of the inputs into `to_inputs` (networks, 2, n).
+    """
     _launch(partials, [parameters], None, inputs, to_outputs, None, to_inputs)
 
 
@@ -121,22 +186,27 @@ def _launch(
     partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
     order: Tensor | None, to_inputs: Tensor | None,
 ) -> None:  # fmt: skip
-    points = inputs.shape[1] if order is None else len(order)
+    given = inputs.shape[-1]
+    points = given if order is None else order.shape[-1]
     if not 1 <= points <= partials.points:
         raise ValueError(f"a batch of {points} points, where the partials were made for 1 to {partials.points}")
-    if order is not None and not (order.is_contiguous() and order.dtype == torch.int64):
-        raise ValueError(f"the order is {order.dtype} of stride {order.stride(0)}: give contiguous int64")
-    network, task, code, predictor = partials.network, partials.task, partials.code, partials.predictor
+    networks, network, task = partials.networks, partials.network, partials.task
+    code, predictor = partials.code, partials.predictor
+    if order is not None and not (order.stride(-1) == 1 and order.dtype == torch.int64 and len(order) == networks):
+        raise ValueError(
+            f"the order is {order.dtype} of shape {tuple(order.shape)}, stride {order.stride(-1)}: give contiguous "
+            f"int64 rows of {networks} networks"
+        )
     if code and positions is None:
         raise ValueError("the Kolmogorov term needs the positions of the parameters")
     counts = sizes(parameters, network, code)
-    parameters = [read("parameters", flat, size) for flat, size in zip(parameters, counts, strict=True)]
+    parameters = [read("parameters", flat, networks, size) for flat, size in zip(parameters, counts, strict=True)]
     if code and positions is not None:
         positions = read("positions", positions, code.predictor.dims[0], network.size)
-    inputs = read_rows("inputs", inputs, network.dims[0], inputs.shape[1])
-    targets = read_rows("targets", targets, network.dims[-1], inputs.shape[1])
+    inputs = read_rows("inputs", inputs, networks, network.dims[0], given)
+    targets = read_rows("targets", targets, networks, network.dims[-1], given)
     if to_inputs is not None:
-        written("the inputs' gradient", to_inputs, network.dims[0], points)
+        written("the inputs' gradient", to_inputs, networks, network.dims[0], points)
     tiles = -(-points // task.plan.tile)
     programs = min(tiles, task.launch.programs)
     partials.programs, partials.batch = programs, points
@@ -147,16 +217,52 @@ def _launch(
         block = code_bins(code_plan.width, code.bins)
     other = predictor or task
     with torch.cuda.device_of(inputs):
-        gradient_kernel[(code_programs + programs,)](
-            parameters[0], task.table, task.scratch, task.rows, task.losses, inputs, targets,
-            task.table if order is None else order, inputs if to_inputs is None else to_inputs, points, programs,
-            inputs.stride(0), targets.stride(0), network.size, 2.0 / (points * targets.shape[0]), parameters[-1],
-            other.table, other.scratch, other.rows, other.losses, parameters[0] if positions is None else positions,
-            partials.to_theta, code_programs, code.predictor.size if code else 0,
-            code.weight / network.size if code else 0.0, code.low if code else 0.0, code.high if code else 0.0,
-            code.high - code.low if code else 0.0, BINS=code.bins if code else 0, BLOCK=block,
-            LOSS=code.loss if code else "", ORDERED=order is not None, GIVEN=to_inputs is not None,
-            ADD=tiles > programs, SCRATCH=task.launch.scratch, PLAN=task.plan, CODE_ADD=code_add,
-            CODE_SCRATCH=other.launch.scratch, CODE_PLAN=code_plan, DEPENDENT=task.launch.dependent,
-            num_warps=max(task.launch.warps, other.launch.warps), **task.launch.options, enable_fp_fusion=True,
-        )  # fmt: skip
+        gradient_kernel[(code_programs + programs, networks)](
+            p_theta=parameters[0],
+            p_table=task.table,
+            p_scratch=task.scratch,
+            p_rows=task.rows,
+            p_losses=task.losses,
+            p_inputs=inputs,
+            p_targets=targets,
+            p_order=task.table if order is None else order,
+            p_to_inputs=inputs if to_inputs is None else to_inputs,
+            p_phi=parameters[-1],
+            p_code_table=other.table,
+            p_code_scratch=other.scratch,
+            p_code_rows=other.rows,
+            p_code_losses=other.losses,
+            p_positions=parameters[0] if positions is None else positions,
+            p_to_theta=partials.to_theta,
+            p_shares=partials.shares,
+            points=points,
+            programs=programs,
+            size=network.size,
+            inputs_stride=inputs.stride(0),
+            inputs_row_stride=inputs.stride(1),
+            targets_stride=targets.stride(0),
+            targets_row_stride=targets.stride(1),
+            order_stride=0 if order is None else order.stride(0),
+            scale=2.0 / (points * network.dims[-1]),
+            code_programs=code_programs,
+            code_size=code.predictor.size if code else 0,
+            low=code.low if code else 0.0,
+            high=code.high if code else 0.0,
+            span=code.high - code.low if code else 0.0,
+            BINS=code.bins if code else 0,
+            BLOCK=block,
+            LOSS=code.loss if code else "",
+            ORDERED=order is not None,
+            GIVEN=to_inputs is not None,
+            MANY=networks > 1,
+            ADD=tiles > programs,
+            SCRATCH=task.launch.scratch,
+            PLAN=task.plan,
+            CODE_ADD=code_add,
+            CODE_SCRATCH=other.launch.scratch,
+            CODE_PLAN=code_plan,
+            DEPENDENT=task.launch.dependent,
+            num_warps=max(task.launch.warps, other.launch.warps),
+            **task.launch.options,
+            enable_fp_fusion=True,
+        )

@@ -1,5 +1,6 @@
 """Scratch of a run: a row of partial gradients for each program, and how many programs wrote one."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -9,52 +10,56 @@ from torch import Tensor
 from draw_poly.kernels.gpu.plan import DEPENDENT_FROM, Launch, Plan, batch_tile, code_tile, plan
 from draw_poly.kernels.spec import CodeLength, Network
 from draw_poly.kernels.support import gpu_limit, interpreted
+from draw_poly.kernels.tensors import shares
 
 
 class Share(NamedTuple):
-    """One network's part of a launch. `rows` (programs, size), `losses` (programs,), `table` (layers, 3)."""
+    """What is launched of a population's networks, or of its predictors, and the scratch of their programs."""
 
     plan: Plan
     launch: Launch
-    rows: Tensor
-    losses: Tensor
-    table: Tensor
-    scratch: Tensor
+    rows: Tensor  # (networks, programs, parameters)
+    losses: Tensor  # (networks, programs)
+    table: Tensor  # (layers, 3) int32
+    scratch: Tensor  # (networks, programs, layers, width, tile), or empty
 
 
 class Partials:
-    """What `gradient` writes and `update` reads, for batches of at most `points`; allocated once.
+    """What `gradient` writes and `update` reads, for batches of at most `points` of each network; allocated once.
 
-    For one thread at a time.
+    `weights` (networks,) of the term are the code's where none are given. For one thread at a time.
     """
 
     def __init__(
-        self, network: Network, code: CodeLength | None, points: int, device: torch.device, precision: str = "fp32"
-    ) -> None:
+        self, network: Network, code: CodeLength | None, points: int, device: torch.device, precision: str = "fp32",
+        networks: int = 1, weights: Sequence[float] | None = None,
+    ) -> None:  # fmt: skip
         if limit := gpu_limit(network, code):
             raise ValueError(limit)
-        self.network, self.code, self.points = network, code, points
+        self.network, self.code, self.points, self.networks = network, code, points, networks
         tile = batch_tile(network, points)
         dependent = launches_dependently(device)
         constants, launch = plan(network, network.dims, points, tile, precision)
-        self.task = share(network, (constants, launch._replace(dependent=dependent)), device)
+        self.task = share(network, (constants, launch._replace(dependent=dependent)), device, networks)
         self.predictor: Share | None = None
         if code:
-            dims = code.predictor.dims[:-1] if code.loss == "cross_entropy" else code.predictor.dims
+            dims = code.predictor.dims[:-1] if code.binned else code.predictor.dims
             planned = plan(code.predictor, dims, network.size, code_tile(), precision)
-            self.predictor = share(code.predictor, planned, device)  # launched with the task, in its way
+            self.predictor = share(code.predictor, planned, device, networks)  # launched with the task, in its way
         # The term's gradient by the network's parameters, each written by one program.
-        self.to_theta = torch.empty(network.size if code else 0, dtype=torch.float32, device=device)
+        self.to_theta = torch.empty((networks, network.size if code else 0), dtype=torch.float32, device=device)
+        found = shares(network, code, networks, weights)
+        self.shares = torch.tensor(found, dtype=torch.float32, device=device)
         self.programs = 0  # of the last launch: a short batch has fewer
         self.batch = 0  # points of the last launch
 
 
-def share(network: Network, planned: tuple[Plan, Launch], device: torch.device) -> Share:
-    """Scratch for a plan."""
+def share(network: Network, planned: tuple[Plan, Launch], device: torch.device, networks: int = 1) -> Share:
+    """Scratch for a plan of so many networks."""
     constants, launch = planned
-    rows = torch.empty((launch.programs, network.size), dtype=torch.float32, device=device)
-    losses = torch.empty(launch.programs, dtype=torch.float32, device=device)
-    scratch = torch.empty(launch.programs * launch.scratch, dtype=torch.float32, device=device)
+    rows = torch.empty((networks, launch.programs, network.size), dtype=torch.float32, device=device)
+    losses = torch.empty((networks, launch.programs), dtype=torch.float32, device=device)
+    scratch = torch.empty((networks, launch.programs, launch.scratch), dtype=torch.float32, device=device)
     return Share(constants, launch, rows, losses, layer_table(network, device), scratch)
 
 

@@ -32,7 +32,8 @@ class Plan(NamedTuple):
 
     dims: tuple[int, ...]
     offsets: tuple[int, ...]  # of each layer's parameters in the flat vector
-    slope: float
+    activation: str
+    slope: float  # of the activation
     width: int  # of every layer, padded to a power of two
     tile: int  # points a program takes at once
     unrolled: bool  # activations in registers, or by a run-time loop through scratch
@@ -65,7 +66,7 @@ def plan(
     kept = 0 if unrolled else (len(network.shapes) - 1) * width * tile
     programs = min(-(-points // tile), MOST_PROGRAMS, max(1, SCRATCH // (4 * kept)) if kept else MOST_PROGRAMS)
     dot = {"fp32": "ieee", "tf32": "tf32"}[precision]
-    constants = Plan(network.dims, network.offsets, network.slope, width, tile, unrolled, dot, _equal(network))
+    constants = _plan(network, width, tile, unrolled, dot)
     return constants, Launch(programs, 4 if width <= 32 else 8, kept)
 
 
@@ -98,8 +99,8 @@ def evaluation_plan(network: Network, rim: bool, points: int) -> tuple[Plan, int
     """
     if limit := gpu_limit(network, None):
         raise ValueError(limit)
-    width, equal = padded(max(network.dims)), _equal(network)
-    narrow = width == NARROWEST and (equal or len(network.shapes) <= MOST_UNROLLED)
+    width = padded(max(network.dims))
+    narrow = width == NARROWEST and (_equal(network) or len(network.shapes) <= MOST_UNROLLED)
     if narrow:  # points share the loads of weights: as many to a thread as its registers hold
         tile, warps = 512 if max(network.dims) <= 10 else 256, 4
         while tile > FEWEST and not rim and -(-points // tile) < MULTIPROCESSORS:
@@ -109,7 +110,14 @@ def evaluation_plan(network: Network, rim: bool, points: int) -> tuple[Plan, int
     else:
         tile, warps = 16, 8
     tile = _stretched(tile)
-    return Plan(network.dims, network.offsets, network.slope, width, tile, narrow, "ieee", equal), warps
+    return _plan(network, width, tile, narrow, "ieee"), warps
+
+
+def _plan(network: Network, width: int, tile: int, unrolled: bool, dot: str) -> Plan:
+    activation = network.activation
+    return Plan(
+        network.dims, network.offsets, activation.name, activation.slope, width, tile, unrolled, dot, _equal(network)
+    )  # fmt: skip
 
 
 def _stretched(tile: int) -> int:

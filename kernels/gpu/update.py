@@ -10,7 +10,7 @@ from torch import Tensor
 from draw_poly.kernels.gpu.layers import follow
 from draw_poly.kernels.gpu.partials import Partials
 from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
-from draw_poly.kernels.tensors import read, sizes, written
+from draw_poly.kernels.tensors import read_rows, sizes, written, written_rows
 
 # Parameters a program updates, and rows it reads at once.
 BLOCK, ROWS = 64, 16
@@ -30,17 +30,17 @@ def sum_rows(p_rows, rows, size, o_p, live, BLOCK: tl.constexpr, ROWS: tl.conste
 
 
 @triton.jit
-def step(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND: tl.constexpr):
+def step(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, KIND: tl.constexpr):
     """An optimiser's step on one block, with `torch.optim`'s arithmetic; the gradient itself if there is none."""
     if KIND == "none":
         tl.store(p_parameters + o_p, gradient, mask=live)
     else:
-        descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND)
+        descend(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, KIND)
 
 
 @triton.jit
-def descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND: tl.constexpr):
-    """The step; `p_scalars` are its size and adam's divisor."""
+def descend(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, KIND: tl.constexpr):
+    """The step; `p_scalars` are `Optimizer.scalars`."""
     step_size = tl.load(p_scalars)
     parameters = tl.load(p_parameters + o_p, mask=live)
     if KIND == "adam":
@@ -58,36 +58,84 @@ def descend(p_parameters, p_moments, gradient, size, p_scalars, momentum, o_p, l
         tl.store(p_moments + o_p, square, mask=live)
         parameters -= step_size * tl.div_rn(gradient, tl.sqrt_rn(square) + TINY)
     elif KIND == "sgd_momentum":
+        momentum = tl.load(p_scalars + 1)
         velocity = tl.load(p_moments + o_p, mask=live) * momentum + gradient
         tl.store(p_moments + o_p, velocity, mask=live)
         parameters -= step_size * velocity
     else:
+        tl.static_assert(KIND == "sgd")
         parameters -= step_size * gradient
     tl.store(p_parameters + o_p, parameters, mask=live)
 
 
-@triton.jit(do_not_specialize=["rows", "size", "code_rows", "code_size", "blocks"])
+RUN_TIME = [
+    "rows", "size", "moments_stride", "scalars_stride", "out_stride", "code_rows", "code_size", "code_moments_stride",
+    "blocks",
+]  # fmt: skip
+
+
+@triton.jit(do_not_specialize=RUN_TIME)
 def update_kernel(
-    p_theta, p_moments, p_rows, p_to_theta, p_losses, p_phi, p_code_moments, p_code_rows, p_code_losses, p_scalars,
-    p_out, rows, size, loss_scale, momentum, code_rows, code_size, code_loss_scale, blocks, CODED: tl.constexpr,
-    KIND: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, DEPENDENT: tl.constexpr,
-):  # fmt: skip
-    """Blocks of θ, then blocks of φ, then a program for the losses."""
+    p_theta,  # (networks, size)
+    p_moments,  # (networks, count, size)
+    p_rows,  # (networks, rows, size)
+    p_to_theta,  # (networks, size)
+    p_losses,  # (networks, rows)
+    p_phi,  # (networks, code_size)
+    p_code_moments,  # (networks, count, code_size)
+    p_code_rows,  # (networks, code_rows, code_size)
+    p_code_losses,  # (networks, code_rows)
+    p_scalars,  # (networks, 2 per learner), rows of any stride
+    p_out,  # (networks, 1 per learner), rows of any stride
+    rows,
+    size,
+    moments_stride,
+    scalars_stride,
+    out_stride,
+    loss_scale,
+    code_rows,
+    code_size,
+    code_moments_stride,
+    code_loss_scale,
+    blocks,
+    CODED: tl.constexpr,
+    KIND: tl.constexpr,
+    CODE_KIND: tl.constexpr,
+    MANY: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+    DEPENDENT: tl.constexpr,
+):
+    """By networks: blocks of θ, then blocks of φ, then a program for the losses. MANY as of the gradient's kernel."""
     program = tl.program_id(0)
     follow(DEPENDENT)
+    if MANY:
+        network = tl.program_id(1).to(tl.int64)
+        p_theta += network * size
+        p_moments += network * moments_stride
+        p_rows += network * rows * size
+        p_losses += network * rows
+        p_scalars += network * scalars_stride
+        p_out += network * out_stride
+        if CODED:
+            p_to_theta += network * size
+            p_phi += network * code_size
+            p_code_moments += network * code_moments_stride
+            p_code_rows += network * code_rows * code_size
+            p_code_losses += network * code_rows
     if program < blocks:
         o_p = program * BLOCK + tl.arange(0, BLOCK)
         live = o_p < size
         gradient = sum_rows(p_rows, rows, size, o_p, live, BLOCK, ROWS)
         if CODED:
             gradient += tl.load(p_to_theta + o_p, mask=live)
-        step(p_theta, p_moments, gradient, size, p_scalars, momentum, o_p, live, KIND)
+        step(p_theta, p_moments, gradient, size, p_scalars, o_p, live, KIND)
     elif program < tl.num_programs(0) - 1:
         if CODED:
             o_p = (program - blocks) * BLOCK + tl.arange(0, BLOCK)
             live = o_p < code_size
             gradient = sum_rows(p_code_rows, code_rows, code_size, o_p, live, BLOCK, ROWS)
-            step(p_phi, p_code_moments, gradient, code_size, p_scalars + 2, momentum, o_p, live, KIND)
+            step(p_phi, p_code_moments, gradient, code_size, p_scalars + 2, o_p, live, CODE_KIND)
     else:
         tl.store(p_out, sum_losses(p_losses, rows, BLOCK) * loss_scale)
         if CODED:
@@ -108,24 +156,26 @@ def update(
     partials: Partials, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
     scalars: Tensor, losses: Tensor,
 ) -> None:  # fmt: skip
-    """Takes one step with the gradient that `gradient` left, in one launch.
+    """Takes one step of each network with the gradient that `gradient` left, in one launch.
 
-    Each sequence holds the network's and, if the term is on, the predictor's: `parameters` (P,), `moments` (count, P).
-    `scalars` (2 each) are `Optimizer.scalars`, `losses` (1 or 2) receives task and Kolmogorov loss. The learning rate
-    is read from the scalars, so that a captured launch follows it.
+    Each sequence holds the networks' and, if the term is on, the predictors': `parameters` (networks, P), `moments`
+    (networks, count, P). `scalars` (networks, 2 per learner) are `Optimizer.scalars`, which hold all that networks may
+    differ in; `losses` (networks, 1 per learner) receives task and Kolmogorov loss. A captured launch follows the
+    scalars.
     """
+    networks = partials.networks
     for flat, kept, one, size in zip(parameters, moments, optimizers, _sizes(partials, parameters), strict=True):
-        written("parameters", flat, size)
-        written("moments", kept, one.moments, size)
-    scalars = read("scalars", scalars, 2 * len(parameters))
-    _launch(partials, parameters, moments, scalars, losses, optimizers[0].kind, optimizers[0].momentum)
+        written("parameters", flat, networks, size)
+        written("moments", kept, networks, one.moments, size)
+    scalars = read_rows("scalars", scalars, networks, 2 * len(parameters))
+    _launch(partials, parameters, moments, scalars, losses, [one.kind for one in optimizers])
 
 
 def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
-    """What `update` would take its steps with: the gradient (P,) of each learner, and the `losses` (1 per learner,)."""
+    """What `update` would take its steps with: the gradient (networks, P) of each learner, and the `losses`."""
     for gradient, size in zip(gradients, _sizes(partials, gradients), strict=True):
-        written("gradient", gradient, size)
-    _launch(partials, gradients, gradients, losses, losses, "none", 0.0)
+        written("gradient", gradient, partials.networks, size)
+    _launch(partials, gradients, gradients, losses, losses, ["none"] * len(gradients))
 
 
 def _sizes(partials: Partials, vectors: Sequence[Tensor]) -> list[int]:
@@ -134,19 +184,45 @@ def _sizes(partials: Partials, vectors: Sequence[Tensor]) -> list[int]:
 
 def _launch(
     partials: Partials, parameters: Sequence[Tensor], moments: Sequence[Tensor], scalars: Tensor, losses: Tensor,
-    kind: str, momentum: float,
+    kinds: Sequence[str],
 ) -> None:  # fmt: skip
-    network, task, code, predictor = partials.network, partials.task, partials.code, partials.predictor
-    written("losses", losses, len(parameters))
+    networks, network, task = partials.networks, partials.network, partials.task
+    code, predictor = partials.code, partials.predictor
+    written_rows("losses", losses, networks, len(parameters))
     other = predictor or task
     blocks, code_blocks = -(-network.size // BLOCK), -(-code.predictor.size // BLOCK) if code else 0
-    outputs = network.dims[-1]
     with torch.cuda.device_of(losses):
-        update_kernel[(blocks + code_blocks + 1,)](
-            parameters[0], moments[0], task.rows, partials.to_theta, task.losses, parameters[-1], moments[-1],
-            other.rows, other.losses, scalars, losses, partials.programs, network.size,
-            1.0 / (partials.batch * outputs), momentum, other.launch.programs,
-            code.predictor.size if code else 0, 1.0 / network.size, blocks, CODED=code is not None,
-            KIND=kind, BLOCK=BLOCK, ROWS=ROWS, DEPENDENT=task.launch.dependent, num_warps=4,
-            **task.launch.options, enable_fp_fusion=True,
-        )  # fmt: skip
+        update_kernel[(blocks + code_blocks + 1, networks)](
+            p_theta=parameters[0],
+            p_moments=moments[0],
+            p_rows=task.rows,
+            p_to_theta=partials.to_theta,
+            p_losses=task.losses,
+            p_phi=parameters[-1],
+            p_code_moments=moments[-1],
+            p_code_rows=other.rows,
+            p_code_losses=other.losses,
+            p_scalars=scalars,
+            p_out=losses,
+            rows=partials.programs,
+            size=network.size,
+            moments_stride=moments[0].stride(0),
+            scalars_stride=scalars.stride(0),
+            out_stride=losses.stride(0),
+            loss_scale=1.0 / (partials.batch * network.dims[-1]),
+            code_rows=other.launch.programs,
+            code_size=code.predictor.size if code else 0,
+            code_moments_stride=moments[-1].stride(0),
+            code_loss_scale=1.0 / network.size,
+            blocks=blocks,
+            CODED=code is not None,
+            KIND=kinds[0],
+            CODE_KIND=kinds[-1],
+            MANY=networks > 1,
+            BLOCK=BLOCK,
+            ROWS=ROWS,
+            DEPENDENT=task.launch.dependent,
+            num_warps=4,
+            **task.launch.options,
+            enable_fp_fusion=True,
+        )

@@ -10,22 +10,55 @@ from draw_poly.kernels.gpu.partials import layer_table
 from draw_poly.kernels.gpu.plan import batch_tile, plan
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.support import gpu_limit
-from draw_poly.kernels.tensors import read, read_rows, written
+from draw_poly.kernels.tensors import read, read_rows, written_rows
+
+RUN_TIME = [
+    "points", "programs", "size", "inputs_stride", "inputs_row_stride", "targets_stride", "targets_row_stride",
+    "out_stride",
+]  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["points", "programs", "inputs_stride", "targets_stride"])
+@triton.jit(do_not_specialize=RUN_TIME)
 def validate_kernel(
-    p_parameters, p_table, p_scratch, p_found, p_finished, p_inputs, p_targets, p_out, points, programs, inputs_stride,
-    targets_stride, share, BLOCK: tl.constexpr, SCRATCH: tl.constexpr, PLAN: tl.constexpr,
-):  # fmt: skip
-    """A program's tiles to its row of `p_found` (3, programs); who finishes last adds the rows up, in their order."""
+    p_parameters,  # (networks, size)
+    p_table,  # (layers, 3) int32
+    p_scratch,  # (networks, programs, SCRATCH)
+    p_found,  # (networks, 3, programs)
+    p_finished,  # (networks,) int32
+    p_inputs,  # (networks, inputs, points), rows of any stride
+    p_targets,  # (networks, outputs, points), rows of any stride
+    p_out,  # (networks, 3), rows of any stride
+    points,
+    programs,
+    size,
+    inputs_stride,
+    inputs_row_stride,
+    targets_stride,
+    targets_row_stride,
+    out_stride,
+    share,
+    MANY: tl.constexpr,
+    BLOCK: tl.constexpr,
+    SCRATCH: tl.constexpr,
+    PLAN: tl.constexpr,
+):
+    """A program's tiles to its column of `p_found`; who finishes last of a network adds them up, in their order."""
     T: tl.constexpr = PLAN.tile
     W: tl.constexpr = PLAN.width
     LAST: tl.constexpr = len(PLAN.dims) - 2
     program = tl.program_id(0)
+    if MANY:
+        network = tl.program_id(1).to(tl.int64)
+        p_parameters += network * size
+        p_scratch += network * programs * SCRATCH
+        p_found += network * 3 * programs
+        p_finished += network
+        p_inputs += network * inputs_stride
+        p_targets += network * targets_stride
+        p_out += network * out_stride
     p_scratch += program.to(tl.int64) * SCRATCH
     o_w = tl.arange(0, PLAN.width)[:, None]
-    o_inputs, o_targets = o_w * inputs_stride.to(tl.int64), o_w * targets_stride.to(tl.int64)
+    o_inputs, o_targets = o_w * inputs_row_stride.to(tl.int64), o_w * targets_row_stride.to(tl.int64)
     total, spoilt = tl.zeros([W, T], tl.float32), tl.zeros([W, T], tl.float32)
     lowest, highest = tl.full([W, T], float("inf"), tl.float32), tl.full([W, T], -float("inf"), tl.float32)
     for tile in range(program, tl.cdiv(points, PLAN.tile), programs):
@@ -64,35 +97,57 @@ def validate_kernel(
 
 
 class Validation:
-    """What validating a network on so many `points` takes, made once: a graph keeps its addresses."""
+    """What validating networks on so many `points` each takes, made once: a graph keeps its addresses."""
 
-    def __init__(self, network: Network, points: int, device: torch.device) -> None:
+    def __init__(self, network: Network, points: int, device: torch.device, networks: int = 1) -> None:
         if limit := gpu_limit(network, None):
             raise ValueError(limit)
-        self.network, self.points = network, points
+        self.network, self.points, self.networks = network, points, networks
         self._plan, self._launch = plan(network, network.dims, points, batch_tile(network, points), "fp32")
         programs = self._launch.programs
         self._table = layer_table(network, device)
-        self._scratch = torch.empty(programs * self._launch.scratch, dtype=torch.float32, device=device)
-        self._found = torch.empty((3, programs), dtype=torch.float32, device=device)
-        self._finished = torch.zeros(1, dtype=torch.int32, device=device)
+        self._scratch = torch.empty((networks, programs, self._launch.scratch), dtype=torch.float32, device=device)
+        self._found = torch.empty((networks, 3, programs), dtype=torch.float32, device=device)
+        self._finished = torch.zeros(networks, dtype=torch.int32, device=device)
 
     def run(self, parameters: Tensor, inputs: Tensor, targets: Tensor, out: Tensor) -> None:
-        """Writes mean squared error, lowest and highest output (3,) of inputs (2, n), targets (k, n).
+        """Writes mean squared error, lowest and highest output (networks, 3) of each network (networks, P).
 
-        Never in tf32. Raises ValueError for another number of points than it was made for.
+        Of inputs (networks, 2, n) and targets (networks, k, n); never in tf32. Raises ValueError for another number of
+        points than it was made for.
         """
-        if inputs.shape[1] != self.points:
-            raise ValueError(f"{inputs.shape[1]} points to validate on, where {self.points} were said")
-        launch, network = self._launch, self.network
-        parameters = read("parameters", parameters, network.size)
-        inputs = read_rows("inputs", inputs, network.dims[0], self.points)
-        targets = read_rows("targets", targets, network.dims[-1], self.points)
-        written("the numbers", out, 3)
+        points = inputs.shape[-1]
+        if points != self.points:
+            raise ValueError(f"{points} points to validate on, where {self.points} were said")
+        launch, network, networks = self._launch, self.network, self.networks
+        parameters = read("parameters", parameters, networks, network.size)
+        inputs = read_rows("inputs", inputs, networks, network.dims[0], points)
+        targets = read_rows("targets", targets, networks, network.dims[-1], points)
+        written_rows("the numbers", out, networks, 3)
         with torch.cuda.device_of(inputs):
-            validate_kernel[(launch.programs,)](
-                parameters, self._table, self._scratch, self._found, self._finished, inputs, targets, out, self.points,
-                launch.programs, inputs.stride(0), targets.stride(0), 1.0 / (self.points * network.dims[-1]),
-                BLOCK=64, SCRATCH=launch.scratch, PLAN=self._plan, num_warps=launch.warps, num_stages=launch.stages,
+            validate_kernel[(launch.programs, networks)](
+                p_parameters=parameters,
+                p_table=self._table,
+                p_scratch=self._scratch,
+                p_found=self._found,
+                p_finished=self._finished,
+                p_inputs=inputs,
+                p_targets=targets,
+                p_out=out,
+                points=points,
+                programs=launch.programs,
+                size=network.size,
+                inputs_stride=inputs.stride(0),
+                inputs_row_stride=inputs.stride(1),
+                targets_stride=targets.stride(0),
+                targets_row_stride=targets.stride(1),
+                out_stride=out.stride(0),
+                share=1.0 / (points * network.dims[-1]),
+                MANY=networks > 1,
+                BLOCK=64,
+                SCRATCH=launch.scratch,
+                PLAN=self._plan,
+                num_warps=launch.warps,
+                num_stages=launch.stages,
                 enable_fp_fusion=True,
-            )  # fmt: skip
+            )

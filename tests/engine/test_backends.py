@@ -27,9 +27,9 @@ def test_a_step_descends_the_weighted_sum_of_both_losses(name: str, weight: floa
     config = Config("x", "[7, 3]", 1, optimizer="sgd", learning_rate=1.0, backend=name, **words if weight else {})  # type: ignore[arg-type]
     state, code = fresh_state(config, torch.Generator().manual_seed(2)), config.code_length
     draws = torch.Generator().manual_seed(1)
-    data = Data(torch.rand((3, 33), generator=draws), torch.rand((3, 21), generator=draws), 33)
-    leaves = [learner.parameters.double().requires_grad_() for learner in state.learners]
-    inputs, targets = data.training.double().split((2, 1))
+    data = Data(torch.rand((1, 3, 33), generator=draws), torch.rand((1, 3, 21), generator=draws), 33)
+    leaves = [learner.parameters[0].double().requires_grad_() for learner in state.learners]
+    inputs, targets = data.training[0].double().split((2, 1))
     total = task = torch.nn.functional.mse_loss(plain_forward(leaves[0], state.main.network, inputs), targets)
     expected = [task]
     if code:
@@ -39,26 +39,26 @@ def test_a_step_descends_the_weighted_sum_of_both_losses(name: str, weight: floa
     total.backward()
     with torch.inference_mode():
         report = backend.choose(config, torch.device("cpu"))[0](state, config).epoch(
-            data, torch.randperm(33, generator=draws), lambda: False
+            data, torch.randperm(33, generator=draws)[None], lambda: False
         )
     after = []
     for learner, leaf in zip(state.learners, leaves, strict=True):
         assert leaf.grad is not None
         after.append((leaf - leaf.grad).detach())
         # c has 50 bins, a unit of float32 there is 4e-6, and the target changes ten times as fast.
-        torch.testing.assert_close(learner.parameters, after[-1].float(), rtol=1e-4, atol=4e-5)
+        torch.testing.assert_close(learner.parameters[0], after[-1].float(), rtol=1e-4, atol=4e-5)
         assert learner.steps == 1
-    outputs = plain_forward(after[0], state.main.network, data.validation[:2].double())
-    validation = torch.nn.functional.mse_loss(outputs, data.validation[2:].double())
+    outputs = plain_forward(after[0], state.main.network, data.validation[0, :2].double())
+    validation = torch.nn.functional.mse_loss(outputs, data.validation[0, 2:].double())
     expected += [validation, outputs.min(), outputs.max()]
-    found = torch.tensor(report.tolist(), dtype=torch.float64)
+    (found,) = torch.tensor(report.tolist(), dtype=torch.float64)
     torch.testing.assert_close(found, torch.stack(expected).detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_what_does_not_fit_in_memory_is_halved_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config("x", "[7, 3]", 1, backend="eager")
     member = Eager(fresh_state(config, torch.Generator().manual_seed(2)), config)
-    points = torch.rand((2, 101), generator=torch.Generator().manual_seed(1))
+    points = torch.rand((1, 2, 101), generator=torch.Generator().manual_seed(1))
     outputs, signatures = member.evaluate(points)
     real, sizes = torch.addmm, list[int]()
 
@@ -74,7 +74,7 @@ def test_what_does_not_fit_in_memory_is_halved_for_good(monkeypatch: pytest.Monk
         torch.testing.assert_close(found, outputs)
         assert torch.equal(patterns, signatures)
     assert [size for size in sizes if size > 30] == [101, 51]
-    monkeypatch.setattr(torch, "addmm", lambda *_: full(points, points, points))
+    monkeypatch.setattr(torch, "addmm", lambda *_: full(points[0], points[0], points[0]))
     with pytest.raises(torch.OutOfMemoryError):
         member.evaluate_in_memory(points)
 
@@ -84,5 +84,5 @@ def test_no_points_are_evaluated_as_well(name: str) -> None:
     config = Config("x", "[7, 3]", 1, backend=name)
     state = fresh_state(config, torch.Generator().manual_seed(2))
     member = backend.choose(config, torch.device("cpu"))[0](state, config)
-    outputs, signatures = member.evaluate_in_memory(torch.empty((2, 0)))
-    assert (outputs.shape, signatures.shape) == ((1, 0), (0,))
+    outputs, signatures = member.evaluate_in_memory(torch.empty((1, 2, 0)))
+    assert (outputs.shape, signatures.shape) == ((1, 1, 0), (1, 0))

@@ -1,6 +1,7 @@
 """A drawing is that of every pixel evaluated, whatever the network."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,12 +15,14 @@ from draw_poly.engine.backends.cpu import Cpu
 from draw_poly.engine.backends.plain import Eager
 from draw_poly.engine.config import Config
 from draw_poly.engine.cpu_drawing import CpuDrawer
+from draw_poly.engine.drawers import drawer_for
 from draw_poly.engine.drawing import Drawer
 from draw_poly.engine.image import Picture, samples, split
 from draw_poly.engine.state import State
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.engine.training.trainer import Trainer
-from draw_poly.kernels.cpu import painting
+from draw_poly.kernels.cpu import Painter, painting
+from draw_poly.kernels.spec import leaky_relu
 
 KERNEL = 0  # in place of a tile's side: the drawing is the CPU kernel's
 CONFIG = Config("x.png", "[10]*4", 1, seed=1, points=500, batch_size=100)
@@ -44,7 +47,7 @@ def trained(seed: int, config: Config = CONFIG) -> State:
 
 def with_parameters(change: Callable[[torch.Tensor], object]) -> State:
     made = fresh(1)
-    change(made.main.parameters)
+    change(made.main.parameters[0])
     return made
 
 
@@ -70,7 +73,7 @@ def every_pixel(
     y, x = torch.meshgrid(torch.arange(height).double() / height, torch.arange(width).double() / width, indexing="ij")
     hidden = torch.stack((x.reshape(-1), y.reshape(-1)), 1)
     names = [str(index) for index in range(len(config.network.shapes))]
-    views = list(network.named_views(one.main.parameters.double(), config.network, names).values())
+    views = list(network.named_views(one.main.parameters[0].double(), config.network, names).values())
     patterns = []
     nearest = torch.full((width * height,), float("inf"), dtype=torch.float64)
     error = hidden.abs() * 2**-24
@@ -185,8 +188,8 @@ def test_no_point_is_evaluated_twice_nor_too_many_at_once(
     backend.tile = tile
     with torch.inference_mode():
         made = Drawer(backend, 150, 170, 1000).draw()
-    assert max(part.shape[1] for part in backend.points) <= 1000
-    points = torch.cat(backend.points, 1)
+    assert max(part.shape[-1] for part in backend.points) <= 1000
+    points = torch.cat(backend.points, -1)[0]
     assert points.shape[1] == made.evaluations == torch.unique(points, dim=1).shape[1]
 
 
@@ -194,7 +197,9 @@ def test_what_is_not_a_number_is_black_and_no_constant() -> None:
     class Broken(Eager):
         def evaluate(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             outputs, signatures = super().evaluate(inputs)
-            return torch.where(inputs[0] < 0.5, torch.full_like(outputs, float("nan")), outputs * 0 + 0.5), signatures
+            return torch.where(
+                inputs[:, :1] < 0.5, torch.full_like(outputs, float("nan")), outputs * 0 + 0.5
+            ), signatures
 
     for tile in (32, 1):
         backend: Backend = Broken(fresh(1), CONFIG)
@@ -213,7 +218,7 @@ def test_a_region_keeps_its_colour_from_drawing_to_drawing() -> None:
     with torch.inference_mode():
         drawer = Drawer(backend, 80, 80, 10**6, colours=True)
         before = drawer.draw()
-        one.main.parameters[-1] += 0.1  # the output's bias: every pattern stays
+        one.main.parameters[0, -1] += 0.1  # the output's bias: every pattern stays
         after = drawer.draw()
         smaller = Drawer(backend, 40, 40, 10**6, colours=True).draw()
     assert np.array_equal(before.colours, after.colours)
@@ -240,3 +245,16 @@ def test_what_the_cpu_kernel_draws_does_not_depend_on_the_threads() -> None:
     for other in found[1:]:
         for ours, theirs in zip(vars(other).values(), vars(found[0]).values(), strict=True):
             assert callable(ours) or np.array_equal(ours, theirs)
+
+
+def test_a_network_that_is_not_affine_on_its_cells_is_drawn_pixel_by_pixel() -> None:
+    made = fresh(1)
+    bent = replace(made.main.network, activation=replace(leaky_relu(), piecewise_affine=False))
+    made.main = replace(made.main, network=bent)
+    for backend in (Cpu(made, CONFIG), Eager(made, CONFIG)):
+        with torch.inference_mode():
+            drawn = drawer_for(backend, 64, 48, 1000).draw()
+        assert drawn.evaluations == 64 * 48
+        assert drawn.polytopes > 1
+    with pytest.raises(ValueError, match="drawn by their corners"):
+        Painter(bent, made.coefficients, 64, 48)

@@ -82,16 +82,16 @@ class Run:
         self.config = Config("x", "[5]*2", 1, batch_size=BATCH, points=POINTS, **words)  # type: ignore[arg-type]
         self.state = fresh_state(self.config, torch.Generator().manual_seed(3)).to(CUDA)
         draws = torch.Generator().manual_seed(4)
-        training, validation = (torch.rand((3, count), generator=draws).to(CUDA) for count in (POINTS, 11))
+        training, validation = (torch.rand((1, 3, count), generator=draws).to(CUDA) for count in (POINTS, 11))
         self.data = Data(training, validation, BATCH)
         self.orders = torch.Generator().manual_seed(5)
         self.backend = trained.backend(self.state, self.config)
 
-    def epochs(self, count: int) -> list[list[float]]:
+    def epochs(self, count: int) -> list[list[list[float]]]:
         reports = []
         with torch.inference_mode():
             for _ in range(count):
-                order = torch.randperm(POINTS, generator=self.orders)
+                order = torch.randperm(POINTS, generator=self.orders)[None]
                 reports.append(self.backend.epoch(self.data, order, lambda: False).tolist())
         return reports
 
@@ -165,7 +165,7 @@ def test_an_epoch_is_read_after_the_next_was_launched(trained: Trained, cuda: Ma
     reports: list[Report] = []
     with torch.inference_mode():
         for number in range(5):
-            order = torch.randperm(POINTS, generator=run.orders)
+            order = torch.randperm(POINTS, generator=run.orders)[None]
             reports.append(run.backend.epoch(run.data, order, lambda: False))
             if number:
                 assert reports[number - 1].tolist() == one_by_one[number - 1]
@@ -175,7 +175,7 @@ def test_an_epoch_is_read_after_the_next_was_launched(trained: Trained, cuda: Ma
 def test_other_data_is_captured_anew(trained: Trained, cuda: Machine) -> None:
     run = Run(trained)
     run.epochs(3)
-    run.data = Data(run.data.training.flip(1), run.data.validation, BATCH)
+    run.data = Data(run.data.training.flip(2), run.data.validation, BATCH)
     run.epochs(2)
     assert (cuda.graphs, cuda.replays) == (2, 3)
     assert cuda.launches == trained.an_epoch * 2
@@ -253,7 +253,7 @@ def test_an_interrupt_is_heard_between_two_replays(
     answers = iter((False, False, True))
     cuda.replays = 0
     with pytest.raises(Interrupted), torch.inference_mode():
-        run.backend.epoch(run.data, torch.arange(POINTS), lambda: next(answers))
+        run.backend.epoch(run.data, torch.arange(POINTS)[None], lambda: next(answers))
     assert cuda.replays == 2
 
 
@@ -262,5 +262,5 @@ def test_an_interrupt_is_heard_before_an_epoch(trained: Trained, cuda: Machine) 
     run.epochs(2)
     before = [tensor.clone() for tensor in run.numbers]
     with pytest.raises(Interrupted):
-        run.backend.epoch(run.data, torch.arange(POINTS), lambda: True)
+        run.backend.epoch(run.data, torch.arange(POINTS)[None], lambda: True)
     assert all(torch.equal(a, b) for a, b in zip(before, run.numbers, strict=True))

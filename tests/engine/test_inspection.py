@@ -27,7 +27,7 @@ def made(**words: object) -> tuple[Config, State, tuple[torch.Tensor, torch.Tens
 
 def test_layers_are_told_as_they_are() -> None:
     config, state, training = made()
-    stack = reference.layers(state.main.parameters, config.network)
+    stack = reference.layers(state.main.parameters[0], config.network)
     # Of the first layer, one unit that no point turns on and one that none turns off.
     stack[0][0][0], stack[0][1][0] = -1.0, -3.0
     stack[0][0][1], stack[0][1][1] = 1.0, 5.0
@@ -83,11 +83,11 @@ def test_the_predictor_is_told_as_well_and_the_gradient_is_that_of_the_sum() -> 
     ]  # fmt: skip
     assert state.predictor
     assert config.code_length
-    leaves = [one.parameters.clone().requires_grad_() for one in state.learners]
-    outputs = reference.forward(reference.layers(leaves[0], config.network), training[0], config.network.slope)[1]
+    leaves = [one.parameters[0].clone().requires_grad_() for one in state.learners]
+    outputs = reference.forward(reference.layers(leaves[0], config.network), training[0], config.network.activation)[1]
     places = kolmogorov.positions(config.network)
     predictor = config.code_length.predictor
-    guessed = reference.forward(reference.layers(leaves[1], predictor), places, predictor.slope)[1]
+    guessed = reference.forward(reference.layers(leaves[1], predictor), places, predictor.activation)[1]
     (((outputs - training[1]) ** 2).mean() + 0.2 * ((guessed[0] - leaves[0]) ** 2).mean()).backward()
     said = re.search(rf"norm {NUMBER} of the network's, {NUMBER} of the predictor's", lines[-1])
     assert said
@@ -98,7 +98,7 @@ def test_the_predictor_is_told_as_well_and_the_gradient_is_that_of_the_sum() -> 
 
 def test_what_is_not_finite_is_counted() -> None:
     config, state, training = made()
-    state.main.parameters[3:5] = float("nan")
+    state.main.parameters[0, 3:5] = float("nan")
     lines = list(Inspector(config, training).look(state))
     assert lines[-1].endswith("; 2 parameters are not finite")
     assert "values nan to nan" in lines[0]

@@ -98,8 +98,8 @@ def numbers_of(member: Backend) -> list[Tensor]:
 )
 def test_shares_add_up_to_the_step_of_one(name: str, size: int, coded: bool) -> None:
     draws = torch.Generator().manual_seed(1)
-    data = Data(torch.rand((3, 25), generator=draws), torch.rand((3, 21), generator=draws), 8)
-    order = torch.randperm(25, generator=draws)
+    data = Data(torch.rand((1, 3, 25), generator=draws), torch.rand((1, 3, 21), generator=draws), 8)
+    order = torch.randperm(25, generator=draws)[None]
     alone, members = made(name, coded), [made(name, coded) for _ in range(size)]
     with torch.inference_mode():
         expected = torch.tensor(alone.epoch(data, order, lambda: False).tolist())
@@ -115,9 +115,9 @@ def test_shares_add_up_to_the_step_of_one(name: str, size: int, coded: bool) -> 
 
 def test_all_stop_before_the_same_step_whoever_is_asked_to() -> None:
     draws = torch.Generator().manual_seed(1)
-    data = Data(torch.rand((3, 25), generator=draws), torch.rand((3, 21), generator=draws), 8)
+    data = Data(torch.rand((1, 3, 25), generator=draws), torch.rand((1, 3, 21), generator=draws), 8)
     members = [made("eager", False) for _ in range(3)]
-    assert in_threads(members, data, torch.arange(25), [None, 2, 3]) == [None] * 3
+    assert in_threads(members, data, torch.arange(25)[None], [None, 2, 3]) == [None] * 3
     assert [member.state.main.steps for member in members] == [2] * 3
 
 

@@ -51,7 +51,7 @@ def late(optimizer: str, loss: str | None, zeros: bool) -> tuple[State, Config]:
     state = fresh_state(config, torch.Generator().manual_seed(1))
     draws = torch.Generator().manual_seed(2)
     for learner in state.learners:
-        for numbers in (learner.parameters, *learner.moments):
+        for numbers in (learner.parameters[0], *learner.moments[0]):
             tiny = 1e-38 * torch.rand(numbers.shape, generator=draws)
             numbers[::3] = tiny[::3]
             if zeros:
@@ -80,9 +80,9 @@ def test_an_epoch_takes_subnormals_for_zeros_and_leaves_none(
     name: str, optimizer: str, loss: str | None, together: bool
 ) -> None:
     draws = torch.Generator().manual_seed(1)
-    data = Data(torch.rand((3, 9000), generator=draws), torch.rand((3, 4096), generator=draws), 4096)
-    data.training[0] = 0.0  # so what weighs it is not moved
-    order = torch.randperm(9000, generator=draws)
+    data = Data(torch.rand((1, 3, 9000), generator=draws), torch.rand((1, 3, 4096), generator=draws), 4096)
+    data.training[0, 0] = 0.0  # so what weighs it is not moved
+    order = torch.randperm(9000, generator=draws)[None]
     results = []
     for zeros, threads in ((False, 1), (True, 1), (False, 3), (True, 3)):
         torch.set_num_threads(threads)
@@ -105,13 +105,13 @@ def test_an_epoch_takes_subnormals_for_zeros_and_leaves_none(
 @pytest.mark.parametrize("name", ["cpu", "eager", COMPILED])
 def test_a_gradient_takes_subnormals_for_zeros(name: str, threads: int) -> None:
     torch.set_num_threads(threads)
-    batch = torch.rand((3, 4096), generator=torch.Generator().manual_seed(1))
+    batch = torch.rand((1, 3, 4096), generator=torch.Generator().manual_seed(1))
     results = []
     for zeros in (False, True):
         state, config = late("adam", "cross_entropy", zeros)
-        gradients, losses = [torch.empty_like(one.parameters) for one in state.learners], torch.empty(2)
+        gradients, losses = [torch.empty_like(one.parameters) for one in state.learners], torch.empty((1, 2))
         with torch.inference_mode():
-            made(name, state, config).gradient(batch[:2], batch[2:], gradients, losses)
+            made(name, state, config).gradient(batch[:, :2], batch[:, 2:], gradients, losses)
         results.append([losses, *gradients])
         assert not any(subnormal(one).any() for one in results[-1])
     assert all(map(torch.equal, *results))
@@ -121,12 +121,12 @@ def test_a_gradient_takes_subnormals_for_zeros(name: str, threads: int) -> None:
 @pytest.mark.parametrize("name", ["cpu", "eager", COMPILED])
 def test_evaluation_and_drawing_take_subnormals_for_zeros(name: str, threads: int) -> None:
     assert torch_threads_flush(threads) == {False}
-    points = torch.rand((2, 9000), generator=torch.Generator().manual_seed(1))
+    points = torch.rand((1, 2, 9000), generator=torch.Generator().manual_seed(1))
     found = []
     for zeros in (False, True):
         state, config = late("adam", None, zeros)
-        state.main.parameters[-41:] *= 1e-35  # so that outputs are subnormal, too
-        state.main.parameters[[0, 1, 80]] = 1e-39  # and a neuron that without flushing is positive everywhere
+        state.main.parameters[0, -41:] *= 1e-35  # so that outputs are subnormal, too
+        state.main.parameters[0, [0, 1, 80]] = 1e-39  # and a neuron that without flushing is positive everywhere
         if zeros:
             state.main.parameters[subnormal(state.main.parameters)] = 0.0
         member = made(name, state, config)

@@ -1,11 +1,11 @@
 """The clip range of the cross-entropy far from zero, its many bins, and what float32 cannot tell apart."""
 
 import importlib
-from types import ModuleType
 
 import pytest
 import torch
 
+from benches.alone import Alone
 from benches.verify_kernels import by_autograd
 from draw_poly.kernels import cpu
 from draw_poly.kernels.spec import CodeLength, Network
@@ -14,8 +14,8 @@ from tests.kernels.test_fused import DEVICE, PACKAGES, Case, distance
 
 
 @pytest.fixture(params=PACKAGES)
-def package(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"draw_poly.kernels.{request.param}")
+def package(request: pytest.FixtureRequest) -> Alone:
+    return Alone(importlib.import_module(f"draw_poly.kernels.{request.param}"))
 
 
 def code_of(bins: int, low: float = -3.0, high: float = 3.0) -> CodeLength:
@@ -23,7 +23,7 @@ def code_of(bins: int, low: float = -3.0, high: float = 3.0) -> CodeLength:
 
 
 @pytest.mark.parametrize(("low", "high"), [(1000.0, 1000.01), (-1000.01, -1000.0), (4096.0, 4097.0)])
-def test_a_range_far_from_zero_is_as_wide_as_it_was_given(package: ModuleType, low: float, high: float) -> None:
+def test_a_range_far_from_zero_is_as_wide_as_it_was_given(package: Alone, low: float, high: float) -> None:
     case = Case.of((2, 6, 5, 1), 16, code_of(64, low, high))
     spread = torch.linspace(low - 0.2 * (high - low), high + 0.2 * (high - low), 78, dtype=torch.float64)
     case.parameters[0].copy_(spread[: len(case.parameters[0])].float())
@@ -35,15 +35,15 @@ def test_a_range_far_from_zero_is_as_wide_as_it_was_given(package: ModuleType, l
 
 
 # Parameters whose places among the bins have no rounding error, which would hide that of sums.
-def test_a_thousand_bins_lose_no_digits(package: ModuleType) -> None:
+def test_a_thousand_bins_lose_no_digits(package: Alone) -> None:
     assert_true_with(package, 1025)
 
 
 def test_many_bins_lose_no_digits() -> None:
-    assert_true_with(cpu, 16385)  # past the patience of an interpreter
+    assert_true_with(Alone(cpu), 16385)  # past the patience of an interpreter
 
 
-def assert_true_with(package: ModuleType, bins: int) -> None:
+def assert_true_with(package: Alone, bins: int) -> None:
     case = Case.of((2, 6, 5, 1), 16, CodeLength(Network((3, 8, 8, bins)), "cross_entropy", 0.3, bins, -2.0, 2.0))
     case.parameters[0].mul_(2**11).round_().div_(2**11)
     words = case.parameters, case.network, case.inputs, case.targets, case.positions, case.code
@@ -68,7 +68,7 @@ def assert_true_with(package: ModuleType, bins: int) -> None:
         (code_of(1), "at least 2"),
     ],
 )
-def test_what_float32_cannot_tell_apart_is_refused(package: ModuleType, code: CodeLength, words: str) -> None:
+def test_what_float32_cannot_tell_apart_is_refused(package: Alone, code: CodeLength, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         package.Partials(Network((2, 5, 1)), code, 10, DEVICE)
 

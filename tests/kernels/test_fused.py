@@ -3,7 +3,6 @@
 import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benches.alone import Alone
 from benches.plain import random_parameters
 from draw_poly.engine import kolmogorov
 from draw_poly.kernels import reference
@@ -25,14 +25,14 @@ MARGIN = 2e-5
 
 
 @pytest.fixture(params=PACKAGES)
-def package(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"draw_poly.kernels.{request.param}")
+def package(request: pytest.FixtureRequest) -> Alone:
+    return Alone(importlib.import_module(f"draw_poly.kernels.{request.param}"))
 
 
 @pytest.fixture
-def cpu() -> ModuleType:
+def cpu() -> Alone:
     """For what only makes sense at a size that an interpreter cannot run, or of threads."""
-    return importlib.import_module("draw_poly.kernels.cpu")
+    return Alone(importlib.import_module("draw_poly.kernels.cpu"))
 
 
 def steady_points(flat: Tensor, network: Network, count: int, draws: torch.Generator) -> Tensor:
@@ -82,7 +82,7 @@ class Case:
         gradients = [torch.empty_like(flat) for flat in parameters]
         out = [reference.layers(flat, one) for flat, one in zip(gradients, networks, strict=True)]
         inputs, targets = self.inputs.to(dtype), self.targets.to(dtype)
-        losses = [reference.task_gradient(stacks[0], inputs, targets, self.network.slope, out[0])]
+        losses = [reference.task_gradient(stacks[0], inputs, targets, self.network.activation, out[0])]
         if self.code and self.positions is not None:
             places = self.positions.to(dtype)
             total, addition = reference.code_gradient(parameters[0], stacks[1], places, self.code, out[1])
@@ -92,13 +92,13 @@ class Case:
             losses.append(total / self.network.size)
         return losses, gradients
 
-    def partials(self, package: ModuleType, points: int | None = None) -> Any:
+    def partials(self, package: Alone, points: int | None = None) -> Any:
         made = package.Partials(self.network, self.code, points or self.inputs.shape[1], DEVICE)
         package.gradient(made, self.parameters, self.positions, self.inputs, self.targets)
         poison(made)
         return made
 
-    def gradients(self, package: ModuleType, partials: Any | None = None) -> tuple[Tensor, list[Tensor]]:
+    def gradients(self, package: Alone, partials: Any | None = None) -> tuple[Tensor, list[Tensor]]:
         """Losses and gradients by a package: the gradient is what a first moment of momentum is after one step."""
         partials = partials or self.partials(package)
         package.gradient(partials, self.parameters, self.positions, self.inputs, self.targets)
@@ -121,8 +121,9 @@ def poison(thing: Any) -> None:
         for part in thing:
             poison(part)
     elif type(thing).__module__.startswith("draw_poly.kernels.") and not isinstance(thing, Network | CodeLength):
-        for part in vars(thing).values():
-            poison(part)
+        for name, part in vars(thing).items():
+            if name != "shares":  # of the term: read
+                poison(part)
 
 
 def identical(one: Any, other: Any) -> bool:
@@ -147,7 +148,7 @@ def assert_true(case: Case, losses: Tensor, gradients: list[Tensor]) -> None:
 
 # Around a panel of 16 points, around a block of several, and a row that ends in the middle of one.
 @pytest.mark.parametrize("points", [1, 2, 15, 16, 17, 63, 64, 65, 333])
-def test_gradient_at_ragged_batches(package: ModuleType, points: int) -> None:
+def test_gradient_at_ragged_batches(package: Alone, points: int) -> None:
     case = Case.of((2, *[10] * 8, 1), points)
     assert_true(case, *case.gradients(package))
 
@@ -158,13 +159,13 @@ def test_gradient_at_ragged_batches(package: ModuleType, points: int) -> None:
     [(2, *[width] * 3, 1) for width in (1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 17, 24, 31, 33)]
     + [(2, 7, 12, 5, 1), (2, 7, 12, 5, 3), (2, 64, 1, 64, 2)],
 )
-def test_gradient_at_all_widths(package: ModuleType, dims: tuple[int, ...]) -> None:
+def test_gradient_at_all_widths(package: Alone, dims: tuple[int, ...]) -> None:
     case = Case.of(dims, 37)
     assert_true(case, *case.gradients(package))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 16, 64])
-def test_gradient_at_all_depths(package: ModuleType, depth: int) -> None:
+def test_gradient_at_all_depths(package: Alone, depth: int) -> None:
     case = Case.of((2, *[5] * depth, 1), 21)
     assert_true(case, *case.gradients(package))
 
@@ -173,30 +174,30 @@ def test_gradient_at_all_depths(package: ModuleType, depth: int) -> None:
     ("dims", "points"),
     [((2, *[256] * 4, 1), 333), ((2, *[10] * 64, 1), 1025), ((2, *[10] * 8, 1), 8200), ((2, 1), 37), ((2, 3), 37)],
 )
-def test_gradient_of_large_work_and_of_no_hidden_layer(cpu: ModuleType, dims: tuple[int, ...], points: int) -> None:
+def test_gradient_of_large_work_and_of_no_hidden_layer(cpu: Alone, dims: tuple[int, ...], points: int) -> None:
     case = Case.of(dims, points)
     assert_true(case, *case.gradients(cpu))
 
 
-def test_a_large_batch_in_larger_blocks(cpu: ModuleType) -> None:
+def test_a_large_batch_in_larger_blocks(cpu: Alone) -> None:
     case = Case.of((2, 10, 7, 1), 5003)
     assert_true(case, *case.gradients(cpu))
 
 
-def test_rows_of_several_blocks(cpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_several_blocks(cpu: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("draw_poly.kernels.cpu.training.ROWS_SIZE", 1)
     case = Case.of((2, 10, 10, 1), 1300)
     partials = case.partials(cpu)
-    assert len(partials._rows[0].losses) == 3
+    assert partials._rows[0].losses.shape == (1, 3)
     assert_true(case, *case.gradients(cpu, partials))
 
 
 # Fewer bins than the window, as many, one more, tile remainders, and the default.
 @pytest.mark.parametrize(
     ("loss", "bins"),
-    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)] + [(loss, 2) for loss in CODE_LOSSES[1:]],
+    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)] + [(loss, 2) for loss in list(CODE_LOSSES)[1:]],
 )
-def test_gradient_with_the_term(package: ModuleType, loss: str, bins: int) -> None:
+def test_gradient_with_the_term(package: Alone, loss: str, bins: int) -> None:
     predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
     code = CodeLength(predictor, loss, 0.7, bins, -1.0, 0.5)  # narrow: many are clipped, on both sides
     case = Case.of((2, 7, 6, 1), 33, code)
@@ -208,7 +209,7 @@ def test_gradient_with_the_term(package: ModuleType, loss: str, bins: int) -> No
     ("dims", "coded", "points"), [((2, 7, 5, 1), False, 70), ((2, 7, 5, 1), True, 70), ((2, 47, 45, 1), True, 33)]
 )
 def test_total_is_the_gradient_that_update_steps_with(
-    package: ModuleType, dims: tuple[int, ...], coded: bool, points: int
+    package: Alone, dims: tuple[int, ...], coded: bool, points: int
 ) -> None:
     code = CodeLength(Network((3, 30, 50)), "cross_entropy", 0.7, 50) if coded else None
     case = Case.of(dims, points, code)
@@ -221,16 +222,22 @@ def test_total_is_the_gradient_that_update_steps_with(
     assert identical([losses, gradients], list(case.gradients(package, partials)))
 
 
-def test_parameters_on_a_bin_at_the_ends_and_beyond(package: ModuleType) -> None:
+def test_parameters_on_a_bin_at_the_ends_and_beyond(package: Alone) -> None:
     code = CodeLength(Network((3, 4, 5)), "cross_entropy", 100.0, 5, -2.0, 2.0)
     case = Case.of((2, 4, 1), 8, code)
     case.parameters[0][:9] = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0, -2.5, 2.5, -100.0, 100.0])
     assert_true(case, *case.gradients(package))
 
 
-def numbers_of(package: ModuleType, case: Case, kind: str, steps: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
+def each_its_own(kind: str) -> list[Optimizer]:
+    """An optimiser of this kind, and another network's of another kind."""
+    kinds = list(OPTIMIZERS)
+    return [Optimizer(kind, 0.01, 0.85), Optimizer(kinds[kinds.index(kind) - 1], 0.003, 0.6)]
+
+
+def numbers_of(package: Alone, case: Case, kind: str, steps: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """Parameters, moments and losses after some steps, each on another part of the batch."""
-    optimizers = [Optimizer(kind, 0.01, 0.85), Optimizer(kind, 0.003, 0.85)][: len(case.parameters)]
+    optimizers = each_its_own(kind)[: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
     partials = case.partials(package)
@@ -246,11 +253,11 @@ def numbers_of(package: ModuleType, case: Case, kind: str, steps: int) -> tuple[
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_steps_are_the_references(package: ModuleType, kind: str) -> None:
+def test_steps_are_the_references(package: Alone, kind: str) -> None:
     code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
     case = Case.of((2, 6, 5, 1), 40, code)
     parameters, moments, _ = numbers_of(package, case, kind, 6)
-    optimizers = [Optimizer(kind, 0.01, 0.85), Optimizer(kind, 0.003, 0.85)]
+    optimizers = each_its_own(kind)
     exact = Case(case.network, code, [flat.double() for flat in case.parameters], case.positions, *(
         tensor.double() for tensor in (case.inputs, case.targets)
     ))  # fmt: skip
@@ -267,14 +274,14 @@ def test_steps_are_the_references(package: ModuleType, kind: str) -> None:
         torch.testing.assert_close(ours.double(), truth, rtol=2e-4, atol=2e-6)
 
 
-def test_reruns_are_identical_to_the_bit(package: ModuleType) -> None:
+def test_reruns_are_identical_to_the_bit(package: Alone) -> None:
     code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
     case = Case.of((2, 6, 5, 1), 77, code)
     (first, second) = (numbers_of(package, case, "adam", 4) for _ in range(2))
     assert identical(first, second)
 
 
-def test_a_short_batch_after_a_long_one_forgets_it(package: ModuleType) -> None:
+def test_a_short_batch_after_a_long_one_forgets_it(package: Alone) -> None:
     long, short = Case.of((2, 6, 5, 1), 333), Case.of((2, 6, 5, 1), 5)
     used = long.partials(package)
     package.gradient(used, long.parameters, None, long.inputs, long.targets)
@@ -285,7 +292,7 @@ def test_a_short_batch_after_a_long_one_forgets_it(package: ModuleType) -> None:
 
 @pytest.mark.parametrize("value", [NAN, float("inf"), -float("inf"), 3e38])
 @pytest.mark.parametrize("place", [0, 15, -2, -1])
-def test_what_is_not_finite_shows_in_the_loss(package: ModuleType, value: float, place: int) -> None:
+def test_what_is_not_finite_shows_in_the_loss(package: Alone, value: float, place: int) -> None:
     code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
     case = Case.of((2, 6, 5, 1), 33, code)
     case.parameters[0][place] = value
@@ -306,13 +313,13 @@ def test_what_is_not_finite_shows_in_the_loss(package: ModuleType, value: float,
     [((2, *[10] * 8, 1), points) for points in (1, 16, 333)]
     + [((2, 7, 12, 5, 3), 65), ((2, 20, 33, 2), 65), ((2, *[3] * 64, 1), 9)],
 )
-def test_evaluate_gives_outputs_and_signatures(package: ModuleType, dims: tuple[int, ...], points: int) -> None:
+def test_evaluate_gives_outputs_and_signatures(package: Alone, dims: tuple[int, ...], points: int) -> None:
     case = Case.of(dims, points)
     coefficients = torch.randint(2**31 - 100, 2**31 - 1, (case.network.neurons,))
     outputs, signatures = poisoned((dims[-1], points))
     package.evaluate(case.network, case.parameters[0], coefficients, case.inputs, outputs, signatures)
     stack = reference.layers(case.parameters[0].double(), case.network)
-    truth, patterns = reference.evaluate(stack, coefficients, case.inputs.double(), case.network.slope)
+    truth, patterns = reference.evaluate(stack, coefficients, case.inputs.double(), case.network.activation)
     assert torch.equal(signatures, patterns)
     torch.testing.assert_close(outputs.double(), truth, rtol=1e-4, atol=1e-5)
 
@@ -323,7 +330,7 @@ def poisoned(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 
 # Rows shorter than a panel and longer, a part of the picture that begins in its middle.
 @pytest.mark.parametrize(("size", "top", "rows"), [((3, 50), 0, 50), ((37, 11), 4, 5), ((1, 1), 0, 1)])
-def test_a_grids_coordinates_are_the_pixels(package: ModuleType, size: tuple[int, int], top: int, rows: int) -> None:
+def test_a_grids_coordinates_are_the_pixels(package: Alone, size: tuple[int, int], top: int, rows: int) -> None:
     network = Network((2, 6, 5, 2))
     flat = random_parameters(network, 3, torch.float32)
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,))
@@ -338,13 +345,13 @@ def test_a_grids_coordinates_are_the_pixels(package: ModuleType, size: tuple[int
     assert torch.equal(signatures, patterns.view(rows, width))
 
 
-def test_what_is_not_supported_is_said_in_a_sentence(package: ModuleType) -> None:
+def test_what_is_not_supported_is_said_in_a_sentence(package: Alone) -> None:
     with pytest.raises(ValueError, match="width 100000 is above"):
         package.Partials(Network((2, 10, 100_000, 1)), None, 10, DEVICE)
 
 
 @pytest.mark.parametrize("points", [0, 11])
-def test_a_batch_that_does_not_fit_is_refused(package: ModuleType, points: int) -> None:
+def test_a_batch_that_does_not_fit_is_refused(package: Alone, points: int) -> None:
     case = Case.of((2, 3, 1), 10)
     partials = package.Partials(case.network, None, 10, DEVICE)
     with pytest.raises(ValueError, match=f"a batch of {points} points"):
@@ -358,7 +365,7 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def trained(cpu: ModuleType, case: Case, kind: str, batch: int, count: int) -> list[Tensor]:
+def trained(cpu: Alone, case: Case, kind: str, batch: int, count: int) -> list[Tensor]:
     """All that three epochs of training leave, with so many threads."""
     torch.set_num_threads(count)
     optimizers = [Optimizer(kind, 0.01), Optimizer(kind, 0.003)][: len(case.parameters)]
@@ -366,22 +373,23 @@ def trained(cpu: ModuleType, case: Case, kind: str, batch: int, count: int) -> l
     moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
     partials = cpu.Partials(case.network, case.code, batch, DEVICE)
     steps = -(-case.inputs.shape[1] // batch)
-    points = case.inputs, case.targets
-    training = cpu.Training(partials, optimizers, parameters, moments, case.positions, points, points)
+    points = case.inputs[None], case.targets[None]
+    learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
+    training = cpu.Training(partials, optimizers, *learners, case.positions, points, points)
     rows = []
     for epoch in range(3):
         order = torch.randperm(case.inputs.shape[1], generator=torch.Generator().manual_seed(epoch))
         numbers = range(epoch * steps + 1, (epoch + 1) * steps + 1)
         scalars = torch.tensor([[number for one in optimizers for number in one.scalars(step)] for step in numbers])
         losses = torch.full((steps, len(parameters)), NAN)
-        training.run(order.numpy(), scalars.numpy(), losses.numpy())
+        training.run(order[None].numpy(), scalars[None].numpy(), losses[None].numpy())
         rows.append(losses)
     return [*parameters, *moments, *rows]
 
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("coded", [False, True])
-def test_train_is_gradient_and_update_whatever_the_threads(cpu: ModuleType, coded: bool) -> None:
+def test_train_is_gradient_and_update_whatever_the_threads(cpu: Alone, coded: bool) -> None:
     code = CodeLength(Network((3, 8, 64)), "cross_entropy", 0.3, 64) if coded else None
     case = Case.of((2, *[10] * 8, 1), 2500, code)
     one, two, five = (trained(cpu, case, "adam", 1024, count) for count in (1, 2, 5))
@@ -408,7 +416,7 @@ def test_train_is_gradient_and_update_whatever_the_threads(cpu: ModuleType, code
 
 
 @pytest.mark.usefixtures("threads")
-def test_frames_do_not_depend_on_the_threads(cpu: ModuleType) -> None:
+def test_frames_do_not_depend_on_the_threads(cpu: Alone) -> None:
     network = Network((2, *[10] * 8, 1))
     flat, coefficients = random_parameters(network, 1, torch.float32), torch.randint(1, 2**31 - 1, (80,))
     results = []

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benches.alone import Alone
 from benches.plain import plain_forward, random_parameters
 from benches.verify_kernels import gradient_rows, poison, stepped
 from draw_poly.engine import kolmogorov
@@ -36,7 +37,7 @@ def test_a_program_may_take_several_tiles(
 
     monkeypatch.setattr(plan, "MOST_PROGRAMS", programs)
     network = Network((2, *hidden, 1))
-    wrong = [row for row in gradient_rows(network, 37, code, "fp32", gpu, CPU) if not row.passed]
+    wrong = [row for row in gradient_rows(network, 37, code, "fp32", Alone(gpu), CPU) if not row.passed]
     assert not wrong
 
 
@@ -62,7 +63,7 @@ def test_edges_are_where_a_neighbour_has_another_signature(hidden: tuple[int, ..
     outputs = torch.full((3, height, width), torch.nan)
     signatures = torch.full((height, width), -1)
     edges = torch.full((height, width), 9, dtype=torch.uint8)
-    gpu.evaluate_grid(network, flat, coefficients, (width, height), 0, outputs, signatures, edges)
+    Alone(gpu).evaluate_grid(network, flat, coefficients, (width, height), 0, outputs, signatures, edges)
     expected = torch.zeros((height, width), dtype=torch.uint8)
     for i in range(height):
         for j in range(width):
@@ -87,9 +88,9 @@ def test_a_network_past_the_limits_is_refused_by_every_kernel() -> None:
         flat, codes = torch.zeros(network.size), torch.zeros(network.neurons, dtype=torch.int64)
         outputs, signatures = torch.zeros((1, 4)), torch.zeros(4, dtype=torch.int64)
         with pytest.raises(ValueError, match=limit):
-            gpu.evaluate(network, flat, codes, torch.zeros((2, 4)), outputs, signatures)
+            Alone(gpu).evaluate(network, flat, codes, torch.zeros((2, 4)), outputs, signatures)
         with pytest.raises(ValueError, match=limit):
-            gpu.evaluate_grid(network, flat, codes, (2, 2), 0, outputs.view(1, 2, 2), signatures.view(2, 2))
+            Alone(gpu).evaluate_grid(network, flat, codes, (2, 2), 0, outputs.view(1, 2, 2), signatures.view(2, 2))
         with pytest.raises(ValueError, match=limit):
             gpu.Partials(network, None, 10, CPU)
 
@@ -101,7 +102,7 @@ def test_a_batch_past_the_partials_is_refused() -> None:
     partials, flat = gpu.Partials(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
     for points in (0, 11):
         with pytest.raises(ValueError, match=f"a batch of {points} points, where the partials were made for 1 to 10"):
-            gpu.gradient(partials, [flat], None, torch.zeros((2, points)), torch.zeros((1, points)))
+            Alone(gpu).gradient(partials, [flat], None, torch.zeros((2, points)), torch.zeros((1, points)))
 
 
 @pytest.mark.parametrize("hidden", [(7, 12, 5), (5,) * 12])
@@ -117,13 +118,13 @@ def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], code: CodeLen
     positions = kolmogorov.positions(network) if code else None
     found = []
     for inputs, targets, chosen in (
-        (data[:2], data[2:], order),
-        (data[:2, order].contiguous(), data[2:, order].contiguous(), None),
+        (data[:2], data[2:], [order]),
+        (data[:2, order].contiguous(), data[2:, order].contiguous(), []),
     ):
         partials = gpu.Partials(network, code, 37, CPU)
         poison(partials)
-        gpu.gradient(partials, parameters, positions, inputs, targets, chosen)
-        found.append(stepped(gpu, partials, parameters))
+        Alone(gpu).gradient(partials, parameters, positions, inputs, targets, *chosen)
+        found.append(stepped(Alone(gpu), partials, parameters))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
@@ -134,7 +135,7 @@ def test_an_order_is_contiguous_int64() -> None:
     partials, flat = gpu.Partials(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
     for order in (torch.arange(10)[::2], torch.arange(5, dtype=torch.int32)):
         with pytest.raises(ValueError, match="give contiguous int64"):
-            gpu.gradient(partials, [flat], None, torch.zeros((2, 10)), torch.zeros((1, 10)), order)
+            Alone(gpu).gradient(partials, [flat], None, torch.zeros((2, 10)), torch.zeros((1, 10)), order)
 
 
 # Unrolled and by a loop; one point, a tile and one more, many tiles to a program.
@@ -154,13 +155,13 @@ def test_validation_is_the_references(
         data = torch.rand((4, points), generator=torch.Generator().manual_seed(turn))
         poison(made)
         found = torch.full((3,), torch.nan)
-        made.run(flat, data[:2], data[2:], found)
-        outputs = reference.forward(reference.layers(flat.double(), network), data[:2].double(), network.slope)[1]
+        Alone(gpu).validate(made, flat, data[:2], data[2:], found)
+        outputs = reference.forward(reference.layers(flat.double(), network), data[:2].double(), network.activation)[1]
         error = (outputs - data[2:]).square().mean()
         truth = torch.stack((error, *torch.aminmax(outputs)))
         torch.testing.assert_close(found.double(), truth, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=f"{points + 1} points to validate on, where {points} were said"):
-        made.run(flat, torch.zeros((2, points + 1)), torch.zeros((2, points + 1)), found)
+        Alone(gpu).validate(made, flat, torch.zeros((2, points + 1)), torch.zeros((2, points + 1)), found)
 
 
 def test_few_points_are_shared_out_to_many_processors() -> None:
@@ -189,10 +190,10 @@ def test_rows_of_inputs_may_lie_further_apart_than_32_bits_count() -> None:
     found = []
     for points in (inputs, inputs.clone()):
         outputs, signatures = torch.full((2, 4), torch.nan), torch.full((4,), -1)
-        gpu.evaluate(network, flat, coefficients, points, outputs, signatures)
+        Alone(gpu).evaluate(network, flat, coefficients, points, outputs, signatures)
         partials = gpu.Partials(network, None, 4, CPU)
-        gpu.gradient(partials, [flat], None, points, torch.ones((2, 4)))
-        found.append([outputs, signatures, *stepped(gpu, partials, [flat])])
+        Alone(gpu).gradient(partials, [flat], None, points, torch.ones((2, 4)))
+        found.append([outputs, signatures, *stepped(Alone(gpu), partials, [flat])])
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 

@@ -1,13 +1,13 @@
 """What is not finite: the same infinities and NaN as PyTorch's own functions give, and none from what only pads."""
 
 import importlib
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from benches.alone import Alone
 from benches.plain import plain_forward
 from benches.verify_kernels import by_autograd
 from draw_poly.kernels import cpu
@@ -20,8 +20,8 @@ PAYLOAD = torch.tensor(0x7FC12345, dtype=torch.int32).view(torch.float32)  # a N
 
 
 @pytest.fixture(params=PACKAGES)
-def package(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"draw_poly.kernels.{request.param}")
+def package(request: pytest.FixtureRequest) -> Alone:
+    return Alone(importlib.import_module(f"draw_poly.kernels.{request.param}"))
 
 
 def kinds(tensor: Tensor) -> list[int]:
@@ -40,7 +40,7 @@ def plain(case: Case) -> list[Tensor]:
 @pytest.mark.parametrize("value", [INF, -INF, NAN])
 @pytest.mark.parametrize(("dims", "points"), [((2, 6, 5, 3), 21), ((2, 6, 5, 1), 16), ((2, 17, 3, 1), 5)])
 def test_losses_and_gradients_are_of_pytorchs_kinds(
-    package: ModuleType, dims: tuple[int, ...], points: int, value: float
+    package: Alone, dims: tuple[int, ...], points: int, value: float
 ) -> None:
     size = Network(dims).size
     places = [("parameters", at) for at in (0, 13, size // 2, size - 2, size - 1)]
@@ -56,7 +56,7 @@ def test_losses_and_gradients_are_of_pytorchs_kinds(
 
 @pytest.mark.parametrize("value", [INF, -INF, NAN, PAYLOAD])
 @pytest.mark.parametrize("bins", [40, 9])
-def test_a_logit_that_is_not_finite_shows(package: ModuleType, value: float | Tensor, bins: int) -> None:
+def test_a_logit_that_is_not_finite_shows(package: Alone, value: float | Tensor, bins: int) -> None:
     code = CodeLength(Network((3, 5, bins)), "cross_entropy", 0.3, bins, -8.0, 8.0)
     for bin in (0, bins // 2, bins - 1):
         case = Case.of((2, 6, 1), 16, code)
@@ -70,7 +70,7 @@ def test_a_logit_that_is_not_finite_shows(package: ModuleType, value: float | Te
         assert not gradients[0].isfinite().any()
 
 
-def test_parameters_beyond_the_clip_range_take_no_gradient_even_if_not_finite(package: ModuleType) -> None:
+def test_parameters_beyond_the_clip_range_take_no_gradient_even_if_not_finite(package: Alone) -> None:
     code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20, -1.0, 1.0)
     case = Case.of((2, 6, 1), 16, code)
     case.parameters[1][-3] = -INF
@@ -82,7 +82,7 @@ def test_parameters_beyond_the_clip_range_take_no_gradient_even_if_not_finite(pa
 
 @pytest.mark.parametrize("dims", [(2, 6, 5, 2), (2, 20, 17, 1)])
 @pytest.mark.parametrize("value", [INF, -INF, NAN])
-def test_outputs_are_of_pytorchs_kinds(package: ModuleType, dims: tuple[int, ...], value: float) -> None:
+def test_outputs_are_of_pytorchs_kinds(package: Alone, dims: tuple[int, ...], value: float) -> None:
     for name, at in (("parameters", 1), ("parameters", -1), ("parameters", 40), ("inputs", 0), ("inputs", -1)):
         case = Case.of(dims, 19)
         flat = case.parameters[0] if name == "parameters" else case.inputs.view(-1)
@@ -97,12 +97,12 @@ def test_validation_tells_a_nan_among_numbers() -> None:
     case = Case.of((2, 6, 1), 40)
     case.inputs[0, 17] = NAN
     training = cpu.Training(
-        cpu.Partials(case.network, None, 40, DEVICE), [], case.parameters, [], None,
-        (case.inputs, case.targets), (case.inputs, case.targets),
+        cpu.Partials(case.network, None, 40, DEVICE), [], [case.parameters[0][None]], [], None,
+        (case.inputs[None], case.targets[None]), (case.inputs[None], case.targets[None]),
     )  # fmt: skip
-    nothing = np.empty(0, np.int64), np.empty((0, 2), np.float32), np.empty((0, 1), np.float32)
+    nothing = np.empty((1, 0), np.int64), np.empty((1, 0, 2), np.float32), np.empty((1, 0, 1), np.float32)
     training.run(*nothing, validates=True)
-    assert all(number != number for number in training.found())
+    assert np.isnan(training.found()).all()
 
 
 def steep(factor: float) -> tuple[Network, Tensor]:
@@ -129,7 +129,7 @@ def test_a_picture_with_an_infinity_is_what_evaluating_every_pixel_gives() -> No
     gray, edges = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
     seen = painter.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
     outputs, signatures = poisoned((1, height, width))
-    cpu.evaluate_grid(network, flat, torch.ones(1, dtype=torch.int64), (width, height), 0, outputs, signatures)
+    Alone(cpu).evaluate_grid(network, flat, torch.ones(1, dtype=torch.int64), (width, height), 0, outputs, signatures)
     expected = np.empty_like(gray)
     limits = np.array([INF, -INF], np.float32)
     grid.draw_rows(

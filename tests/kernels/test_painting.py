@@ -32,11 +32,11 @@ def test_gray_is_right_and_edges_are_where_no_neuron_is_within_rounding_of_zero(
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     points = torch.from_numpy(np.stack((x / WIDTH, y / HEIGHT)).reshape(2, -1))
     stack = reference.layers(flat.double(), network)
-    outputs, _ = reference.evaluate(stack, coefficients, points, network.slope)
+    outputs, _ = reference.evaluate(stack, coefficients, points, network.activation)
     levels = (255 * outputs.view(HEIGHT, WIDTH)).clamp(0, 255).byte().numpy()
     assert np.abs(gray.astype(int) - levels).max() <= 1
     assert float((nearest(flat.double(), network, points) < 1e-6).double().mean()) == 1.0  # noise, everywhere
-    other = reference.forward(stack, points, network.slope)[0][2][1].view(HEIGHT, WIDTH) > 0
+    other = reference.forward(stack, points, network.activation)[0][2][1].view(HEIGHT, WIDTH) > 0
     crossed = (other[:, 1:] != other[:, :-1]).numpy()
     assert crossed.any()
     assert (edges[:, :-1][crossed] & RIGHT).all()

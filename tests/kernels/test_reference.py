@@ -17,7 +17,7 @@ assert_exact = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
 def task_gradient(flat: Tensor, network: Network, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     gradient = torch.full_like(flat, torch.nan)  # poisoned: what is not written shows
     stack, out = reference.layers(flat, network), reference.layers(gradient, network)
-    return reference.task_gradient(stack, inputs, targets, network.slope, out), gradient
+    return reference.task_gradient(stack, inputs, targets, network.activation, out), gradient
 
 
 # One layer, the usual one, unequal widths, several outputs, a width past a vector register, no power of two anywhere.
@@ -42,7 +42,7 @@ def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int) -> None:
 
 @pytest.mark.parametrize(
     ("loss", "bins"),
-    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 128, 256)] + [(loss, 256) for loss in CODE_LOSSES[1:]],
+    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 128, 256)] + [(loss, 256) for loss in list(CODE_LOSSES)[1:]],
 )
 def test_code_gradient_is_autograds(loss: str, bins: int) -> None:
     predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
@@ -95,30 +95,45 @@ def test_float32_is_as_good_as_autograds_float32() -> None:
     assert error <= theirs + 2e-7  # one and a half roundings of float32
 
 
-OPTIMIZER_CLASSES = {
-    "adam": lambda leaf: torch.optim.Adam([leaf], lr=0.01),
-    "sgd": lambda leaf: torch.optim.SGD([leaf], lr=0.01),
-    "sgd_momentum": lambda leaf: torch.optim.SGD([leaf], lr=0.01, momentum=0.85),
-    "rmsprop": lambda leaf: torch.optim.RMSprop([leaf], lr=0.01),
-}
+def torchs(optimizer: Optimizer, leaf: Tensor) -> torch.optim.Optimizer:
+    """The optimiser of torch's that a record says it is."""
+    made: torch.optim.Optimizer = getattr(torch.optim, optimizer.record.torch_name)([leaf])
+    made.load_state_dict({"state": {}, "param_groups": [{**optimizer.group, "params": [0]}]})
+    return made
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-@pytest.mark.parametrize("tensor_scalars", [False, True])
-def test_update_is_torch_optims_step_by_step(kind: str, tensor_scalars: bool) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "tensor_scalars"), [(torch.float32, False), (torch.float32, True), (torch.float64, False)]
+)
+def test_update_is_torch_optims_step_by_step(kind: str, dtype: torch.dtype, tensor_scalars: bool) -> None:
     draws = torch.Generator().manual_seed(8)
-    ours = torch.randn(97, generator=draws)
+    ours = torch.randn(97, generator=draws, dtype=dtype)
     leaf = ours.clone().requires_grad_()
-    theirs = OPTIMIZER_CLASSES[kind](leaf)
     optimizer = Optimizer(kind, 0.01, 0.85)
-    moments = torch.zeros((optimizer.moments, 97))
+    theirs = torchs(optimizer, leaf)
+    moments = torch.zeros((optimizer.moments, 97), dtype=dtype)
     for step in range(1, 40):
-        gradient = torch.randn(97, generator=draws) * 10.0 ** (step % 5 - 3)
+        gradient = torch.randn(97, generator=draws, dtype=dtype) * 10.0 ** (step % 5 - 3)
         leaf.grad = gradient.clone()
         theirs.step()
         scalars = [torch.tensor(x, dtype=torch.float32) if tensor_scalars else x for x in optimizer.scalars(step)]
         reference.update(optimizer, ours, gradient, moments, scalars)
         assert torch.equal(ours, leaf.detach()), f"step {step}"
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_record_holds_torchs_defaults_and_the_names_of_its_state(kind: str) -> None:
+    leaf = torch.ones(3, requires_grad=True)
+    optimizer = Optimizer(kind, 0.01, 0.85)
+    (defaults,) = getattr(torch.optim, optimizer.record.torch_name)([leaf]).state_dict()["param_groups"]
+    own = {"lr": 0.01, "params": [0]} | ({"momentum": 0.85} if optimizer.record.has_momentum else {})
+    assert {**optimizer.group, "params": [0]} == defaults | own
+    theirs = torchs(optimizer, leaf)
+    leaf.grad = torch.ones(3)
+    theirs.step()
+    state = {name for name, value in theirs.state_dict()["state"].get(0, {}).items() if value is not None}
+    assert state == {*optimizer.record.moments, *(["step"] if optimizer.record.counts_steps else [])}
 
 
 def test_update_refuses_an_unknown_optimiser() -> None:
@@ -136,7 +151,7 @@ def test_signatures_are_the_sum_of_coefficients(dims: tuple[int, ...], dtype: to
     coefficients = torch.randint(2**31 - 100, 2**31 - 1, (network.neurons,), generator=draws)
     inputs = torch.rand((2, 301), generator=draws, dtype=dtype)
     stack = reference.layers(flat, network)
-    outputs, signatures = reference.evaluate(stack, coefficients, inputs, network.slope)
+    outputs, signatures = reference.evaluate(stack, coefficients, inputs, network.activation)
     hidden, expected, start = inputs, torch.zeros(301, dtype=torch.int64), 0
     for weight, bias in stack[:-1]:
         before = torch.addmm(bias, weight, hidden)

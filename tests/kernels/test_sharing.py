@@ -56,15 +56,15 @@ def differing(calls: list[Callable[[], list[Any]]], rounds: int) -> int:
 @pytest.mark.usefixtures("_two_threads")
 def test_an_evaluator_may_be_called_by_several_threads() -> None:
     coefficients = torch.randint(1, 2**31 - 1, (NETWORK.neurons,), generator=torch.Generator().manual_seed(0))
-    evaluator = cpu.Evaluator(NETWORK, coefficients)
+    evaluator = cpu.Evaluator(NETWORK, coefficients[None])
 
     def call(seed: int) -> Callable[[], list[Any]]:
         flat = random_parameters(NETWORK, seed, torch.float32)
         inputs = torch.rand((2, 20_000), generator=torch.Generator().manual_seed(seed))
 
         def evaluate() -> list[Any]:
-            outputs, signatures = torch.empty((1, 20_000)), torch.empty(20_000, dtype=torch.int64)
-            evaluator.points(flat, inputs, outputs, signatures)
+            outputs, signatures = torch.empty((1, 1, 20_000)), torch.empty((1, 20_000), dtype=torch.int64)
+            evaluator.points(flat[None], inputs[None], outputs, signatures)
             return [outputs, signatures]
 
         return evaluate

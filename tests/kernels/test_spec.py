@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from draw_poly.kernels.cpu import Evaluator, Painter, Partials
-from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec import Network, leaky_relu
 
 CPU = torch.device("cpu")
 
@@ -21,31 +21,37 @@ def test_widths_are_whole_numbers_of_at_least_one(dims: tuple[int, ...]) -> None
 @pytest.mark.parametrize("slope", [-1e-9, 1e-39, 1.0001, float("nan"), float("inf"), None])
 def test_slopes_are_zero_or_a_normal_number_up_to_one(slope: float) -> None:
     with pytest.raises(ValueError, match=f"slope was {slope}: give 0, or a number from 1.18e-38 to 1"):
-        Network((2, 3, 1), slope)
+        Network((2, 3, 1), leaky_relu(slope))
 
 
 def test_numbers_of_other_kinds_become_pythons() -> None:
-    made = Network(tuple(np.array([2, 3, 1])), np.float32(0.5))
-    assert made == Network((2, 3, 1), 0.5)
+    made = Network(tuple(np.array([2, 3, 1])), leaky_relu(np.float32(0.5)))
+    assert made == Network((2, 3, 1), leaky_relu(0.5))
     assert {type(width) for width in made.dims} == {int}
     assert type(made.slope) is float
 
 
-@pytest.mark.parametrize(("network", "said"), [(Network((2, 300, 1)), "width 300"), (Network((2, 3, 1), 0.0), "slope")])
+@pytest.mark.parametrize(
+    ("network", "said"), [(Network((2, 300, 1)), "width 300"), (Network((2, 3, 1), leaky_relu(0)), "slope")]
+)
 def test_every_cpu_kernel_refuses_what_none_supports(network: Network, said: str) -> None:
     coefficients = torch.ones(network.neurons, dtype=torch.int64)
     with pytest.raises(ValueError, match=said):
         Partials(network, None, 5, CPU)
     with pytest.raises(ValueError, match=said):
-        Evaluator(network, coefficients)
+        Evaluator(network, coefficients[None])
     with pytest.raises(ValueError, match=said):
         Painter(network, coefficients, 8, 8)
 
 
 def test_coefficients_are_as_many_as_neurons() -> None:
-    for made in (Evaluator, lambda network, coefficients: Painter(network, coefficients, 8, 8)):
-        with pytest.raises(ValueError, match=r"coefficients of shape \(2,\) .* give shape \(3,\)"):
-            made(Network((2, 3, 1)), torch.ones(2, dtype=torch.int64))
+    coefficients = torch.ones(2, dtype=torch.int64)
+    for made in (
+        lambda network: Evaluator(network, coefficients[None]),
+        lambda network: Painter(network, coefficients, 8, 8),
+    ):
+        with pytest.raises(ValueError, match=r"coefficients of shape \(1, 2\) .* give shape \(1, 3\)"):
+            made(Network((2, 3, 1)))
 
 
 def test_pictures_are_of_two_inputs_and_one_output() -> None:
@@ -55,6 +61,6 @@ def test_pictures_are_of_two_inputs_and_one_output() -> None:
         Painter(solid, coefficients, 8, 8)
     with pytest.raises(ValueError, match="the network has 2 inputs and 3 outputs"):
         Painter(coloured, coefficients, 8, 8)
-    outputs, signatures = torch.empty(1, 8, 8), torch.empty(8, 8, dtype=torch.int64)
+    outputs, signatures = torch.empty(1, 1, 8, 8), torch.empty(1, 8, 8, dtype=torch.int64)
     with pytest.raises(ValueError, match="2 coordinates, and the network has 3 inputs"):
-        Evaluator(solid, coefficients).grid(torch.zeros(solid.size), (8, 8), 0, outputs, signatures)
+        Evaluator(solid, coefficients[None]).grid(torch.zeros(1, solid.size), (8, 8), 0, outputs, signatures)

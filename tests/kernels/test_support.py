@@ -1,12 +1,13 @@
 """What the fused kernels support, and the sentences that say why not."""
 
 import importlib.util
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import CodeLength, Network, leaky_relu
 from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -37,6 +38,17 @@ def test_widths_are_limited_by_name(gpu: SimpleNamespace) -> None:
     # As many bins as one likes: they never stand in a layer.
     many = CodeLength(Network((3, 8, 100_000)), "cross_entropy", 1.0, 100_000)
     assert unsupported_on_gpu(SMALL, many, CUDA) is None
+
+
+def test_activations_are_refused_by_name_and_by_what_their_result_tells(gpu: SimpleNamespace) -> None:
+    squared = Network((2, 10, 1), replace(leaky_relu(), name="relu_squared"))
+    code = CodeLength(replace(squared, dims=(3, 10, 1)), "mse", 1.0)
+    said = "the {} kernels know no activation relu_squared, but leaky_relu"
+    assert unsupported_on_cpu(squared, None, CPU) == unsupported_on_cpu(SMALL, code, CPU) == said.format("CPU")
+    assert unsupported_on_gpu(squared, None, CUDA) == unsupported_on_gpu(SMALL, code, CUDA) == said.format("Triton")
+    silent = Network((2, 10, 1), replace(leaky_relu(), result_tells_derivative=False))
+    assert "result, which does not tell leaky_relu's derivative" in str(unsupported_on_cpu(silent, None, CPU))
+    assert "result, which does not tell leaky_relu's derivative" in str(unsupported_on_gpu(silent, None, CUDA))
 
 
 def test_devices_are_told_apart(gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:

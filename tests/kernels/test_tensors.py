@@ -1,13 +1,13 @@
 """Tensors with strides, of other shapes and types: a kernel takes them for what they are, or says that it does not."""
 
 import importlib
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from benches.alone import Alone
 from benches.plain import random_parameters
 from draw_poly.kernels import cpu
 from draw_poly.kernels.spec import CodeLength, Network, Optimizer
@@ -17,8 +17,8 @@ CODE = CodeLength(Network((3, 4, 12)), "cross_entropy", 0.3, 12)
 
 
 @pytest.fixture(params=PACKAGES)
-def package(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"draw_poly.kernels.{request.param}")
+def package(request: pytest.FixtureRequest) -> Alone:
+    return Alone(importlib.import_module(f"draw_poly.kernels.{request.param}"))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def transposed(tensor: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("view", [spread, transposed])
-def test_what_is_read_may_have_strides(package: ModuleType, case: Case, view: object) -> None:
+def test_what_is_read_may_have_strides(package: Alone, case: Case, view: object) -> None:
     assert callable(view)
     partials = package.Partials(case.network, CODE, 21, DEVICE)
     expected = case.gradients(package, partials)
@@ -52,7 +52,7 @@ def test_what_is_read_may_have_strides(package: ModuleType, case: Case, view: ob
 
 
 @pytest.mark.parametrize("view", [spread, transposed])
-def test_what_is_evaluated_may_have_strides(package: ModuleType, case: Case, view: object) -> None:
+def test_what_is_evaluated_may_have_strides(package: Alone, case: Case, view: object) -> None:
     assert callable(view)
     coefficients = torch.arange(1, case.network.neurons + 1)
     found = []
@@ -68,7 +68,7 @@ def test_what_is_evaluated_may_have_strides(package: ModuleType, case: Case, vie
     assert identical(*found)
 
 
-def test_what_is_written_in_place_is_refused_with_strides(package: ModuleType, case: Case) -> None:
+def test_what_is_written_in_place_is_refused_with_strides(package: Alone, case: Case) -> None:
     partials = case.partials(package)
     optimizers = [Optimizer("adam", 0.01)] * 2
     moments = [torch.zeros((2, len(flat))) for flat in case.parameters]
@@ -96,7 +96,7 @@ def test_what_is_written_in_place_is_refused_with_strides(package: ModuleType, c
     assert identical(case.parameters, before)
 
 
-def test_scalars_may_have_strides(package: ModuleType, case: Case) -> None:
+def test_scalars_may_have_strides(package: Alone, case: Case) -> None:
     found = []
     for view in (Tensor.clone, spread):
         partials = package.Partials(case.network, CODE, 21, DEVICE)
@@ -109,7 +109,7 @@ def test_scalars_may_have_strides(package: ModuleType, case: Case) -> None:
     assert identical(*found)
 
 
-def test_other_shapes_and_types_are_refused(package: ModuleType, case: Case) -> None:
+def test_other_shapes_and_types_are_refused(package: Alone, case: Case) -> None:
     partials = case.partials(package)
     flat, phi = case.parameters
     batch = case.positions, case.inputs, case.targets
@@ -134,10 +134,11 @@ def trained(order: "np.ndarray[tuple[int], np.dtype[np.int64]]", case: Case) -> 
     moments = [torch.zeros((1, len(flat))) for flat in parameters]
     partials = cpu.Partials(case.network, CODE, 4, DEVICE)
     optimizers = [Optimizer("sgd_momentum", 0.1)] * 2
-    points = case.inputs, case.targets
-    training = cpu.Training(partials, optimizers, parameters, moments, case.positions, points, points)
-    scalars = np.ones((3, 8), np.float32)[:, ::2]
-    training.run(order, scalars, np.empty((3, 2), np.float32))
+    points = case.inputs[None], case.targets[None]
+    learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
+    training = cpu.Training(partials, optimizers, *learners, case.positions, points, points)
+    scalars = np.ones((1, 3, 8), np.float32)[:, :, ::2]
+    training.run(order[None], scalars, np.empty((1, 3, 2), np.float32))
     return parameters
 
 

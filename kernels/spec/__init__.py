@@ -1,0 +1,35 @@
+"""What a kernel must know of a run besides its tensors: layer widths, activation, code length settings, optimiser.
+
+Every backend reads these records, so a fact such as the order of the parameters or the number of an optimiser's moments
+stands here once. A new kind is an entry of `OPTIMIZERS` or `CODE_LOSSES`, or a function that makes an `Activation`, and
+its branch in each kernel.
+"""
+
+from draw_poly.kernels.spec.activation import Activation, leaky_relu
+from draw_poly.kernels.spec.kolmogorov import CODE_LOSSES, CodeLength, CodeLoss
+from draw_poly.kernels.spec.network import BELOW, RIGHT, Network
+from draw_poly.kernels.spec.optimizer import (
+    ADAM_BETAS,
+    EPSILON,
+    OPTIMIZERS,
+    RMSPROP_ALPHA,
+    Optimizer,
+    OptimizerKind,
+)
+
+__all__ = [
+    "ADAM_BETAS",
+    "BELOW",
+    "CODE_LOSSES",
+    "EPSILON",
+    "OPTIMIZERS",
+    "RIGHT",
+    "RMSPROP_ALPHA",
+    "Activation",
+    "CodeLength",
+    "CodeLoss",
+    "Network",
+    "Optimizer",
+    "OptimizerKind",
+    "leaky_relu",
+]

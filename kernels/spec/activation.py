@@ -1,0 +1,36 @@
+"""What becomes of a hidden layer's sums, and what may be concluded from it."""
+
+import math
+from dataclasses import dataclass
+
+LEAST_SLOPE = 2.0**-126  # float32's smallest normal number
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation function, made by `leaky_relu`.
+
+    `name` is that of `torch.nn.functional`; `slope` is its factor below zero.
+    `result_tells_derivative`: a kernel need not keep what the function was given. `piecewise_affine`: it is affine on
+    either side of zero, so the points of one activation pattern form a convex set, on which the network is affine.
+    """
+
+    name: str
+    slope: float
+    result_tells_derivative: bool
+    piecewise_affine: bool
+
+
+def leaky_relu(slope: float = 0.01) -> Activation:
+    """LeakyReLU: z where it is positive, else slope · z.
+
+    Raises ValueError for a slope that is neither 0 nor from 2^-126 to 1: below 0 the result's sign would not tell the
+    derivative, and a subnormal slope is no number on every device.
+    """
+    try:
+        number = float(slope)
+    except (TypeError, ValueError):
+        number = math.nan
+    if number != 0.0 and not LEAST_SLOPE <= number <= 1.0:
+        raise ValueError(f"a network's slope was {slope}: give 0, or a number from {LEAST_SLOPE:.3g} to 1")
+    return Activation("leaky_relu", number, result_tells_derivative=True, piecewise_affine=True)
