@@ -14,7 +14,8 @@ try:
     from typing import Any, NoReturn
 
     from draw_poly.engine import __version__
-    from draw_poly.engine.config import Config, ConfigError, Flag, option, save_interval, shortened
+    from draw_poly.engine.config import Config, ConfigError
+    from draw_poly.engine.flags import Flag, option, save_interval, shortened
     from draw_poly.engine.signals import Abandoned, interrupt_at_once
 except KeyboardInterrupt:
     print("draw-poly: interrupted", file=sys.stderr)

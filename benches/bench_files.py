@@ -19,9 +19,10 @@ from benches.entries import entries
 from benches.job import IMAGE, Job
 from benches.method import ROOT, Variant
 from benches.suite import Absent, Group, Suite
-from draw_poly.engine import checkpoint
-from draw_poly.engine.files import Files
-from draw_poly.engine.watch import Watch
+from draw_poly.engine.files import Files, settings_of
+from draw_poly.engine.record import checkpoint
+from draw_poly.engine.state import State
+from draw_poly.engine.training.watch import Watch
 
 CODED, MAIN = Job(bins=256), Job()
 COLD = "cpu, nothing cached"
@@ -51,31 +52,32 @@ def saved(suite: Suite, job: Job, name: str) -> Variant:
 
         return Variant(original)
     assert isinstance(made, Ours)
-    state, extras, place = made.backend.state, new_extras(job), Files.of(job.config)
+    content = beginning(job, made.backend.state)
 
-    def ours() -> object:
-        checkpoint.save(path, state, extras, job.config, place, job.picture)
+    def ours() -> checkpoint.Checkpoint:
+        checkpoint.save(path, content)
         return checkpoint.load(path)
 
-    ours()
-    read = checkpoint.load(path)["model_state_dict"]
-    flat = torch.cat([value.reshape(-1) for name, value in read.items() if name.startswith("network.")])
-    if not torch.equal(flat, made.parameters()):
+    if not torch.equal(ours().state.main.parameters[0], made.parameters()):
         raise WrongAnswer("the parameters that were read are not those that were written")
     return Variant(ours)
 
 
-def new_extras(job: Job) -> checkpoint.Extras:
-    """What a run that has just begun saves beside its state."""
+def beginning(job: Job, state: State) -> checkpoint.Checkpoint:
+    """What a run that has just begun saves."""
     numbers, python_state = np.random.RandomState(1).get_state(), random.Random(1).getstate()
-    return checkpoint.Extras(uuid.uuid4().hex, job.split, Watch(), 1, numbers, python_state)
+    place, settings = Files.of(job.config), settings_of(job.config)
+    return checkpoint.Checkpoint(
+        state, numbers, python_state, place.identity, settings, uuid.uuid4().hex, job.picture.digest, job.split,
+        Watch(), 0, 1, 1, place.image, [], [],
+    )  # fmt: skip
 
 
 def bytes_alone(suite: Suite, job: Job) -> Variant:
     """As many bytes as a checkpoint has, written until they are on the disk, and read."""
     path = Path(suite.resources.enter_context(tempfile.TemporaryDirectory())) / "bytes"
     made = Ours(job, suite.threads, "eager")
-    checkpoint.save(path, made.backend.state, new_extras(job), job.config, Files.of(job.config), job.picture)
+    checkpoint.save(path, beginning(job, made.backend.state))
     content = path.read_bytes()
 
     def work() -> None:

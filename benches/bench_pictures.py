@@ -106,13 +106,14 @@ class Artist:
 
     def put(self, path: Path) -> None:
         """A frame of the network as it is."""
-        losses, epoch = (0.1, 0.1), self._made.backend.state.epoch
-        self._curves.add(epoch, *losses)
-        due = Due(epoch, self._made.backend.state.main.parameters[0].clone(), losses)
+        epoch = self._made.backend.state.epoch
+        values = {"epoch": epoch, "combined": 0.1, "validation": 0.1}
+        self._curves.add(epoch, 0.1, 0.1)
+        due = Due(epoch, self._made.backend.state.main.parameters[0].clone(), values)
         self._writer.ledger.add(due)
         with torch.inference_mode():
             drawing = self._drawer.draw()
-        self._writer.put(Frame(drawing, caption(self._config, epoch, losses, self._curves), path, due))
+        self._writer.put(Frame(drawing, caption(self._config, values, self._curves), path, due))
 
 
 def check_prediction(made: Contender, path: Path) -> None:

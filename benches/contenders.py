@@ -19,7 +19,7 @@ from draw_poly.engine.backends.base import Backend, Data
 from draw_poly.engine.backends.plain import Eager
 from draw_poly.engine.config import BACKENDS, Config, ConfigError
 from draw_poly.engine.state import Learner, State
-from draw_poly.engine.trainer import Trainer
+from draw_poly.engine.training.trainer import Trainer
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import MARGIN
 

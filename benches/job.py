@@ -14,11 +14,11 @@ from benches.baseline import Baseline, Module, Predictor, go_on
 from benches.late import make_late
 from draw_poly.engine import backend, image, image_file, kolmogorov, network
 from draw_poly.engine.backend import training_threads
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
 from draw_poly.engine.image import Picture, Split
 from draw_poly.engine.state import Learner, State
-from draw_poly.engine.trainer import Trainer
+from draw_poly.engine.training.fresh import fresh_state
+from draw_poly.engine.training.trainer import Trainer
 from draw_poly.kernels.spec import Network
 
 IMAGE = Path(__file__).parent / "images" / "moon.png"

@@ -12,8 +12,8 @@ from benches.plain import by_autograd, plain_forward
 from benches.verify_kernels import Row, name_of
 from draw_poly.engine import backend, kolmogorov
 from draw_poly.engine.backends.base import Backend, Data
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import MARGIN, allowed, error_of, nearest, points_away, random_parameters
 

@@ -8,17 +8,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from draw_poly.engine.config import Config
+from draw_poly.engine.record.measures import CAPTIONED, CURVES, Colour, Row
 from draw_poly.kernels.picture import panels
 
 Pixels = NDArray[np.uint8]
 Curve = NDArray[np.float64]
-Colour = tuple[int, int, int]
 
 INK, WARNING = (255, 255, 255), (255, 200, 0)
-# The colours of training and of validation: those of their points, lighter.
-LOSS_COLOURS: tuple[Colour, Colour] = (255, 120, 120), (125, 175, 255)
 # Lines that change from frame to frame, at their longest; the others are drawn once.
-FRESH = ("Epoch: 00000", "Train Loss: 00.0000", "Val Loss: 00.0000")
+FRESH = tuple(f"{line.text}: {line.widest}" for _, line in CAPTIONED)
 SMALLEST_TEXT, SMALL_TEXT, LARGEST_TEXT = 8, 10, 96
 CONSTANT_WARNING = "Constant output"
 # How much of the target is left to see under text and curves.
@@ -30,22 +28,20 @@ LEAST_LOSS = 1e-12
 
 @dataclass(frozen=True)
 class Caption:
-    """Lines of text, the first three of which change; curves (2, 2, columns): losses' least and greatest logarithms."""
+    """Lines of text, of which those that `FRESH` has change; curves (kinds, 2, columns): least, greatest logarithms."""
 
     lines: tuple[str, ...]
     curves: Curve | None = None
 
 
-def caption(
-    config: Config, epoch: int, losses: tuple[float, float] | None, curves: "LossCurves | None" = None
-) -> Caption:
-    """What a frame says of its run; `losses` are of training and validation, None before the first epoch."""
-    train, validation = (f"{loss:.4f}" for loss in losses) if losses else ("-", "-")
+def caption(config: Config, values: Row, curves: "LossCurves | None" = None) -> Caption:
+    """What a frame says of its run and of its epoch's values, some of which may not be there."""
     shape = config.shape if len(config.shape) <= 30 else config.shape[:29] + "…"
+    fresh = (
+        f"{line.text}: {format(values[one.name], line.cell) if one.name in values else '-'}" for one, line in CAPTIONED
+    )
     lines = (
-        f"Epoch: {epoch}",
-        f"Train Loss: {train}",
-        f"Val Loss: {validation}",
+        *fresh,
         f"Shape: {shape}",
         f"Seed: {'none' if config.seed is None else config.seed}",
         f"Points: {config.points}",
@@ -56,7 +52,7 @@ def caption(
 
 
 class LossCurves:
-    """Training and validation loss over the epochs of a run, as many columns as a panel has, whatever its length.
+    """The measures that are curves over the epochs of a run, as many columns as a panel has, whatever its length.
 
     Epochs are as far apart as in the film, whether they have a frame or not.
     """
@@ -65,15 +61,15 @@ class LossCurves:
         self._schedule, self._end = config.schedule, config.schedule.position(config.epochs)
         self._columns = columns
         # Kind of loss, least and greatest, column.
-        self._limits = np.full((2, 2, columns), np.nan)
-        self._pending: list[tuple[int, float, float]] = []
+        self._limits = np.full((len(CURVES), 2, columns), np.nan)
+        self._pending: list[tuple[float, ...]] = []
 
-    def add(self, epoch: int, training: float, validation: float) -> None:
+    def add(self, epoch: int, *losses: float) -> None:
         """The losses of an epoch."""
-        self._pending.append((epoch, training, validation))
+        self._pending.append((epoch, *losses))
 
     def extend(self, rows: NDArray[np.float64]) -> None:
-        """The losses of many epochs, rows (n, 3) of epoch, training and validation loss."""
+        """The losses of many epochs, rows (n, 1 + kinds) of epoch and losses; NaN where there is none."""
         last = self._columns - 1
         columns = np.minimum(last, (self._schedule.positions(rows[:, 0]) / self._end * last + 0.5).astype(np.int64))
         touched = np.unique(columns)
@@ -86,7 +82,7 @@ class LossCurves:
                 limit[touched] = narrow(limit[touched], logarithms)
 
     def drawn(self) -> Curve | None:
-        """Logarithms (2, 2, columns) up to the last epoch, gaps filled by straight lines; None before the first.
+        """Logarithms (kinds, 2, columns) up to the last epoch, gaps filled by straight lines; None before the first.
 
         NaN where there is none, as of a loss below zero.
         """
@@ -96,7 +92,9 @@ class LossCurves:
         if np.isnan(self._limits).all():
             return None
         curves = np.full_like(self._limits, np.nan)
-        for target, limits in zip(curves.reshape(4, -1), self._limits.reshape(4, -1), strict=True):
+        for target, limits in zip(
+            curves.reshape(-1, self._columns), self._limits.reshape(-1, self._columns), strict=True
+        ):
             known = np.flatnonzero(~np.isnan(limits))
             if known.size:
                 between = np.arange(known[0], known[-1] + 1)
@@ -168,8 +166,8 @@ class _Label:
         image = Image.fromarray(pixels)
         canvas = ImageDraw.Draw(image)
         for index, line in enumerate(lines, first):
-            colour = LOSS_COLOURS[index - 1] if index in (1, 2) and ink is INK else ink
-            canvas.text((self._pad, self._pad + index * self._step), line, colour, self._font)
+            own = CAPTIONED[index][1].colour if index < len(FRESH) and ink is INK else None
+            canvas.text((self._pad, self._pad + index * self._step), line, own or ink, self._font)
         return np.array(image)
 
 
@@ -178,13 +176,13 @@ def _shaded(pixels: Pixels) -> Pixels:
 
 
 def _draw_curves(curves: Curve, strip: Pixels) -> None:
-    """Draws both losses on a strip (height, width, 3), their logarithms from its lower to its upper edge."""
+    """Draws losses on a strip (height, width, 3), their logarithms from its lower to its upper edge."""
     height = strip.shape[0]
     lowest, highest = np.nanmin(curves), np.nanmax(curves)
     margin = height * 0.1
     scale = (height - 2 * margin) / max(highest - lowest, 0.01)
     thickness = max(1.2, height / 70)
-    for (least, greatest), colour in zip(curves, LOSS_COLOURS, strict=True):
+    for (least, greatest), (_, colour) in zip(curves, CURVES, strict=True):
         # Rows grow downwards: the greatest loss is the upper end of a stroke.
         upper, lower = margin + (highest - greatest) * scale, margin + (highest - least) * scale
         middle = (upper + lower) / 2

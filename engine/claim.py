@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import socket
-import subprocess
 import tempfile
 import threading
 import time
@@ -20,11 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from draw_poly.engine import liveness
 from draw_poly.engine.disk import named
 
 # Seconds from one renewal of a claim to the next, and from the last one to when another machine takes it for void.
@@ -58,7 +57,9 @@ class Owner:
         """This process, from now on."""
         now = datetime.now().astimezone().isoformat(" ", "seconds")
         pid = os.getpid()
-        return Owner(socket.gethostname(), _machine(), pid, _start_of(pid) or "", now, uuid.uuid4().hex, about)
+        return Owner(
+            socket.gethostname(), liveness.machine(), pid, liveness.start_of(pid) or "", now, uuid.uuid4().hex, about
+        )
 
     def __str__(self) -> str:
         if not self.pid:
@@ -73,7 +74,7 @@ class Owned(Exception):
     """Files belong to another process that lives, `owner`; the text is a sentence for the user."""
 
     def __init__(self, owner: Owner, path: Path) -> None:
-        there = owner.machine and owner.machine == _machine()
+        there = owner.machine and owner.machine == liveness.machine()
         until = "" if there else f" or, if it has died, for {LAPSE:.0f} seconds"
         super().__init__(
             f"these files are being written by {owner} ({path}): wait for its end{until}, or choose another "
@@ -242,54 +243,11 @@ def _read(path: Path) -> Owner | None:
 def _holds(path: Path, owner: Owner | None) -> bool:
     if owner is None:
         return _age(path) < UNWRITTEN
-    if owner.machine and owner.machine == _machine():
-        lives = _lives(owner)
+    if owner.machine and owner.machine == liveness.machine():
+        lives = liveness.lives(owner.pid, owner.started)
         if lives is not None:
             return lives
     return _age(path) < LAPSE
-
-
-def _lives(owner: Owner) -> bool | None:
-    """Whether a process of this machine lives; None where that cannot be seen."""
-    started = _start_of(owner.pid)
-    if started is not None:
-        return started == owner.started
-    try:
-        os.kill(owner.pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return None
-
-
-def _start_of(pid: int) -> str | None:
-    """When a process began, in whatever unit; empty where it has ended and nobody took notice, None where unknown."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if state in "ZX" else fields[18]
-    except (OSError, ValueError, IndexError):
-        if os.path.exists("/proc/self/stat"):
-            return None
-    try:
-        words = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
-        said = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"})
-    except (OSError, subprocess.SubprocessError):
-        return None
-    state, _, started = said.stdout.strip().partition(" ")
-    return "" if state.startswith("Z") else started.strip()
-
-
-@cache
-def _machine() -> str:
-    """What no other machine, boot or container with processes of its own is called; empty where nothing tells."""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    with suppress(OSError, subprocess.SubprocessError):
-        words = ["sysctl", "-n", "kern.bootsessionuuid"]
-        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
-    return ""
 
 
 def _age(path: Path) -> float:

@@ -1,21 +1,18 @@
-"""Every flag once: its meaning, its default, what it allows; and the shape parser."""
+"""Every setting once: its meaning, its default, what it allows."""
 
-import ast
 import dataclasses
-import math
-import operator
 import os
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from draw_poly.engine.schedule import LOG, Schedule
+from draw_poly.engine.flags import ConfigError, checked, flag, option, save_interval
+from draw_poly.engine.schedule import Schedule
+from draw_poly.engine.shape import parse_shape
 from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
+__all__ = ["BACKENDS", "Config", "ConfigError"]
+
 BACKENDS = ("auto", "cpu", "triton", "compile", "eager")
-MAX_LAYERS = 10_000
-MAX_WIDTH = 1_000_000
 MAX_SEED = 2**32 - 1
 # Pixels of a panel's side: three of them beside each other are what a JPEG may hold, and fit in memory.
 LARGEST_FRAME = 16384
@@ -26,42 +23,7 @@ LARGEST_MOMENTUM = 0.9999999  # that float32 tells from 1
 LARGEST_COUNT = 2**62
 LARGEST_THREADS = 4096  # more than any machine's cores: libraries end the process that asks for many more
 COUNT, RATE, VALUE = (1, LARGEST_COUNT), (LEAST_VALUE, LARGEST_VALUE), (-LARGEST_VALUE, LARGEST_VALUE)
-PATHS = ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume")
-
-
-class ConfigError(ValueError):
-    """What the user asked for cannot be done; the text is one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """How a `Config` field appears on the command line."""
-
-    group: str
-    help: str
-    example: str
-    short: str | None = None
-    kind: Callable[[str], Any] = str
-    choices: tuple[str, ...] | None = None
-    metavar: str | None = None
-    limits: tuple[float, float] | None = None  # of a number: the least and the greatest that are allowed
-    several: bool = False
-
-
-def save_interval(text: str) -> int | str:
-    """A number of epochs, or `log`. Raises ValueError for anything else."""
-    return text if text == LOG else int(text)
-
-
 WITH_MOMENTUM = ", ".join(kind.name for kind in OPTIMIZERS.values() if kind.has_momentum)
-WORDS: dict[object, str] = {save_interval: f", or {LOG}"}
-
-
-def _flag(default: Any, group: str, help: str, example: str, **words: Any) -> Any:
-    flag = Flag(group, help, example, **words)
-    metadata = {"flag": flag}
-    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
-
 
 NETWORK, DATA, OPTIMISER = "network and image", "points", "optimiser"
 CODE, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
@@ -72,132 +34,130 @@ RESUME, MACHINE = "checkpoints and resume", "machine and messages"
 class Config:
     """One run, as asked for. Raises ConfigError for a value outside what is allowed."""
 
-    input: str = _flag(..., NETWORK, "image to learn, read as grayscale", "-i picture.png", short="i", metavar="IMAGE")
-    shape: str = _flag(..., NETWORK, "hidden layer widths", "-s '[10]*8' or -s '[7,12,5]'", short="s")
-    epochs: int = _flag(..., NETWORK, "epoch to train to, also on resume", "-e 1000", short="e", kind=int, limits=COUNT)
-    seed: int | None = _flag(
+    input: str = flag(..., NETWORK, "image to learn, read as grayscale", "-i picture.png", short="i", metavar="IMAGE")
+    shape: str = flag(..., NETWORK, "hidden layer widths", "-s '[10]*8' or -s '[7,12,5]'", short="s")
+    epochs: int = flag(..., NETWORK, "epoch to train to, also on resume", "-e 1000", short="e", kind=int, limits=COUNT)
+    seed: int | None = flag(
         None, NETWORK, "seed of every random draw; none draws a fresh one", "--seed 1", kind=int, limits=(0, MAX_SEED)
     )
 
-    points: int = _flag(5000, DATA, "pixels to train on", "-p 5000", short="p", kind=int, limits=COUNT)
-    batch_size: int = _flag(
+    points: int = flag(5000, DATA, "pixels to train on", "-p 5000", short="p", kind=int, limits=COUNT)
+    batch_size: int = flag(
         1024, DATA, "points a step, and pixels to validate on", "-b 1024", short="b", kind=int, limits=COUNT
     )
 
-    optimizer: str = _flag(
-        "adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=tuple(OPTIMIZERS)
-    )
-    learning_rate: float = _flag(0.001, OPTIMISER, "learning rate", "-l 0.001", short="l", kind=float, limits=RATE)
-    momentum: float = _flag(
+    optimizer: str = flag("adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=tuple(OPTIMIZERS))
+    learning_rate: float = flag(0.001, OPTIMISER, "learning rate", "-l 0.001", short="l", kind=float, limits=RATE)
+    momentum: float = flag(
         0.9, OPTIMISER, f"momentum of {WITH_MOMENTUM}", "--momentum 0.9", kind=float, limits=(0, LARGEST_MOMENTUM)
     )
 
-    kolmogorov_shape: str | None = _flag(
+    kolmogorov_shape: str | None = flag(
         None, CODE, "the predictor's hidden widths; needs a weight", "--kolmogorov-shape '[8, 8]'", metavar="SHAPE"
     )
-    kolmogorov_weight: float = _flag(
+    kolmogorov_weight: float = flag(
         0.0, CODE, "weight of the term in the loss; 0 is off", "--kolmogorov-weight 0.05", kind=float, metavar="WEIGHT",
         limits=(0, LARGEST_VALUE),
     )  # fmt: skip
-    kolmogorov_loss_type: str = _flag(
+    kolmogorov_loss_type: str = flag(
         "cross_entropy", CODE, "how a prediction is scored", "--kolmogorov-loss-type mse", choices=tuple(CODE_LOSSES)
     )
-    kolmogorov_bins: int = _flag(
+    kolmogorov_bins: int = flag(
         256, CODE, "bins of the cross-entropy", "--kolmogorov-bins 128", kind=int, metavar="BINS",
         limits=(2, LARGEST_COUNT),
     )  # fmt: skip
-    kolmogorov_weight_min: float = _flag(
+    kolmogorov_weight_min: float = flag(
         -3.0, CODE, "value of the first bin", "--kolmogorov-weight-min=-2", kind=float, metavar="VALUE", limits=VALUE
     )
-    kolmogorov_weight_max: float = _flag(
+    kolmogorov_weight_max: float = flag(
         3.0, CODE, "value of the last bin", "--kolmogorov-weight-max 2", kind=float, metavar="VALUE", limits=VALUE
     )
-    kolmogorov_lr: float | None = _flag(
+    kolmogorov_lr: float | None = flag(
         None, CODE, "the predictor's learning rate; else the main one", "--kolmogorov-lr 0.0005", kind=float,
         metavar="RATE", limits=RATE,
     )  # fmt: skip
 
-    output_dir: str = _flag("results", OUTPUT, "folder of results", "-o results", short="o", metavar="DIR")
-    snapshot_dir: str = _flag("snapshots", OUTPUT, "folder of frames", "--snapshot-dir snapshots", metavar="DIR")
-    log_file: str | None = _flag(None, OUTPUT, "also write the log here", "--log-file run.log", metavar="FILE")
-    overwrite: bool = _flag(
+    output_dir: str = flag("results", OUTPUT, "folder of results", "-o results", short="o", metavar="DIR")
+    snapshot_dir: str = flag("snapshots", OUTPUT, "folder of frames", "--snapshot-dir snapshots", metavar="DIR")
+    log_file: str | None = flag(None, OUTPUT, "also write the log here", "--log-file run.log", metavar="FILE")
+    overwrite: bool = flag(
         False, OUTPUT, "replace the files of an earlier run of the same name", "--overwrite", kind=bool
     )
 
-    save_interval: int | str = _flag(
+    save_interval: int | str = flag(
         1, FRAMES, "epochs from frame to frame; log: every epoch to 100, then ever sparser", "--save-interval 10",
         kind=save_interval, metavar="EPOCHS", limits=COUNT,
     )  # fmt: skip
-    snapshot_format: str = _flag(
+    snapshot_format: str = flag(
         "png", FRAMES, "file format of frames; none leaves the film alone", "--snapshot-format jpg",
         choices=("png", "jpg", "none"),
     )  # fmt: skip
-    frame_size: int = _flag(
+    frame_size: int = flag(
         2048, FRAMES, "longest side of a panel, in pixels; a larger image is drawn smaller", "--frame-size 1024",
         kind=int, metavar="PIXELS", limits=(1, LARGEST_FRAME),
     )  # fmt: skip
-    colour_regions: bool = _flag(
+    colour_regions: bool = flag(
         False, FRAMES, "colour the first panel's polytopes, each stably by its pattern", "--colour-regions", kind=bool
     )
-    drop_frames: bool = _flag(
+    drop_frames: bool = flag(
         False, FRAMES, "leave frames out while the encoders are behind, in place of waiting", "--drop-frames",
         kind=bool,
     )  # fmt: skip
-    jpeg_quality: int = _flag(
+    jpeg_quality: int = flag(
         90, FRAMES, "quality of jpg frames, 1 to 100", "--jpeg-quality 90", kind=int, metavar="QUALITY", limits=(1, 100)
     )
-    no_film: bool = _flag(False, FRAMES, "draw frames but encode no film", "--no-film", kind=bool)
-    smoothing_sigma: float = _flag(
+    no_film: bool = flag(False, FRAMES, "draw frames but encode no film", "--no-film", kind=bool)
+    smoothing_sigma: float = flag(
         3.0, FRAMES, "width of the smoothed picture's Gaussian, in pixels", "--smoothing-sigma 3", kind=float,
         metavar="PIXELS", limits=RATE,
     )  # fmt: skip
-    chunk_size: int = _flag(
+    chunk_size: int = flag(
         131072, FRAMES, "most points evaluated at once; bounds memory", "--chunk-size 65536", kind=int,
         metavar="POINTS", limits=COUNT,
     )  # fmt: skip
 
-    checkpoint_interval: int | None = _flag(
+    checkpoint_interval: int | None = flag(
         None, RESUME, "epochs from checkpoint to checkpoint; else only a final one", "--checkpoint-interval 100",
         kind=int, metavar="EPOCHS", limits=COUNT,
     )  # fmt: skip
-    keep_checkpoints: int | None = _flag(
+    keep_checkpoints: int | None = flag(
         None, RESUME, "remove a run's checkpoints but for the newest so many; else all stay", "--keep-checkpoints 3",
         kind=int, metavar="COUNT", limits=COUNT,
     )  # fmt: skip
-    checkpoint_dir: str | None = _flag(
+    checkpoint_dir: str | None = flag(
         None, RESUME, "folder of checkpoints; else the output folder", "--checkpoint-dir checkpoints", metavar="DIR"
     )
-    resume: Sequence[str] | None = _flag(
+    resume: Sequence[str] | None = flag(
         None, RESUME, "checkpoint to go on from: files, a folder or a pattern; of the run that fits best the newest "
         "epoch wins", "--resume results", metavar="PATH", several=True,
     )  # fmt: skip
-    resume_optimizer: str | None = _flag(
+    resume_optimizer: str | None = flag(
         None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=tuple(OPTIMIZERS)
     )
-    resume_lr: float | None = _flag(
+    resume_lr: float | None = flag(
         None, RESUME, "go on with another learning rate", "--resume-lr 0.01", kind=float, metavar="RATE", limits=RATE
     )
 
-    backend: str = _flag(
+    backend: str = flag(
         "auto", MACHINE, "what does the arithmetic; auto takes the fastest that runs here", "--backend compile",
         choices=BACKENDS,
     )  # fmt: skip
-    precision: str = _flag(
+    precision: str = flag(
         "fp32", MACHINE, "matrix products in float32 or, on --backend triton, for training alone in TensorFloat-32",
         "--precision tf32", choices=("fp32", "tf32"),
     )  # fmt: skip
-    use_compile: bool = _flag(False, MACHINE, "the same as --backend compile", "--use-compile", kind=bool)
-    device: str = _flag(
+    use_compile: bool = flag(False, MACHINE, "the same as --backend compile", "--use-compile", kind=bool)
+    device: str = flag(
         "auto",
         MACHINE,
         "auto, cpu, cuda or cuda:N; each of several processes takes a GPU of its own",
         "--device cuda:1",
     )
-    threads: int | None = _flag(
+    threads: int | None = flag(
         None, MACHINE, "most threads of arithmetic on a CPU, of which none is without a core; else OMP_NUM_THREADS, or "
         "every core, or one for each of several processes", "--threads 2", kind=int, limits=(1, LARGEST_THREADS),
     )  # fmt: skip
-    debug: bool = _flag(
+    debug: bool = flag(
         False,
         MACHINE,
         "also log the machine, each layer at every frame, times, and a failure's traceback",
@@ -205,14 +165,14 @@ class Config:
         short="d",
         kind=bool,
     )
-    quiet: bool = _flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
+    quiet: bool = flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
 
     def __post_init__(self) -> None:
         if isinstance(self.resume, str | os.PathLike):
             object.__setattr__(self, "resume", (self.resume,))
         for item in dataclasses.fields(self):
             if (value := getattr(self, item.name)) is not None:
-                object.__setattr__(self, item.name, _checked(item.name, item.metadata["flag"], value))
+                object.__setattr__(self, item.name, checked(item.name, item.metadata["flag"], value))
         if self.snapshot_format == "none" and self.no_film:
             raise ConfigError("--snapshot-format none keeps the film alone, but --no-film was given too")
         if self.use_compile:
@@ -293,90 +253,3 @@ class Config:
             Optimizer(self.optimizer, self.learning_rate, self.momentum),
             Optimizer(self.optimizer, predictor_rate, self.momentum),
         )
-
-
-def option(name: str) -> str:
-    """A field's name as the user types it."""
-    return "--" + name.replace("_", "-")
-
-
-def _checked(name: str, flag: Flag, value: Any) -> Any:
-    """A field's value as it is kept: a path without `~`, a number of its kind. Raises ConfigError for another one."""
-    if name in PATHS:
-        given = [value] if isinstance(value, str | os.PathLike) else value
-        if not all(map(str, given)):
-            raise ConfigError(f"{option(name)} was empty: give a path")
-        paths = tuple(map(os.path.expanduser, given))
-        return paths[0] if given is not value else paths
-    if flag.choices and value not in flag.choices:
-        raise ConfigError(f"{option(name)} was {value!r}: give one of {', '.join(flag.choices)}")
-    if flag.limits is None or (flag.kind is save_interval and value == LOG):
-        return value
-    whole = flag.kind is not float
-    least, most = flag.limits
-    try:
-        number = operator.index(value) if whole else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not least <= number <= most:
-        wanted = f"a {'whole ' * whole}number from {_number(least)} to {_number(most)}"
-        raise ConfigError(f"{option(name)} was {shortened(value)}: give {wanted}{WORDS.get(flag.kind, '')}")
-    return number
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.9g}"
-
-
-def shortened(value: object) -> str:
-    """A value as a sentence shows it."""
-    text = str(value)
-    return text if len(text) <= 60 else text[:60] + "…"
-
-
-def parse_shape(text: str, name: str = "--shape") -> tuple[int, ...]:
-    """Hidden layer widths from lists of whole numbers joined by `+` and repeated by `*`: `[10]*8`, `[7, 12, 5]`.
-
-    Nothing is evaluated. Raises ConfigError for anything else, and for a size no machine holds.
-    """
-    given = shortened(text)
-    refusal = ConfigError(
-        f"{name} was {given!r}: give a list of whole numbers of at least 1, such as '[10]*8' or '[7,12,5]'"
-    )
-    if len(text) > 100_000 or not re.fullmatch(r"[\d\s\[\](),*+]+", text, re.ASCII):
-        raise refusal
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        widths = _shape_value(tree)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise refusal from None
-    if not isinstance(widths, list) or not widths or not all(isinstance(w, int) and w >= 1 for w in widths):
-        raise refusal
-    if len(widths) > MAX_LAYERS or max(widths) > MAX_WIDTH:
-        raise ConfigError(
-            f"{name} was {given!r}: at most {MAX_LAYERS} layers of at most {MAX_WIDTH} neurons are allowed"
-        )
-    return tuple(widths)
-
-
-def _shape_value(node: ast.expr) -> int | list[int]:
-    """The value of a shape's syntax tree. Raises TypeError or ValueError where it has none."""
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        return node.value
-    if isinstance(node, ast.List | ast.Tuple):
-        parts = [_shape_value(item) for item in node.elts]
-        if any(isinstance(part, list) for part in parts):
-            raise TypeError("nested")
-        return [part for part in parts if isinstance(part, int)]
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Add):
-        left, right = _shape_value(node.left), _shape_value(node.right)
-        if isinstance(node.op, ast.Add):
-            if isinstance(left, list) and isinstance(right, list):
-                return left + right
-            raise TypeError("a sum of numbers")
-        if isinstance(left, int):
-            left, right = right, left
-        if isinstance(left, list) and isinstance(right, int):
-            # One layer past the limit is enough to be refused, however often it is repeated.
-            return left * min(right, MAX_LAYERS // max(len(left), 1) + 1)
-    raise TypeError("not a list")

@@ -38,6 +38,11 @@ class Drawing:
     arrive: Callable[[], object] = lambda: None
 
     @property
+    def pixels(self) -> int:
+        """How many pixels it has."""
+        return self.gray.size
+
+    @property
     def boundaries(self) -> NDArray[np.bool_]:
         """Which pixels have one of their four neighbours in another polytope."""
         beside, below = (self.edges & bit != 0 for bit in (RIGHT, BELOW))

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from draw_poly.engine.config import Config, ConfigError, option
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.flags import option
+from draw_poly.engine.record.measures import FIGURES
 from draw_poly.kernels.spec import OPTIMIZERS
 
 # What makes two runs of one name two runs; the rest is where and how, not what.
@@ -98,9 +100,9 @@ class Files:
         return self.folder / "config.json"
 
     @property
-    def plots(self) -> tuple[Path, Path]:
-        """The plots of losses and of polytopes."""
-        return self.folder / "losses.png", self.folder / "polytopes.png"
+    def plots(self) -> tuple[Path, ...]:
+        """The plots of what is measured."""
+        return tuple(self.folder / f"{figure.name}.png" for figure in FIGURES)
 
     @property
     def film(self) -> Path:

@@ -205,10 +205,34 @@ def continued(
     if not frames:
         disk.remove(earlier)
         return Film(path, *size)
+    film = _taken_over(path, size, source or path, frames)
+    if film is None:
+        film = _pieced_together(path, size, frames, pictures[:frames], source, earlier)
+    film.settle()
+    disk.remove(earlier)
+    if film.frames < frames:
+        film.notes.append(f"{path} lacks {frames - film.frames} of its first {frames} pictures: they were not found")
+    return film
+
+
+def _taken_over(path: Path, size: tuple[int, int], old: Path, frames: int) -> Film | None:
+    """A film with all these frames of the old one, which is read once; None where it does not give them all."""
+    film = Film(path, *size, beside=True)
+    try:
+        film.take_over(old, frames)
+    except (ReadError, IndexError, av.FFmpegError):
+        return None
+    return film
+
+
+def _pieced_together(
+    path: Path, size: tuple[int, int], frames: int, pictures: Sequence[Path], source: Path | None, earlier: Path
+) -> Film:
+    """A film with as many of its first frames as the films there and the frame files `pictures` give."""
     notes: list[str] = []
     found = {old: _readable(old, notes) for old in (source or path, earlier) if old.exists()}
     best = max(found, key=lambda old: found[old], default=path)
-    there, pictures = min(found.get(best, 0), frames), pictures[:frames]
+    there = min(found.get(best, 0), frames)
     if there < len(pictures) < frames:
         there = 0
     film = Film(path, *size, beside=True)
@@ -221,10 +245,6 @@ def continued(
         if old != source and count < frames and old.stat().st_size:
             kept = disk.kept_aside(old, copied=False)
             notes.append(f"{old} is not the film that was left there: it is kept as {kept}")
-    film.settle()
-    disk.remove(earlier)
-    if film.frames < frames:
-        notes.append(f"{path} lacks {frames - film.frames} of its first {frames} pictures: they were not found")
     film.notes = notes
     return film
 

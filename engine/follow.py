@@ -1,50 +1,20 @@
-"""What the processes of a group train with, and the part of those who follow: they train along, and write nothing."""
+"""The part of the processes of a group who follow: they train along, and write nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from draw_poly.engine import backend
-from draw_poly.engine.backends.base import Backend, Interrupted
-from draw_poly.engine.backends.parallel import Parallel
+from draw_poly.engine.backends.base import Interrupted
 from draw_poly.engine.config import Config
 from draw_poly.engine.processes import Group, Lost
 from draw_poly.engine.signals import Signals
-from draw_poly.engine.state import State
-from draw_poly.engine.trainer import NonFinite, Trainer
+from draw_poly.engine.training.trainer import NonFinite
+from draw_poly.engine.training.training import EPOCH
 
-# What process 0 says when all are to train an epoch, and when it has done.
-EPOCH, END = "epoch", "end"
-
-
-@dataclass(frozen=True)
-class Start:
-    """All that training needs to know of a run: the others hear it from process 0, and need no file of their own.
-
-    `training` and `validation` are coordinates (2, n) and values (1, n).
-    """
-
-    config: Config
-    state: State
-    training: tuple[Tensor, Tensor]
-    validation: tuple[Tensor, Tensor]
-
-    def on(self, device: torch.device, chosen: type[Backend], group: Group) -> tuple[Backend, Trainer]:
-        """The backend of this process, and the trainer of its share; sets torch's number of threads."""
-        config = self.config
-        if device.type == "cpu":
-            threads = backend.most_threads(config, group)
-            if not chosen.shares_work:
-                threads = backend.training_threads(config.network, config.code_length, config.batch_size, threads)
-            torch.set_num_threads(threads)
-        else:
-            torch.cuda.set_device(device)  # whose stream a graph is captured on
-        made = chosen(self.state.to(device), config)
-        together = made if group.size == 1 else Parallel(made, group)
-        return made, Trainer(together, self.training, self.validation, config.batch_size)
+# What process 0 says when it has done.
+END = "end"
 
 
 @contextmanager
@@ -65,11 +35,11 @@ def follow(config: Config, group: Group) -> None:
     """
     signals = Signals()
     with signals.caught(), torch.inference_mode():
-        start = group.hear()
-        if start == END:
+        setup = group.hear()
+        if setup == END:
             return
-        device, chosen, _ = backend.found(start.config, group)
-        _, trainer = start.on(device, chosen, group)
+        device, chosen, _ = backend.found(setup.config, group)
+        _, trainer = setup.on(device, chosen, group)
         while group.hear() == EPOCH:
             with suppress(Interrupted, NonFinite):  # process 0 meets the same, and ends the run
                 trainer.epoch(lambda: signals.received != 0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from draw_poly.engine.caption import Annotator, Caption
 from draw_poly.engine.drawing import Drawing, Pixels
 from draw_poly.engine.image import Picture, Split
-from draw_poly.engine.trainer import CONSTANT_SPREAD
+from draw_poly.engine.training.trainer import CONSTANT_SPREAD
 from draw_poly.kernels.picture import panels
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

@@ -12,7 +12,6 @@ from tqdm import tqdm
 from draw_poly.engine.backends.base import log as backends_log
 from draw_poly.engine.config import Config
 from draw_poly.engine.log_file import Console, LogFile
-from draw_poly.engine.trainer import Epoch
 
 LOGGER = "polytope_nn"
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -56,11 +55,3 @@ def progress(config: Config, done: int) -> "tqdm[NoReturn]":
     if not hidden and os.get_terminal_size(sys.stderr.fileno()).columns == 0:
         size = {"ncols": 80, "nrows": 24}  # a terminal that does not tell its size, as some that record a session
     return tqdm(total=config.epochs, initial=done, unit="epoch", disable=hidden, file=sys.stderr, **size)
-
-
-def epoch_line(number: int, last: int, epoch: Epoch) -> str:
-    """The line of one epoch, as people parse it."""
-    return (
-        f"Epoch {number}/{last} - Combined Loss: {epoch.combined:.6f} (Task: {epoch.task:.6f} + "
-        f"λ·K: {epoch.weighted:.6f}), Val Loss: {epoch.validation:.6f}"
-    )

@@ -1,41 +1,42 @@
 """Which frames are due and not yet written: what a checkpoint keeps of them, so that a resume draws them."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from draw_poly.engine.record.measures import KEPT, Row
+
 
 @dataclass
 class Due:
-    """A frame on its way: the network it shows (P,), in host memory, and its losses of training and validation.
+    """A frame on its way: the network it shows (P,), in host memory, and what its caption says of its epoch.
 
     One that is not `scheduled` is a run's last, which none has that goes on. The others tell how far it has come.
     """
 
     epoch: int
     parameters: Tensor
-    losses: tuple[float, float] | None
+    values: Row = field(default_factory=dict)
     scheduled: bool = True
     pictured: bool = False
     filmed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"epoch": self.epoch, "parameters": self.parameters, "losses": self.losses, "filmed": self.filmed}
+        losses = tuple(self.values[name] for name in KEPT if name in self.values)
+        return {"epoch": self.epoch, "parameters": self.parameters, "losses": losses or None, "filmed": self.filmed}
 
     @staticmethod
     def from_dict(stored: dict[str, Any], size: int) -> "Due":
         """From a checkpoint of a network of this size. Raises KeyError, TypeError or ValueError where it is none."""
-        parameters, losses = stored["parameters"], stored["losses"]
+        parameters, losses = stored["parameters"], stored["losses"] or ()
         if parameters.shape != (size,):
             raise ValueError(f"a frame's network has {parameters.numel()} parameters in place of {size}")
-        if losses is not None:
-            training, validation = map(float, losses)
-            losses = training, validation
-        return Due(int(stored["epoch"]), parameters.to(torch.float32), losses, filmed=bool(stored["filmed"]))
+        values = dict(zip(KEPT, map(float, losses), strict=False))  # more are said by now than when it was written
+        return Due(int(stored["epoch"]), parameters.to(torch.float32), values, filmed=bool(stored["filmed"]))
 
 
 class Ledger:

@@ -2,17 +2,21 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from draw_poly.engine import checkpoint, files
+from draw_poly.engine import files
 from draw_poly.engine.claim import Claim, Owned, holder
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.files import Files
 from draw_poly.engine.image import Picture
 from draw_poly.engine.journal import log
+from draw_poly.engine.record import checkpoint
+from draw_poly.engine.record.checkpoint import Checkpoint
+from draw_poly.engine.record.checkpoint_file import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,10 @@ class Record:
     def saved(path: Path) -> "Record | None":
         """Of the run that a checkpoint is of; None where it does not tell."""
         try:
-            content = checkpoint.load(path)
-        except checkpoint.CheckpointError:
+            stored = checkpoint.load(path)
+        except CheckpointError:
             return None
-        settings = content.get("settings", content.get("args"))
-        return Record(settings, content.get("image_sha256")) if isinstance(settings, dict) else None
+        return Record(stored.settings, stored.digest)
 
     def differences(self, config: Config, picture: Picture) -> str:
         """How it differs from the run asked for; empty where they differ in where and how alone, or in the draw."""
@@ -138,20 +141,20 @@ def _rows(metrics: Path) -> int:
         return 0
 
 
-def meant(config: Config, picture: Picture) -> Path:
-    """The checkpoint to resume from: of the runs that it may be of, the one most like the run asked for; the newest.
+def meant(found: Sequence[Path], config: Config, picture: Picture) -> tuple[Path, Checkpoint]:
+    """The checkpoint to resume from, and what it holds: of those `found`, which may be of several runs.
 
-    Raises CheckpointError where there is none.
+    The one most like the run asked for, the first of them. Raises CheckpointError where it cannot be read.
     """
-    found = checkpoint.find(config.resume or (), Files.of(config))
     if len(found) == 1:
-        return found[0]
-
-    def strangeness(path: Path) -> tuple[bool, int]:
-        record = Record.saved(path)
-        if record is None:
-            return True, 0
-        differences = record.differences(config, picture)
-        return record.digest != picture.digest, differences.count("; ") + bool(differences)
-
-    return min(found, key=strangeness)
+        return found[0], checkpoint.load(found[0])
+    best: tuple[Path, Checkpoint] | None = None
+    least = (True, 0)
+    for path in found:
+        with suppress(CheckpointError):
+            stored = checkpoint.load(path)
+            differences = Record(stored.settings, stored.digest).differences(config, picture)
+            strangeness = stored.digest != picture.digest, differences.count("; ") + bool(differences)
+            if best is None or strangeness < least:
+                best, least = (path, stored), strangeness
+    return best or (found[0], checkpoint.load(found[0]))

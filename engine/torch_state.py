@@ -9,10 +9,10 @@ from draw_poly.engine import allowance
 
 
 @contextmanager
-def own_torch_state() -> Iterator[None]:
+def own_torch_state(most: int | None = None) -> Iterator[None]:
     """Within, tensors are made in float32 on the CPU unless it is said, and computed in their own type.
 
-    No more threads are taken than there are cores for this process.
+    No more threads are taken than there are cores for this process, or as many as is said.
     """
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     products = torch.get_float32_matmul_precision()
@@ -20,7 +20,7 @@ def own_torch_state() -> Iterator[None]:
         stack.callback(torch.set_num_threads, threads)
         stack.callback(torch.set_default_dtype, dtype)
         stack.callback(torch.set_float32_matmul_precision, products)
-        torch.set_num_threads(min(threads, allowance.cores()))
+        torch.set_num_threads(most or min(threads, allowance.cores()))
         torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision("highest")
         if torch.get_default_device().type != "cpu":  # else it would only cost time, at each operation

@@ -4,6 +4,7 @@ The suite sees no GPU, whether there is one or not: Triton's kernels are interpr
 process of their own, `pytest --gpu`, which `tests/test_gpu_suite.py` starts where there is one.
 """
 
+import csv
 import importlib.util
 import os
 import sys
@@ -68,6 +69,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def fuzz(request: pytest.FixtureRequest) -> int:
     """How many damaged files of each kind to try."""
     return int(request.config.getoption("--fuzz"))
+
+
+def untimed(table: Path) -> list[dict[str, str]]:
+    """The rows of a run's `metrics.csv` without the time that its epochs took."""
+    with table.open(newline="") as file:
+        return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
 @dataclass

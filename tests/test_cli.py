@@ -19,12 +19,13 @@ import torch
 from PIL import Image
 
 from draw_poly import engine
-from draw_poly.engine import allowance, follow
+from draw_poly.engine import allowance
 from draw_poly.engine.backends.plain import Eager
 from draw_poly.engine.encoder import FrameWriter
 from draw_poly.engine.film import count_frames
-from draw_poly.engine.trainer import Launched, Trainer
-from tests.conftest import Program, slow
+from draw_poly.engine.training import setup
+from draw_poly.engine.training.trainer import Launched, Trainer
+from tests.conftest import Program, slow, untimed
 
 ROOT = Path(__file__).parents[1]
 
@@ -249,7 +250,7 @@ def test_an_unforeseen_failure_saves_the_last_finished_epoch(
                 raise RuntimeError("the device is gone")
             return result
 
-    monkeypatch.setattr(follow, "Trainer", Failing)
+    monkeypatch.setattr(setup, "Trainer", Failing)
     outcome = program("--seed", 1)
     assert outcome.status == 3
     assert "Failed at epoch 2: RuntimeError: the device is gone" in outcome.log
@@ -359,10 +360,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert program(*resumed[2:]).status == 0
     straight = command(small_image, whole, "-e", target, *frames)
     assert program(*straight[2:]).status == 0
-    rows = [
-        [row.rsplit(",", 1)[0] for row in next(place.glob("*/metrics.csv")).read_text().splitlines()]
-        for place in (killed, whole)
-    ]
+    rows = [untimed(next(place.glob("*/metrics.csv"))) for place in (killed, whole)]
     assert rows[0] == rows[1]
     assert count_frames(film) == count_frames(next(whole.glob("*.mp4"))) == target // 5 + 1
 
@@ -452,7 +450,7 @@ def test_frames_are_no_larger_than_asked_for(program: Program, tmp_path: Path) -
 def test_frames_that_no_film_can_be_made_from_are_refused(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("draw_poly.engine.begin.can_be_filmed", lambda width, height: width * height <= 36 * 10)
+    monkeypatch.setattr("draw_poly.engine.prepare.can_be_filmed", lambda width, height: width * height <= 36 * 10)
     refused = program("--frame-size", 20)
     assert refused.status == 2
     assert "--frame-size was 20" in refused.log

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from draw_poly.engine.caption import LossCurves
 from draw_poly.engine.drawing import Drawer
 from draw_poly.engine.film import Film, count_frames
-from draw_poly.engine.metrics import Metrics
-from draw_poly.engine.run import Run
-from tests.conftest import Program
+from draw_poly.engine.record.metrics import Metrics
+from draw_poly.engine.record.recorder import Recorder
+from draw_poly.engine.record.table import Numbers
+from tests.conftest import Program, untimed
 from tests.engine.test_resume import content, metrics, newest, same
 
 ALL = ["--seed", 1, "--save-interval", 1, "--backend", "eager"]
@@ -45,13 +47,13 @@ def everything(place: Path) -> dict[str, object]:
         elif path.suffix == ".mp4":
             found[path.name] = count_frames(path)
         elif path.name == "metrics.csv":
-            found[path.name] = [row.rsplit(",", 1)[0] for row in path.read_text().splitlines()]
+            found[path.name] = untimed(path)
         elif path.is_file() and path.suffix not in (".pt", ".json"):
             found[path.name] = "litter"
     return found
 
 
-def fail_at_last(self: Run, finished: int | None) -> None:
+def fail_at_last(self: Recorder, finished: int | None) -> None:
     if finished is not None:
         raise full(self.files.settings)
 
@@ -77,7 +79,7 @@ def test_a_run_that_ended_in_finishing_makes_what_is_missing(
         if what == ".mp4":
             patched.setattr(Film, "close", fail_closing)
         elif what == "config.json":
-            patched.setattr(Run, "_write_settings", fail_at_last)
+            patched.setattr(Recorder, "_write_settings", fail_at_last)
         else:
             fail_replacing(patched, what)
         failed = program(*words)
@@ -197,6 +199,27 @@ def test_a_frame_that_cannot_be_drawn_again_stays_due(
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
+def test_another_weight_leaves_the_past_as_it_was_trained(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*ALL, "--kolmogorov-shape", "[4]", "--kolmogorov-bins", 20, "--kolmogorov-weight"]
+    logs = [program(*words, 0.1).log]
+    curves: list[list[float]] = []
+    extend = LossCurves.extend
+
+    def extending(self: LossCurves, rows: Numbers) -> None:
+        curves.extend(rows[:, :2].tolist())
+        extend(self, rows)
+
+    monkeypatch.setattr(LossCurves, "extend", extending)
+    logs.append(program(*words, 0.7, "-e", 6, "--resume", tmp_path / "out" / "results").log)
+    said = [float(loss) for log in logs for loss in re.findall(r"Combined Loss: (\S+)", log)]
+    assert [row[0] for row in curves] == [1, 2, 3, 4, 5, 6]
+    assert [row[1] for row in curves] == pytest.approx(said, abs=1e-6)
+    (table,) = tmp_path.rglob("metrics.csv")
+    assert [float(row["combined"]) for row in untimed(table)] == pytest.approx(said, abs=1e-6)
+
+
 def test_a_renamed_image_goes_on_in_the_same_files(program: Program, tmp_path: Path, small_image: Path) -> None:
     assert program(*ALL, folder="whole").status == 0
     assert program(*ALL, "-e", 2).status == 0
@@ -290,7 +313,7 @@ def test_frames_that_are_gone_are_said(program: Program, tmp_path: Path) -> None
 def test_checkpoints_are_of_one_size_however_long_the_run(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("draw_poly.engine.watch.RECENT", 250)
+    monkeypatch.setattr("draw_poly.engine.training.watch.RECENT", 250)
     words = ["--seed", 1, "--backend", "eager", "--save-interval", 1000, "-s", "[2]", "-p", 8, "-b", 8]
     assert program(*words, "-e", 900, "--checkpoint-interval", 300).status == 0
     sizes = [path.stat().st_size for path in sorted((tmp_path / "out" / "results").glob("checkpoint_*"))]

@@ -11,9 +11,9 @@ from benches.alone import Alone
 from draw_poly.engine import backend
 from draw_poly.engine.backends.base import Data
 from draw_poly.engine.backends.graphed import Graphed
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
-from draw_poly.engine.trainer import Trainer
+from draw_poly.engine.training.fresh import fresh_state
+from draw_poly.engine.training.trainer import Trainer
 from tests.conftest import Program
 from tests.test_parity import CASES, assert_parity
 from tests.test_run_ahead import left

@@ -10,8 +10,8 @@ import torch
 
 from draw_poly.engine.backends.base import Data, Report
 from draw_poly.engine.backends.plain import Eager
-from draw_poly.engine.trainer import Epoch, Launched, Trainer
-from tests.conftest import Outcome, Program
+from draw_poly.engine.training.trainer import Epoch, Launched, Trainer
+from tests.conftest import Outcome, Program, untimed
 
 CODED = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]
 SGD = ["--optimizer", "sgd"]
@@ -51,7 +51,7 @@ def left(outcome: Outcome, place: Path) -> dict[str, object]:
         elif path.suffix == ".txt":
             found[path.name] = path.read_text()
         elif path.name == "metrics.csv":
-            found[path.name] = [row.rsplit(",", 1)[0] for row in path.read_text().splitlines()]
+            found[path.name] = untimed(path)
     return found
 
 

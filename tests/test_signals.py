@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from draw_poly.engine import checkpoint
+from draw_poly.engine.record import checkpoint
 from draw_poly.engine.signals import Signals
-from draw_poly.engine.trainer import Launched, Trainer
+from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program, slow
 from tests.test_cli import ROOT, command, wait_for
 

@@ -1,5 +1,6 @@
 """What must be the same to the bit: epochs captured or launched, run ahead or waited for; a run resumed or straight."""
 
+import csv
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from benches.gpu.epochs import JOBS, job
 from benches.job import Job
 from draw_poly.engine.backends.graphed import Room
 from draw_poly.engine.backends.triton import Triton
-from draw_poly.engine.trainer import Launched, Trainer
+from draw_poly.engine.training.trainer import Launched, Trainer
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.support import interpreted
 
@@ -122,9 +123,10 @@ def _ran(bench: Bench, place: Path, words: list[str]) -> None:
         raise RuntimeError(f"the command line: {said.ending}, {said.tail(2)}")
 
 
-def left(place: Path, epoch: int) -> tuple[str, list[str]]:
+def left(place: Path, epoch: int) -> tuple[str, list[dict[str, str]]]:
     """A run's weights, and its losses after an epoch."""
     (weights,) = (place / "results").glob("weights_*.txt")
     (metrics,) = place.rglob("metrics.csv")
-    rows = [row.rsplit(",", 1)[0] for row in metrics.read_text().splitlines()[1:]]
-    return weights.read_text(), [row for row in rows if int(row.partition(",")[0]) > epoch]
+    with metrics.open(newline="") as file:
+        rows = [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+    return weights.read_text(), [row for row in rows if int(row["epoch"]) > epoch]

@@ -20,8 +20,8 @@ from benches.method import Variant, Work, measure
 from draw_poly.engine.backends.base import Data
 from draw_poly.engine.backends.triton import Triton
 from draw_poly.engine.state import Snapshot
-from draw_poly.engine.trainer import Launched
-from draw_poly.engine.watch import Watch
+from draw_poly.engine.training.trainer import Launched
+from draw_poly.engine.training.watch import Watch
 
 TURNS, PROFILED = 10, 50
 # Epochs of a run on the command line, and those that warm it up.

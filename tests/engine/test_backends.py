@@ -8,8 +8,8 @@ from benches.plain import plain_code_loss, plain_forward
 from draw_poly.engine import backend, kolmogorov
 from draw_poly.engine.backends.base import Data
 from draw_poly.engine.backends.plain import Eager
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
+from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import INTERPRETED
 
 BACKENDS = [

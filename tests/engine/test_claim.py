@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from draw_poly.engine import claim
+from draw_poly.engine import claim, liveness
 from draw_poly.engine.claim import Claim, Owned, Owner, Taken
 
 # Takes the claim that its first argument names, says so, and waits for its input to end.
 TAKER = (
-    "import pathlib, sys; from engine.claim import Claim\n"
+    "import pathlib, sys; from draw_poly.engine.claim import Claim\n"
     "claim = Claim(); claim.take([pathlib.Path(sys.argv[1])], {}); print('taken', flush=True); sys.stdin.read()\n"
 )
 
@@ -92,7 +92,7 @@ def test_where_no_process_can_be_seen_renewal_tells(tmp_path: Path, monkeypatch:
     written(path, machine="elsewhere", age=claim.LAPSE + 5)
     with Claim() as mine:
         mine.take([path], {})
-    monkeypatch.setattr(claim, "_start_of", lambda _: None)  # as where /proc shows a user's own processes alone
+    monkeypatch.setattr(liveness, "start_of", lambda _: None)  # as where /proc shows a user's own processes alone
     written(path, age=claim.LAPSE - 5)
     refused(path)
 
@@ -116,7 +116,7 @@ def test_an_owner_whose_claim_was_taken_finds_out_and_leaves_it_to_the_other(
     with Claim() as mine:
         mine.take([path], {})
         os.utime(path, (1, 1))
-        monkeypatch.setattr(claim, "_machine", lambda: "elsewhere")
+        monkeypatch.setattr(liveness, "machine", lambda: "elsewhere")
         with Claim() as theirs:
             theirs.take([path], {})
             later = claim._now() + 1

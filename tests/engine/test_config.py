@@ -4,7 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from draw_poly.engine.config import MAX_LAYERS, Config, ConfigError, option, parse_shape
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.flags import option
+from draw_poly.engine.shape import MAX_LAYERS, parse_shape
 
 
 @pytest.mark.parametrize(

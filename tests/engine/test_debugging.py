@@ -14,11 +14,11 @@ from draw_poly import engine
 from draw_poly.engine import debugging, image, memory
 from draw_poly.engine.backends.cpu import Cpu
 from draw_poly.engine.backends.plain import Eager
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
 from draw_poly.engine.debugging import Phases
 from draw_poly.engine.inspection import Inspector
 from draw_poly.engine.processes import Group
+from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels import support
 from tests.conftest import Program
 

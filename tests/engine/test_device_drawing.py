@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from draw_poly.engine.backends.plain import Eager
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
 from draw_poly.engine.device_drawing import DeviceDrawer
 from draw_poly.engine.drawing import Drawer
+from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import INTERPRETED
 
 pytestmark = INTERPRETED

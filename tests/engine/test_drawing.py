@@ -13,14 +13,14 @@ from draw_poly.engine import drawing, network
 from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.backends.cpu import Cpu
 from draw_poly.engine.backends.plain import Eager
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
 from draw_poly.engine.cpu_drawing import CpuDrawer
 from draw_poly.engine.drawers import drawer_for
 from draw_poly.engine.drawing import Drawer
 from draw_poly.engine.image import Picture, samples, split
 from draw_poly.engine.state import State
-from draw_poly.engine.trainer import Trainer
+from draw_poly.engine.training.fresh import fresh_state
+from draw_poly.engine.training.trainer import Trainer
 from draw_poly.kernels.cpu import Painter, painting
 from draw_poly.kernels.spec import leaky_relu
 

@@ -74,7 +74,7 @@ def drawing(index: int) -> Drawing:
 
 
 def put(writer: FrameWriter, index: int, path: Path) -> None:
-    due = Due(index, torch.zeros(3), None)
+    due = Due(index, torch.zeros(3))
     writer.ledger.add(due)
     writer.put(Frame(drawing(index), Caption(()), path, due))
 

@@ -17,6 +17,7 @@ from draw_poly.engine.frame import (
     video_values,
 )
 from draw_poly.engine.image import Picture, Split
+from draw_poly.engine.record.measures import Row
 from draw_poly.kernels.picture.panels import BESIDE, OWN
 from draw_poly.kernels.spec import RIGHT
 
@@ -84,7 +85,7 @@ def test_regions_are_filled_under_their_lines() -> None:
 @pytest.mark.parametrize(("width", "height"), [(34, 22), (33, 21), (33, 22), (1, 1), (130, 131)])
 def test_a_films_planes_show_the_same_frame(width: int, height: int, colours: bool) -> None:
     made, shared = random_drawing(width, height, colours), panels_of(width, height)
-    text = caption(CONFIG, 3, (0.5, 0.25))
+    text = caption(CONFIG, said(3, 0.5, 0.25))
     frame = PictureComposer(shared).compose(made, text)
     wide, tall = film_canvas(width, height)
     sizes = (tall, wide), (tall // 2, wide // 2), (tall // 2, wide // 2)
@@ -132,9 +133,9 @@ def test_a_large_image_is_drawn_smaller_with_its_points_where_they_belong() -> N
 
 
 def test_a_caption_is_written_where_it_fits_and_warns_of_a_constant() -> None:
-    text = caption(CONFIG, 7, (0.12345, 0.5))
+    text = caption(CONFIG, said(7, 0.12345, 0.5))
     assert text.lines[:3] == ("Epoch: 7", "Train Loss: 0.1235", "Val Loss: 0.5000")
-    assert caption(CONFIG, 0, None).lines[1] == "Train Loss: -"
+    assert caption(CONFIG, {"epoch": 0}).lines[1] == "Train Loss: -"
     for side, written in ((300, True), (64, True), (8, False), (2, False)):
         gray = np.full((side, side), 90, np.uint8)
         composer = PictureComposer(Panels(np.repeat(gray[:, :, None], 3, axis=2)))
@@ -150,12 +151,16 @@ def test_a_caption_is_written_where_it_fits_and_warns_of_a_constant() -> None:
             assert np.array_equal(again, written_on)  # and it goes away again
 
 
+def said(epoch: int, combined: float, validation: float) -> Row:
+    return {"epoch": epoch, "combined": combined, "validation": validation}
+
+
 def test_lines_that_change_are_written_anew() -> None:
     gray = np.full((300, 300), 90, np.uint8)
     shared = Panels(np.repeat(gray[:, :, None], 3, axis=2))
     composer = PictureComposer(shared)
     for epoch in (1, 234567, 8):
-        text = caption(CONFIG, epoch, (1 / epoch, 0.5))
+        text = caption(CONFIG, said(epoch, 1 / epoch, 0.5))
         expected = PictureComposer(shared).compose(plain(gray), text)
         assert np.array_equal(composer.compose(plain(gray), text), expected)
 
@@ -174,7 +179,7 @@ def test_the_curves_grow_with_the_run_and_fall_with_the_loss() -> None:
     for epoch in range(1, 101):
         curves.add(epoch, 10 ** (-epoch / 50), 10 ** (-epoch / 50 + 1))
         if epoch in (10, 50, 100):
-            strip = composer.compose(plain(gray), caption(CONFIG, epoch, (0.1, 0.1), curves))[200:, 400:]
+            strip = composer.compose(plain(gray), caption(CONFIG, said(epoch, 0.1, 0.1), curves))[200:, 400:]
             training, validation = rows_of(strip, 0, 2), rows_of(strip, 2, 0)
             known = ~np.isnan(training) & ~np.isnan(validation)
             reached.append(int(np.flatnonzero(known).max()))
@@ -228,7 +233,7 @@ def test_a_loss_below_zero_has_no_logarithm_and_leaves_the_others_their_scale() 
     assert np.array_equal(np.isnan(drawn[1, 0]), np.arange(50) < 0)
     gray = np.zeros((240, 200), np.uint8)
     composer = PictureComposer(Panels(np.repeat(gray[:, :, None], 3, axis=2)))
-    strip = composer.compose(plain(gray), caption(CONFIG, 100, (-0.5, 0.2), curves))[200:, 400:450]
+    strip = composer.compose(plain(gray), caption(CONFIG, said(100, -0.5, 0.2), curves))[200:, 400:450]
     assert np.all(np.max(strip[:, :-1, 2], axis=0) > 150)
     never = LossCurves(50, CONFIG)
     never.add(1, -1.0, -1.0)

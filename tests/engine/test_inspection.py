@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from draw_poly.engine import image, kolmogorov
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
 from draw_poly.engine.inspection import Inspector
 from draw_poly.engine.state import State
+from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels import reference
 
 PICTURE = image.Picture(((np.arange(900) * 7) % 256).astype(np.uint8).reshape(30, 30))

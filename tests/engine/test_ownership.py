@@ -16,7 +16,7 @@ from PIL import Image
 
 from draw_poly.engine import claim
 from draw_poly.engine.film import count_frames
-from draw_poly.engine.trainer import Launched, Trainer
+from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program
 from tests.test_cli import command, wait_for
 
@@ -160,12 +160,12 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 @pytest.mark.parametrize(
     "name",
     [
-        "draw_poly.engine.begin.fresh_state",
-        "draw_poly.engine.follow.Start.on",
+        "draw_poly.engine.training.fresh.fresh_state",
+        "draw_poly.engine.training.setup.Setup.on",
         "draw_poly.engine.gallery.drawer_for",
         "draw_poly.engine.frame.Panels.of",
         "draw_poly.engine.cpu_drawing.CpuDrawer.draw",
-        "draw_poly.engine.trainer.Trainer.launch",
+        "draw_poly.engine.training.trainer.Trainer.launch",
         "draw_poly.engine.film._begin",
         "draw_poly.engine.encoder.FilmComposer.compose",
         "draw_poly.engine.encoder.PictureComposer.compose",
@@ -182,7 +182,7 @@ def test_nothing_is_removed_for_a_run_that_cannot_begin(
     middle = min((place / "results").glob("checkpoint_*.pt"))
     broken(name)
     for more in (["--overwrite"], ["--overwrite", "--resume", middle, "--resume-lr", 0.1]):
-        if name == "draw_poly.engine.begin.fresh_state" and "--resume" in more:
+        if name == "draw_poly.engine.training.fresh.fresh_state" and "--resume" in more:
             continue
         outcome = program(*words, *more)
         assert outcome.status == 3

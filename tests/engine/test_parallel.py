@@ -22,9 +22,9 @@ from torch import Tensor
 from draw_poly.engine import backend
 from draw_poly.engine.backends.base import Backend, Data, Interrupted
 from draw_poly.engine.backends.parallel import Parallel
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.processes import Group, joined
+from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import GOLDEN, INTERPRETED, Program, slow
 from tests.test_parity import CASES, NAMES, RELATIVE, SIX_DECIMALS, losses
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from draw_poly.engine.backends.base import Data, Report
-from draw_poly.engine.trainer import Trainer
+from draw_poly.engine.training.trainer import Trainer
 from tests.conftest import INTERPRETED, Outcome, Program, slow
 from tests.simulated import Machine
 from tests.test_run_ahead import left

@@ -8,10 +8,10 @@ from draw_poly.engine.backends import cpu as cpu_backend
 from draw_poly.engine.backends.base import Backend, Interrupted
 from draw_poly.engine.backends.cpu import Cpu
 from draw_poly.engine.backends.plain import Eager
-from draw_poly.engine.begin import fresh_state
 from draw_poly.engine.config import Config
 from draw_poly.engine.state import Snapshot, State
-from draw_poly.engine.trainer import NonFinite, Trainer
+from draw_poly.engine.training.fresh import fresh_state
+from draw_poly.engine.training.trainer import NonFinite, Trainer
 
 PICTURE = image.Picture(((np.arange(900) * 7) % 256).astype(np.uint8).reshape(30, 30))
 BACKEND: type[Backend] = Eager
@@ -20,7 +20,7 @@ CODE = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 
 
 @pytest.fixture(params=[Cpu, Eager], autouse=True)
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.engine.test_trainer.BACKEND", request.param)
+    monkeypatch.setattr("tests.engine.training.test_trainer.BACKEND", request.param)
 
 
 def made(**words: object) -> tuple[State, Trainer]:

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from draw_poly.engine.watch import CONSTANT_FRAMES, RECENT, Visits, Watch
+from draw_poly.engine.training.watch import CONSTANT_FRAMES, RECENT, Visits, Watch
 
 
 def parameters(value: float) -> list[torch.Tensor]:

@@ -1,0 +1,84 @@
+"""How a setting is a flag: what it says of itself, and what it allows."""
+
+import math
+import operator
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from draw_poly.engine.schedule import LOG
+
+PATHS = ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume")
+
+
+class ConfigError(ValueError):
+    """What the user asked for cannot be done; the text is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How a `Config` field appears on the command line."""
+
+    group: str
+    help: str
+    example: str
+    short: str | None = None
+    kind: Callable[[str], Any] = str
+    choices: tuple[str, ...] | None = None
+    metavar: str | None = None
+    limits: tuple[float, float] | None = None  # of a number: the least and the greatest that are allowed
+    several: bool = False
+
+
+def save_interval(text: str) -> int | str:
+    """A number of epochs, or `log`. Raises ValueError for anything else."""
+    return text if text == LOG else int(text)
+
+
+WORDS: dict[object, str] = {save_interval: f", or {LOG}"}
+
+
+def flag(default: Any, group: str, help: str, example: str, **words: Any) -> Any:
+    """A field of a dataclass that is a flag; `...` is the default of one that must be given."""
+    metadata = {"flag": Flag(group, help, example, **words)}
+    return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+def option(name: str) -> str:
+    """A field's name as the user types it."""
+    return "--" + name.replace("_", "-")
+
+
+def checked(name: str, flag: Flag, value: Any) -> Any:
+    """A field's value as it is kept: a path without `~`, a number of its kind. Raises ConfigError for another one."""
+    if name in PATHS:
+        given = [value] if isinstance(value, str | os.PathLike) else value
+        if not all(map(str, given)):
+            raise ConfigError(f"{option(name)} was empty: give a path")
+        paths = tuple(map(os.path.expanduser, given))
+        return paths[0] if given is not value else paths
+    if flag.choices and value not in flag.choices:
+        raise ConfigError(f"{option(name)} was {value!r}: give one of {', '.join(flag.choices)}")
+    if flag.limits is None or (flag.kind is save_interval and value == LOG):
+        return value
+    whole = flag.kind is not float
+    least, most = flag.limits
+    try:
+        number = operator.index(value) if whole else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not least <= number <= most:
+        wanted = f"a {'whole ' * whole}number from {_number(least)} to {_number(most)}"
+        raise ConfigError(f"{option(name)} was {shortened(value)}: give {wanted}{WORDS.get(flag.kind, '')}")
+    return number
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.9g}"
+
+
+def shortened(value: object) -> str:
+    """A value as a sentence shows it."""
+    text = str(value)
+    return text if len(text) <= 60 else text[:60] + "…"

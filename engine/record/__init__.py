@@ -1,0 +1,1 @@
+"""What a run leaves: its log, table, plots, frames, film and checkpoints."""

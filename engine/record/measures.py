@@ -1,0 +1,121 @@
+"""The quantities of a run, one record each: what log, `metrics.csv`, plots and captions know of them.
+
+A new quantity is an attribute of `Epoch`, or of a frame's `Drawing`, and a record here that bears its name.
+"""
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from draw_poly.engine.drawing import Drawing
+from draw_poly.engine.training.trainer import Epoch
+
+# The values of an epoch by their measures' names; those of frames only where the epoch has one.
+Row = Mapping[str, float]
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot over epochs, `name.png`; where it has several curves, each has its measure's meaning beside it."""
+
+    name: str
+    label: str
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True)
+class CaptionLine:
+    """What a frame says of a quantity: `text: value`. `widest` is a value as long as they come.
+
+    One that has a colour is written in it, and is a curve over the epochs below.
+    """
+
+    text: str
+    cell: str
+    widest: str
+    colour: Colour | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A quantity, `of_frames` or of every epoch.
+
+    `meaning` is what it is, with its unit. `column` is its place in `metrics.csv` and `cell` the format there; without
+    them it has none. `later` are columns that tables of an earlier version lack, and so are empty in some rows. `said`
+    is its part of the log's line of an epoch, or of a frame.
+    """
+
+    name: str
+    meaning: str
+    cell: str = ""
+    column: int | None = None
+    later: bool = False
+    of_frames: bool = False
+    said: str = ""
+    figure: Figure | None = None
+    caption: CaptionLine | None = None
+
+
+LOSSES = Figure("losses", "loss", logarithmic=True)
+POLYTOPES = Figure("polytopes", "polytopes visible in the frame")
+RED, BLUE = (255, 120, 120), (125, 175, 255)  # of the points that train and validate, lighter
+
+# In the order in which log, captions and plots show them.
+MEASURES = (
+    Measure("epoch", "finished epochs", "d", 0, caption=CaptionLine("Epoch", "d", "00000")),
+    Measure("combined", "what is trained: task and weighted Kolmogorov loss", ".9g", 6, later=True,
+            said="Combined Loss: {combined:.6f}", caption=CaptionLine("Train Loss", ".4f", "00.0000", RED)),
+    Measure("task", "task, mean squared error", ".9g", 1, said=" (Task: {task:.6f}", figure=LOSSES),
+    Measure("weighted", "Kolmogorov loss times its weight", said=" + λ·K: {weighted:.6f})"),
+    Measure("validation", "validation, mean squared error", ".9g", 3, said=", Val Loss: {validation:.6f}",
+            figure=LOSSES, caption=CaptionLine("Val Loss", ".4f", "00.0000", BLUE)),
+    Measure("kolmogorov", "Kolmogorov, nats a parameter", ".9g", 2, figure=LOSSES),
+    Measure("seconds", "seconds of the epoch", ".6f", 5),
+    Measure("evaluations", "points evaluated for the frame", of_frames=True, said="{evaluations} evaluations"),
+    Measure("pixels", "pixels of a panel", of_frames=True, said=" for {pixels} pixels"),
+    Measure("polytopes", "polytopes visible in the frame", "d", 4, of_frames=True, said=", {polytopes} polytopes",
+            figure=POLYTOPES),
+)  # fmt: skip
+
+COLUMNS = tuple(sorted((one for one in MEASURES if one.column is not None), key=lambda one: one.column or 0))
+NAMES = tuple(one.name for one in COLUMNS)
+CAPTIONED = tuple((one, one.caption) for one in MEASURES if one.caption)
+# What a frame that is still to be drawn keeps of its epoch, in this order.
+KEPT = tuple(one.name for one, _ in CAPTIONED if not one.of_frames and one.name != "epoch")
+# Drawn as curves, with their colours.
+CURVES = tuple((one.name, line.colour) for one, line in CAPTIONED if line.colour)
+FIGURES = tuple(dict.fromkeys(one.figure for one in MEASURES if one.figure))
+
+
+def _reader(names: Iterable[str]) -> Callable[[object], dict[str, float]]:
+    """What reads attributes of these names into values."""
+    known = tuple(names)
+    get = operator.attrgetter(*known)
+    return lambda source: dict(zip(known, get(source), strict=True))
+
+
+_of_epoch = _reader(one.name for one in MEASURES if not one.of_frames and one.name != "epoch")
+_of_frame = _reader(one.name for one in MEASURES if one.of_frames)
+_EPOCH_LINE = "".join(one.said for one in MEASURES if not one.of_frames)
+_FRAME_LINE = "".join(one.said for one in MEASURES if one.of_frames)
+
+
+def of_epoch(number: int, epoch: Epoch) -> Row:
+    """The values of an epoch, its number from 1."""
+    return {"epoch": number, **_of_epoch(epoch)}
+
+
+def of_frame(drawing: Drawing) -> Row:
+    """The values of a frame."""
+    return _of_frame(drawing)
+
+
+def epoch_line(row: Row, last: int) -> str:
+    """The log's line of one epoch of so many, as people parse it."""
+    return f"Epoch {row['epoch']}/{last} - {_EPOCH_LINE.format_map(row)}"
+
+
+def frame_line(epoch: int, row: Row) -> str:
+    """The log's line of what a frame after an epoch holds."""
+    return f"Frame @ epoch {epoch}: {_FRAME_LINE.format_map(row)}"

@@ -1,0 +1,72 @@
+"""Plots of a finished run, from its `metrics.csv`."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from draw_poly.engine.disk import read, write_whole
+from draw_poly.engine.record.measures import FIGURES, MEASURES, Figure
+from draw_poly.engine.record.table import Table, read_table
+
+# What the import of Matplotlib heeds, and what it is to find.
+ENVIRONMENT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+
+
+def plot(metrics: Path, folder: Path) -> list[Path]:
+    """Draws the measures that have a plot over epochs, into a folder; returns the files written, none without a row."""
+    table = read_table(read(metrics))
+    if not table.rows:
+        return []
+    with _settings_of_our_own():
+        written = (_plotted(table, figure, folder / f"{figure.name}.png") for figure in FIGURES)
+        return [path for path in written if path]
+
+
+def _plotted(table: Table, figure: Figure, path: Path) -> Path | None:
+    """Writes a plot; returns its file, None where there is nothing to see on it."""
+    # Figures without pyplot keep no global state and need no display.
+    import matplotlib.figure
+
+    measures = [one for one in MEASURES if one.figure is figure]
+    canvas = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
+    axes = canvas.subplots()
+    for one in measures:
+        known = ~np.isnan(table.column(one.name))
+        epochs, values = table.column("epoch")[known], table.column(one.name)[known]
+        if values.size and (values.any() or one is measures[0]):  # all zeros: a term that is off
+            marker = "." if one.of_frames and values.size < 50 else None
+            axes.plot(epochs, values, label=one.meaning, linewidth=1, marker=marker)
+    if not axes.lines:
+        return None
+    axes.set(xlabel="epoch", ylabel=figure.label, yscale="log" if figure.logarithmic else "linear")
+    axes.grid(alpha=0.3)
+    if len(measures) > 1:
+        axes.legend()
+    write_whole(path, partial(canvas.savefig, dpi=120, format="png"))
+    return path
+
+
+@contextmanager
+def _settings_of_our_own() -> Iterator[None]:
+    """Matplotlib as it comes, whatever a user's files, variables, notebook and filters say; these stay as they are."""
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            import matplotlib
+
+            with matplotlib.rc_context():
+                matplotlib.rcdefaults()
+                yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,1 @@
+"""Training: a state, data and a schedule. Knows no files."""

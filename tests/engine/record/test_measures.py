@@ -1,0 +1,49 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from draw_poly.engine.caption import caption
+from draw_poly.engine.config import Config
+from draw_poly.engine.drawing import Drawing
+from draw_poly.engine.record import measures
+from draw_poly.engine.record.measures import MEASURES, epoch_line, frame_line, of_epoch, of_frame
+from draw_poly.engine.record.table import HEADER, row_of
+from draw_poly.engine.training.trainer import Epoch
+
+EPOCH = Epoch(task=0.25, kolmogorov=5.0, weighted=0.5, validation=1 / 3, constant=False, seconds=0.001)
+PLANE = np.zeros((3, 4), np.uint8)
+DRAWING = Drawing(PLANE, PLANE, PLANE, polytopes=7, lowest=0.0, highest=1.0, evaluations=9)
+ROW = {**of_epoch(3, EPOCH), **of_frame(DRAWING)}
+
+
+def test_the_epoch_line_is_the_originals() -> None:
+    assert epoch_line(of_epoch(3, EPOCH), 20) == (
+        "Epoch 3/20 - Combined Loss: 0.750000 (Task: 0.250000 + λ·K: 0.500000), Val Loss: 0.333333"
+    )
+
+
+def test_a_frames_line_holds_its_counts() -> None:
+    assert frame_line(3, of_frame(DRAWING)) == "Frame @ epoch 3: 9 evaluations for 12 pixels, 7 polytopes"
+
+
+def test_every_measure_has_a_value_and_columns_stand_where_they_say() -> None:
+    assert ROW.keys() == {one.name for one in MEASURES}
+    assert [one.column for one in measures.COLUMNS] == list(range(len(measures.COLUMNS)))
+    assert HEADER == "epoch,task,kolmogorov,validation,polytopes,seconds,combined\n"
+
+
+def test_a_row_without_a_frame_has_empty_cells_in_its_place() -> None:
+    assert row_of(ROW) == "3,0.25,5,0.333333333,7,0.001000,0.75\n"
+    assert row_of(of_epoch(3, EPOCH)) == "3,0.25,5,0.333333333,,0.001000,0.75\n"
+
+
+def test_a_caption_says_what_is_known() -> None:
+    config = Config("x.png", "[10]*4", 100)
+    assert caption(config, ROW).lines[:3] == ("Epoch: 3", "Train Loss: 0.7500", "Val Loss: 0.3333")
+    assert caption(config, {"epoch": 0}).lines[:3] == ("Epoch: 0", "Train Loss: -", "Val Loss: -")
+
+
+def test_an_epoch_without_an_attribute_is_told() -> None:
+    with pytest.raises(AttributeError):
+        of_epoch(1, dataclasses.make_dataclass("Other", ["task"])(1.0))
