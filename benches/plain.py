@@ -60,7 +60,9 @@ def plain_forward(flat: Tensor, network: Network, inputs: Tensor, precision: str
 def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Tensor:
     """Each loss from its definition, bin by bin; outputs (k, P)."""
     if code.loss == "cross_entropy":
-        clipped = parameters.clamp(code.low, code.high)
+        # By PyTorch before 2.14 as by the original, whose derivative at both ends is that of the inside; then it is 0.
+        inside = (parameters >= code.low) & (parameters <= code.high)
+        clipped = torch.where(inside, parameters, parameters.detach().clamp(code.low, code.high))
         center = (clipped - code.low) / (code.high - code.low) * (code.bins - 1)
         distance = (center[:, None] - torch.arange(code.bins, dtype=parameters.dtype, device=parameters.device)).abs()
         target = torch.softmax(-distance / 0.1, 1)

@@ -145,7 +145,8 @@ class FilmComposer:
 def video_values(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Each colour's (n, 3) brightness and colour differences (3, n), as `panels.to_video` makes them."""
     count = len(colours)
-    luma, differences = np.empty((2, 2 * count), np.uint8), np.empty((2, 1, count), np.uint8)
+    # Parts of larger planes, as a frame's are: the kernel is compiled for both at once.
+    luma, differences = np.empty((2, 2 * count + 1), np.uint8)[:, :-1], np.empty((2, 1, count + 1), np.uint8)[..., :-1]
     panels.to_video(np.repeat(np.repeat(colours[None], 2, axis=0), 2, axis=1), luma, *differences)
     return np.stack((luma[0, ::2], *differences[:, 0])).astype(np.int32)
 

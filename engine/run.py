@@ -41,6 +41,7 @@ from draw_poly.engine.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
 from draw_poly.engine.picture_file import PictureWriter
 from draw_poly.engine.plot import plot
 from draw_poly.engine.processes import Group
+from draw_poly.engine.rehearsal import rehearse
 from draw_poly.engine.signals import Signals
 from draw_poly.engine.smoothed import smoothed
 from draw_poly.engine.state import Snapshot
@@ -113,6 +114,8 @@ def _lead(config: Config, group: Group) -> int:
         if config.debug:
             tell(debugging.backends(begun.config, device, chosen, why))
             tell(debugging.picture(begun.picture, begun.split))
+        with phases("compile"):
+            rehearse(chosen, begun.config, device)
         with phases("prepare"):
             run = Run(begun, claim, chosen, device, group, phases)
         return run.train()

@@ -39,9 +39,12 @@ def unusable() -> str | None:
 
 
 def is_kept(compiled: Any) -> bool:
-    """Whether some code of a kernel is on disk, so that its first call need not take seconds to compile."""
+    """Whether some code of a kernel is on disk, as new as its source, so that its first call need not compile it."""
     file = getattr(compiled._cache, "_cache_file", None)
-    return file is not None and Path(file._index_path).exists()
+    try:
+        return file is not None and bool(file._load_index())
+    except Exception:  # damaged
+        return False
 
 
 def part(function: Callable[..., Any]) -> Any:
@@ -59,14 +62,19 @@ def inlined(function: Callable[..., Any]) -> Any:
     return numba.njit(inline="always")(function)
 
 
-def _warn_once(line: str, *words: object) -> None:
-    """Warns, if it has not yet of another kernel."""
-    if line not in _warned:
-        _warned.add(line)
-        log.warning(line, *words)
+def announce() -> None:
+    """Tells, once, that kernels are being compiled."""
+    _tell_once(logging.INFO, "Compiling kernels, once on this machine: some ten seconds")
 
 
-_warned: set[str] = set()
+def _tell_once(level: int, line: str, *words: object) -> None:
+    """Tells of a kernel, unless it has told the same of another one."""
+    if line not in _told:
+        _told.add(line)
+        log.log(level, line, *words)
+
+
+_told: set[str] = set()
 
 
 class _Place(CompileResultCacheImpl):  # type: ignore[misc]
@@ -110,20 +118,24 @@ class _Kept(FunctionCache):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Code that was kept, or None: also where it cannot be read, for whatever reason."""
         try:
-            return super().load_overload(sig, target_context)
+            kept = super().load_overload(sig, target_context)
         except Exception:
-            _warn_once("Kernels are compiled anew: their code is damaged, such as in %s", self._cache_path)
+            _tell_once(
+                logging.WARNING, "Kernels are compiled anew: their code is damaged, such as in %s", self._cache_path
+            )
             self._renew()
-            return None
+            kept = None
+        if kept is None:
+            announce()
+        return kept
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keeps code, if it can be written."""
         try:
             super().save_overload(sig, data)
         except OSError as error:
-            _warn_once(
-                "Kernels are compiled anew each time: %s cannot be written (%s)", self._cache_path, error.strerror
-            )
+            line = "Kernels are compiled anew each time: %s cannot be written (%s)"
+            _tell_once(logging.WARNING, line, self._cache_path, error.strerror)
 
     def _renew(self) -> None:
         try:
@@ -134,6 +146,5 @@ class _Kept(FunctionCache):  # type: ignore[misc]
 
 class _Nowhere(NullCache):  # type: ignore[misc]
     def save_overload(self, sig: Any, cres: Any) -> None:
-        _warn_once(
-            "Kernels are compiled anew each time: no folder for their code can be written; NUMBA_CACHE_DIR names one"
-        )
+        line = "Kernels are compiled anew each time: no folder for their code can be written; NUMBA_CACHE_DIR names one"
+        _tell_once(logging.WARNING, line)

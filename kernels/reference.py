@@ -281,11 +281,13 @@ def update(
 
 def _descend(parameters: Tensor, direction: Tensor, step_size: Scalar, root: Tensor | None = None) -> None:
     """Takes the step along a direction, divided by the root where there is one, off the parameters."""
-    if isinstance(step_size, Tensor):
-        step = direction.mul(step_size)
-        parameters.sub_(step if root is None else step.div_(root))
-    elif root is None:
-        parameters.add_(direction, alpha=-step_size)
+    if root is None:
+        if isinstance(step_size, Tensor):
+            parameters.addcmul_(direction, step_size, value=-1.0)  # rounded once, as with a number
+        else:
+            parameters.add_(direction, alpha=-step_size)
+    elif isinstance(step_size, Tensor):
+        parameters.sub_(direction.mul(step_size).div_(root))
     else:
         parameters.addcdiv_(direction, root, value=-step_size)
 

@@ -87,15 +87,10 @@ class Backend(ABC):
     @classmethod
     def try_out(cls, config: Config, device: torch.device) -> None:
         """Launches on a device, once, what a run will launch there; raises whatever hinders it."""
-        learners = [
-            Learner.fresh(network, optimizer, torch.zeros((1, network.size), device=device))
-            for network, optimizer in zip(config.networks, config.optimizers, strict=False)
-        ]
-        coefficients = torch.zeros((1, config.network.neurons), dtype=torch.int64, device=device)
-        state = State(learners[0], learners[1] if len(learners) > 1 else None, coefficients, torch.Generator())
         point = torch.zeros((1, 3, 1), device=device)
         data = Data(point, point, min(config.batch_size, config.points))  # so that kernels are those of the run
-        cls(state, config).epoch(data, torch.zeros((1, 1), dtype=torch.int64), lambda: False).tolist()
+        order = torch.zeros((1, 1), dtype=torch.int64)
+        cls(blank_state(config, device), config).epoch(data, order, lambda: False).tolist()
 
     @abstractmethod
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
@@ -180,6 +175,16 @@ def side_by_side(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor
         return found[0][0][None], found[0][1][None]
     outputs, signatures = zip(*found, strict=True)
     return torch.stack(outputs), torch.stack(signatures)
+
+
+def blank_state(config: Config, device: torch.device) -> State:
+    """A run's networks with zeros for parameters: something to try a backend on."""
+    learners = [
+        Learner.fresh(network, optimizer, torch.zeros((1, network.size), device=device))
+        for network, optimizer in zip(config.networks, config.optimizers, strict=False)
+    ]
+    coefficients = torch.zeros((1, config.network.neurons), dtype=torch.int64, device=device)
+    return State(learners[0], learners[1] if len(learners) > 1 else None, coefficients, torch.Generator())
 
 
 def flushing(method: Method) -> Method:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from draw_poly.engine.backends.base import Backend, Data, Interrupted, log
+from draw_poly.engine.backends.base import Backend, Data, Interrupted
 from draw_poly.engine.config import Config
 from draw_poly.engine.state import State
 from draw_poly.kernels import cpu
@@ -24,8 +24,6 @@ class Cpu(Backend):
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
-        if cpu.compiles_first():
-            log.info("Compiling the kernels, once on this machine: some twenty seconds")
         self._evaluator = cpu.Evaluator(state.main.network, state.coefficients)
         self._partials: cpu.Partials | None = None
         self._data: Data | None = None

@@ -104,10 +104,14 @@ def work(  # type: ignore[no-untyped-def]
             wait(clock, 0, len(found))
             return
         row, column = divmod(begin + block, (width + COLUMNS - 1) // COLUMNS)
-        top, left, side = row * ROWS, column * COLUMNS, SIDE
+        top, left, side = (
+            row * ROWS,
+            column * COLUMNS,
+            np.int64(SIDE),
+        )  # no literal: its callees would be compiled twice
         down, across = min(ROWS, height - top), min(COLUMNS, width - left)
         needed, count = whole_tiles(across, down, wanted, tiles)
-        listed, evaluated = 0, 0
+        listed, evaluated = np.int64(0), 0
         while count:
             evaluate_nodes(
                 wanted, needed, x[left:], y[top:], parameters, layers, panels, activation, halves[0], scratch, sums,

@@ -181,7 +181,8 @@ def check(network, block, rows, parameters, checks, scratch):  # type: ignore[no
             error += (value - targets[output, first + point]) ** 2
             lowest = lowest if lowest <= value or lowest != lowest else value  # a NaN stays
             highest = highest if highest >= value or highest != highest else value
-    checks.found[network, block] = (error, lowest, highest)
+    found = checks.found[network, block]
+    found[0], found[1], found[2] = error, lowest, highest  # a tuple at once takes the compiler seconds
 
 
 @kernel

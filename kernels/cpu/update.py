@@ -26,7 +26,9 @@ def add_up_rows(rows, used, scale, addition, share, total, begin, end):  # type:
     On slices, whose indices are seen not to be negative: else each one is looked at, and nothing is vectorised.
     """
     total = total[begin:end]
-    total[:] = rows[0, begin:end]
+    first = rows[0, begin:end]
+    for index in range(len(total)):  # arrays assigned whole take the compiler seconds
+        total[index] = first[index]
     for row in range(1, used):
         partial = rows[row, begin:end]
         for index in range(len(total)):

@@ -164,7 +164,7 @@ def draw_rows(top, values, patterns, above, gray, edges, colours, remembered, se
     `above` (width,) are the signatures of the row over them, empty where there is none. The rest is as in `settle`.
     """
     rows, width = values.shape
-    found = 0
+    found = np.int64(0)
     for line in range(rows):
         row = top + line
         for column in range(width):

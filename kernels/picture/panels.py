@@ -21,10 +21,11 @@ def cover(edges, covered):  # type: ignore[no-untyped-def]
     A line is one pixel wide, and a third as strong on the boundary's other side: thin, without stairs.
     """
     height, width = edges.shape
-    none, left = np.zeros(width, np.uint8), np.zeros(width, np.uint8)
+    none, left = np.zeros(width, np.uint8), np.zeros(width + 1, np.uint8)
     for row in range(height):
         here, above, target = edges[row], none if row == 0 else edges[row - 1], covered[row]
-        left[1:] = here[:-1]
+        for column in range(width):  # arrays assigned whole take the compiler seconds
+            left[column + 1] = here[column]
         for column in range(width):
             own = np.int32((here[column] & RIGHT) + ((here[column] & BELOW) >> 1))
             beside = np.int32((left[column] & RIGHT) + ((above[column] & BELOW) >> 1))

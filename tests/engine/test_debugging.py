@@ -152,8 +152,8 @@ def test_the_flag_tells_everything_and_changes_nothing(
     assert [re.findall(r"@ epoch (\d)", line)[0] for line in lines[16:37:7]] == ["0", "2", "4"]
     phases = [re.sub(r"Phase (.*): .*", r"\1", line) for line in lines[37:-1]]
     assert phases == [
-        "begin", "prepare", "draw", "look at the network", "train", "hand frames over", "wait for the epoch", "smooth",
-        "save checkpoints", "plot", "finish",
+        "begin", "compile", "prepare", "draw", "look at the network", "train", "hand frames over",
+        "wait for the epoch", "smooth", "save checkpoints", "plot", "finish",
     ]  # fmt: skip
     assert lines[-1].startswith("Phases: ")
 

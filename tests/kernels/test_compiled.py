@@ -36,7 +36,7 @@ def hits(one: Any) -> int:
 
 @pytest.fixture(autouse=True)
 def _warnings_come_again() -> None:
-    compiled._warned.clear()
+    compiled._told.clear()
 
 
 @pytest.fixture
