@@ -35,20 +35,22 @@ class Cpu(Backend):
             self._prepare(data)
         # In arrays: between two epochs, when caches hold the last one's points, an operation of torch's takes 10 µs.
         places, scalars = order.numpy(), np.array(self._step_numbers(data.steps), np.float32)
-        found = []
+        count, networks = len(learners), self.state.networks
+        numbers = np.empty((networks, data.steps * count + 3), np.float32)
         for begin in range(0, data.steps, self._stride):
             if interrupted():
                 raise Interrupted
             end = min(begin + self._stride, data.steps)
-            losses = np.empty((self.state.networks, end - begin, len(learners)), np.float32)
+            losses = np.empty((networks, end - begin, count), np.float32)
             self._training.run(
                 places[:, begin * size : end * size], scalars[:, begin:end], losses, validates=end == data.steps
             )
-            found.append(losses.reshape(self.state.networks, -1))
+            numbers[:, begin * count : end * count] = losses.reshape(networks, -1)
             for learner in learners:
                 learner.steps += end - begin
-        found.append(self._training.found().astype(np.float32))
-        return torch.from_numpy(np.concatenate(found, 1))
+        for row, found in zip(numbers, self._training.found(), strict=True):
+            row[-3:] = found
+        return torch.from_numpy(numbers)
 
     def _prepare(self, data: Data) -> None:
         learners, size = self.state.learners, data.batch_size

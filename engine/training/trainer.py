@@ -96,7 +96,7 @@ class Trainer:
     def launch(self, interrupted: Callable[[], bool]) -> Launched:
         """Begins an epoch; whatever is asked of the device from now on comes after it. Raises Interrupted."""
         started = time.perf_counter()
-        report = self._backend.epoch(self._data, self._order()[None], interrupted)
+        report = self._backend.epoch(self._data, self._order(), interrupted)
         self._state.epoch += 1
         self._ahead = self._draw(self._state.draws.get_state())  # while the device works
         return Launched(self._state.epoch, partial(self._read, report, started))
@@ -116,7 +116,7 @@ class Trainer:
         return Epoch(task, code, self._weight * code, validation, highest - lowest < CONSTANT_SPREAD, seconds)
 
     def _order(self) -> Tensor:
-        """The epoch's order of points (n,): the one drawn ahead, if the generator still stands where it stood then."""
+        """The epoch's order of points (1, n): the one drawn ahead, if the generator stands where it stood then."""
         draws = self._state.draws
         before = draws.get_state()
         ahead = self._ahead
@@ -132,13 +132,13 @@ class Trainer:
         torch.empty((), dtype=torch.int64).random_(generator=draws)
         seed = int(torch.empty((), dtype=torch.int64).random_(generator=draws).item())
         with one_thread():
-            order = torch.randperm(self._data.training.shape[-1], generator=torch.Generator().manual_seed(seed))
+            order = torch.randperm(self._data.training.shape[-1], generator=torch.Generator().manual_seed(seed))[None]
         return Order(before, order, draws.get_state())
 
 
 @dataclass(frozen=True)
 class Order:
-    """An epoch's order of points (n,), and the generator's state before and after it was drawn."""
+    """An epoch's order of points (1, n), and the generator's state before and after it was drawn."""
 
     before: Tensor
     order: Tensor

@@ -224,9 +224,9 @@ class Training:
         checks = self._checks if validates else None
         self._partials.launch(self._learners, self._term, batches, scalars, losses, checks=checks)
 
-    def found(self) -> NDArray[np.float64]:
-        """Mean squared error, lowest and highest output of each network's last validation, (networks, 3)."""
+    def found(self) -> list[tuple[float, float, float]]:
+        """Each network's mean squared error, lowest and highest output of the last validation."""
         points = self._checks.targets[0].size
         add_up, least, most = np.add.reduce, np.minimum.reduce, np.maximum.reduce
-        rows = ((add_up(one[:, 0]) / points, least(one[:, 1]), most(one[:, 2])) for one in self._checks.found)
-        return np.array(list(rows))
+        columns = (found.T for found in self._checks.found)
+        return [(float(add_up(one)) / points, float(least(low)), float(most(high))) for one, low, high in columns]

@@ -32,12 +32,12 @@ def package(request: pytest.FixtureRequest) -> ModuleType:
     return importlib.import_module(f"draw_poly.kernels.{request.param}")
 
 
-@pytest.fixture(params=[528, 2])
-def _few_tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU, where tiles are smaller than an interpreter likes them; and several of them to a program."""
     plan = pytest.importorskip("draw_poly.kernels.gpu.plan")
     monkeypatch.setattr(plan, "interpreted", lambda: False)
-    monkeypatch.setattr(plan, "MOST_PROGRAMS", request.param)
+    monkeypatch.setattr(plan, "MOST_PROGRAMS", 2)
 
 
 @dataclass
@@ -145,7 +145,7 @@ def test_steps_are_those_of_each_alone(
 @pytest.mark.parametrize("network", [NARROW, DEEP])
 def test_steps_of_several_tiles_are_those_of_each_alone(network: Network) -> None:
     gpu = importlib.import_module("draw_poly.kernels.gpu")
-    assert_each_as_alone(lambda members: steps(gpu, Population(network, CODE, members), ["adam"] * 2, 2))
+    assert_each_as_alone(lambda members: steps(gpu, Population(network, CODE, members), ["adam"] * 2, 1))
 
 
 def test_every_kind_of_optimiser_reads_what_networks_differ_in() -> None:
@@ -196,7 +196,7 @@ def test_validations_are_those_of_each_alone(package: ModuleType, network: Netwo
             training = cpu.Training(partials, [], [some.flat(0)], [], None, points, points)
             nothing = torch.empty((len(members), 0, 2))
             training.run(some.orders(0).numpy(), nothing.numpy(), nothing[..., :1].numpy(), validates=True)
-            out = torch.from_numpy(training.found())
+            out = torch.tensor(training.found(), dtype=torch.float64)
         else:
             made = package.Validation(network, POINTS, DEVICE, len(members))
             for _ in range(2):  # each launch leaves the counters as it found them
@@ -237,7 +237,7 @@ def test_an_epoch_in_one_call_is_that_of_each_alone(code: CodeLength | None, mon
         order = torch.stack([torch.randperm(points, generator=torch.Generator().manual_seed(one)) for one in members])
         for _ in range(8):  # calls with and without helpers
             training.run(order.numpy(), scalars.numpy(), losses.numpy(), validates=True)
-        return [losses, torch.from_numpy(training.found()), *parameters, *moments]
+        return [losses, torch.tensor(training.found(), dtype=torch.float64), *parameters, *moments]
 
     assert_each_as_alone(found)
 
