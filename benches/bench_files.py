@@ -20,8 +20,8 @@ from benches.job import IMAGE, Job
 from benches.method import ROOT, Variant
 from benches.suite import Absent, Group, Suite
 from draw_poly.engine.files import Files, settings_of
+from draw_poly.engine.model.state import State
 from draw_poly.engine.record import checkpoint
-from draw_poly.engine.state import State
 from draw_poly.engine.training.watch import Watch
 
 CODED, MAIN = Job(bins=256), Job()

@@ -18,12 +18,12 @@ from benches.entries import entries
 from benches.job import Job
 from benches.method import Variant
 from benches.suite import Absent, Group, Make, Suite
-from draw_poly.engine import kolmogorov
+from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels.spec import OPTIMIZERS, Optimizer
 from draw_poly.kernels.support import unsupported_on_gpu
 
 # By the contender that trains with them.
-PACKAGES = {"eager": "population", "cpu": "cpu", "triton": "gpu"}
+PACKAGES = {"eager": "reference", "cpu": "cpu", "triton": "gpu"}
 NAMES = tuple(PACKAGES)
 LARGE = 2**16
 SHARE = 0.3  # of a run's turns

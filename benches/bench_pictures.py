@@ -18,13 +18,13 @@ from benches.entries import entries
 from benches.job import Job
 from benches.method import Variant
 from benches.suite import Group, Suite
-from draw_poly.engine.caption import LossCurves, caption
-from draw_poly.engine.drawers import drawer_for
-from draw_poly.engine.encoder import Frame, FrameWriter
-from draw_poly.engine.film import Film, count_frames
-from draw_poly.engine.frame import Panels, film_canvas
-from draw_poly.engine.ledger import Due
-from draw_poly.engine.picture_file import PictureWriter
+from draw_poly.engine.pictures.caption import LossCurves, caption
+from draw_poly.engine.pictures.frame import Panels, film_canvas
+from draw_poly.engine.pictures.select import drawer_for
+from draw_poly.engine.record.encoder import Frame, FrameWriter
+from draw_poly.engine.record.film import Film, count_frames
+from draw_poly.engine.record.ledger import Due
+from draw_poly.engine.record.picture_file import PictureWriter
 from draw_poly.kernels import reference
 
 TRAINED = Job(trained=2000)
@@ -126,7 +126,7 @@ def check_prediction(made: Contender, path: Path) -> None:
     y, x = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
     stack = reference.layers(flat, network)
     outputs, _ = in_chunks(
-        lambda part: reference.evaluate(stack, made.job.state().coefficients[0], part, network.activation),
+        lambda part: reference.evaluate_one(stack, made.job.state().coefficients[0], part, network.activation),
         torch.stack((x.reshape(-1), y.reshape(-1))).double(), CHUNK,
     )  # fmt: skip
     exact = (255 * outputs).clamp(0, 255).view(height, width).numpy()

@@ -16,8 +16,8 @@ from benches.entries import entries
 from benches.job import Job
 from benches.method import Variant
 from benches.suite import Group, Make, Suite
-from draw_poly.engine.drawers import drawer_for
-from draw_poly.engine.drawing import Drawer
+from draw_poly.engine.pictures.drawing import Drawer
+from draw_poly.engine.pictures.select import drawer_for
 
 NAMES: tuple[str, ...] = (ORIGINAL, "eager", "cpu", "triton")
 CORES = os.cpu_count() or 1

@@ -27,7 +27,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 
 from draw_poly.kernels import gpu
-from draw_poly.kernels.gpu.mlp import input_gradient
+from draw_poly.kernels.gpu.gradient import input_gradient
 from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
 
 TARGETS = {

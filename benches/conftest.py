@@ -16,7 +16,7 @@ import torch
 from benches.entries import CLOCK
 from benches.method import provenance
 from benches.suite import Absent, Group, Suite
-from draw_poly.engine.backend import find_device
+from draw_poly.engine.backends.select import find_device
 
 RESULTS = Path(__file__).parent / "results"
 SUITE = pytest.StashKey[Suite]()

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from benches.contender import CHUNK, Contender, in_chunks
 from benches.job import Job
-from draw_poly.engine import backend
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend, Data
-from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import BACKENDS, Config, ConfigError
-from draw_poly.engine.state import Learner, State
+from draw_poly.engine.model.state import Learner, State
 from draw_poly.engine.training.trainer import Trainer
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import MARGIN
@@ -224,7 +224,9 @@ def check(contender: Contender) -> float:
     outputs, signatures = (one.cpu() for one in contender.evaluate(inputs))
     main, flat = job.config.network, contender.parameters().double()
     stack = reference.layers(flat, main)
-    exact_outputs, patterns = reference.evaluate(stack, job.state().coefficients[0], inputs.double(), main.activation)
+    exact_outputs, patterns = reference.evaluate_one(
+        stack, job.state().coefficients[0], inputs.double(), main.activation
+    )
     error = float((outputs - exact_outputs).norm() / exact_outputs.norm())
     if not error <= OUTPUT_TOLERANCE:
         raise WrongAnswer(f"outputs are off by {error:.1e} of their norm")

@@ -18,7 +18,7 @@ from torch import Tensor
 from benches.alone import Alone
 from benches.plain import by_autograd, plain_forward
 from benches.verify_kernels import edges_of
-from draw_poly.engine import kolmogorov
+from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import cpu, reference
 from draw_poly.kernels.oracle import (
     MARGIN,
@@ -241,7 +241,7 @@ def _update_faults(package: Alone, case: Case) -> Iterator[str]:
         package.update(partials, optimizers, *states[0], case.given(torch.tensor(scalars * len(optimizers))), losses)
         for parameters, moments in states[1:]:
             for flat, gradient, moment in zip(parameters, gradients, moments, strict=True):
-                reference.update(case.optimizer, flat, gradient.to(flat), moment, scalars)
+                reference.step(case.optimizer, flat, gradient.to(flat), moment, scalars)
     for number, kind in enumerate(("parameters", "moments")):
         for ours, plain, exact in zip(*(state[number] for state in states), strict=True):
             if exact.isfinite().all():  # a step may be too long

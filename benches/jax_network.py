@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benches.contender import CHUNK, Contender
 from benches.job import Job
-from draw_poly.engine import kolmogorov
+from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, Network
 
 # Signatures are sums of 64 bits, and products of a GPU must be float32's.

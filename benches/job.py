@@ -12,11 +12,14 @@ from torch import Tensor
 
 from benches.baseline import Baseline, Module, Predictor, go_on
 from benches.late import make_late
-from draw_poly.engine import backend, image, image_file, kolmogorov, network
-from draw_poly.engine.backend import training_threads
+from draw_poly.engine.backends import select as backend
+from draw_poly.engine.backends.select import training_threads
 from draw_poly.engine.config import Config
-from draw_poly.engine.image import Picture, Split
-from draw_poly.engine.state import Learner, State
+from draw_poly.engine.data import image, image_file
+from draw_poly.engine.data.image import Picture, Split
+from draw_poly.engine.model import initialisation as network
+from draw_poly.engine.model import kolmogorov
+from draw_poly.engine.model.state import Learner, State
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.engine.training.trainer import Trainer
 from draw_poly.kernels.spec import Network

@@ -7,7 +7,7 @@ dozen steps.
 
 from torch import Tensor
 
-from draw_poly.engine.state import Learner, State
+from draw_poly.engine.model.state import Learner, State
 from draw_poly.kernels import reference
 from draw_poly.kernels.spec import CodeLength
 

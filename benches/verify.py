@@ -19,8 +19,8 @@ import torch
 from benches import fuzz, verify_backends, verify_kernels
 from benches.alone import Alone
 from benches.verify_kernels import Row
-from draw_poly.engine.backend import find_device
-from draw_poly.kernels import population
+from draw_poly.engine.backends.select import find_device
+from draw_poly.kernels import reference
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
@@ -68,7 +68,7 @@ def fuzzed(seed: int, cases: int) -> int:
     """Prints what is wrong of cases at random, on the host's memory; exit status 1 where anything is."""
     kernels = [importlib.import_module(f"draw_poly.kernels.{name}") for name in packages(torch.device("cpu"))]
     wrong = 0
-    for number, fault in fuzz.run([population, *kernels], seed, cases):
+    for number, fault in fuzz.run([reference, *kernels], seed, cases):
         wrong += 1
         print(f"{fault}\n    python -m benches.verify --fuzz {number} --cases 1", flush=True)
     print(f"{wrong or 'nothing'} wrong in {cases} cases")

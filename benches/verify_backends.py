@@ -10,9 +10,10 @@ import torch
 
 from benches.plain import by_autograd, plain_forward
 from benches.verify_kernels import Row, name_of
-from draw_poly.engine import backend, kolmogorov
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend, Data
 from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.model import kolmogorov
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import MARGIN, allowed, error_of, nearest, points_away, random_parameters
@@ -71,7 +72,7 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
         yield Row("gradient fp32", case, name, error_of(ours, truth), other, allowed(other))
 
     flat, stack = parameters[0], reference.layers(parameters[0].double(), network)
-    truth, patterns = reference.evaluate(stack, state.coefficients[0], inputs.double(), network.activation)
+    truth, patterns = reference.evaluate_one(stack, state.coefficients[0], inputs.double(), network.activation)
     other = error_of(plain_forward(flat, network, inputs), truth)
     yield Row("evaluate points", case, "outputs", error_of(outputs, truth), other, allowed(other))
     near = nearest(flat.double(), network, inputs.double()) < MARGIN["fp32"]

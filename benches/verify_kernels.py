@@ -153,7 +153,7 @@ def evaluate_rows(network: Network, points: int, package: Alone, device: torch.d
         else:
             shape = (network.dims[-1], height, width)
             package.evaluate_grid(network, *placed, (width, height), 0, outputs.view(shape), signatures.view(shape[1:]))
-        exact, patterns = reference.evaluate(
+        exact, patterns = reference.evaluate_one(
             reference.layers(flat.double(), network), coefficients, inputs.double(), network.activation
         )
         plain = plain_forward(flat.to(device), network, inputs.to(device))
@@ -222,7 +222,7 @@ def update_rows(kind: str, package: Alone, device: torch.device, seed: int = 0) 
                 network.activation,
                 reference.layers(out, network),
             )
-            reference.update(optimizer, flat, out, stored, optimizer.scalars(step))
+            reference.step(optimizer, flat, out, stored, optimizer.scalars(step))
     other = error_of(plain, exact)
     yield Row(f"update {kind}", "five steps", "θ", error_of(ours, exact), other, allowed(other))
 

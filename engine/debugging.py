@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from draw_poly import engine
-from draw_poly.engine import backend, memory
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.config import Config
-from draw_poly.engine.contrast import histogram
-from draw_poly.engine.image import Picture, Split
-from draw_poly.engine.journal import log
+from draw_poly.engine.data.contrast import histogram
+from draw_poly.engine.data.image import Picture, Split
+from draw_poly.engine.prepare import memory
 from draw_poly.engine.processes import Group
+from draw_poly.engine.record.journal import log
 from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 PACKAGES = ("torch", "numpy", "numba", "triton", "pillow", "scipy", "matplotlib", "av", "isal", "tqdm")

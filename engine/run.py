@@ -4,24 +4,25 @@ import signal
 
 import torch
 
-from draw_poly.engine import allowance, backend, debugging, processes
+from draw_poly.engine import allowance, debugging, processes
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend, Interrupted
-from draw_poly.engine.claim import Claim, Taken
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.debugging import Phases, tell
 from draw_poly.engine.failure import explain
-from draw_poly.engine.follow import follow, led
-from draw_poly.engine.inspection import Inspector
-from draw_poly.engine.journal import log, logging_to
-from draw_poly.engine.prepare import Prepared, prepare
+from draw_poly.engine.model.inspection import Inspector
+from draw_poly.engine.prepare.claim import Claim, Taken
+from draw_poly.engine.prepare.prepare import Prepared, prepare
+from draw_poly.engine.prepare.rehearsal import rehearse
 from draw_poly.engine.processes import Group
+from draw_poly.engine.record.journal import log, logging_to
 from draw_poly.engine.record.recorder import Drawn, Recorder
-from draw_poly.engine.rehearsal import rehearse
 from draw_poly.engine.signals import Signals
-from draw_poly.engine.torch_state import own_torch_state
 from draw_poly.engine.training.setup import Setup
+from draw_poly.engine.training.torch_state import own_torch_state
 from draw_poly.engine.training.trainer import NonFinite
 from draw_poly.engine.training.training import Training
+from draw_poly.engine.worker import follow, led
 from draw_poly.kernels import compiled
 
 DONE, STOPPED, FAILED = 0, 1, 3  # a signal's exit status is 128 and its number

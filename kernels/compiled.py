@@ -111,7 +111,7 @@ class _Kept(FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         # A kernel holds the code of those that it calls: it is as new as the newest of them.
-        sources = [Path(function.__code__.co_filename), Path(__file__), *sorted(Path(__file__).parent.glob("*/*.py"))]
+        sources = [Path(function.__code__.co_filename), Path(__file__), *sorted(Path(__file__).parent.rglob("*.py"))]
         stamps = [(path.name, path.stat().st_mtime_ns) for path in sources if path.parent.name not in NOT_NUMBA]
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamps)
 

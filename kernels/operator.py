@@ -80,9 +80,9 @@ def _backward(
             stack, activations, to_outputs, network.activation, reference.layers(to_parameters, network)
         )
         return to_parameters, stack[0][0].t() @ first
-    from draw_poly.kernels.gpu.mlp import input_gradient
-    from draw_poly.kernels.gpu.partials import Partials
+    from draw_poly.kernels.gpu.gradient import input_gradient
     from draw_poly.kernels.gpu.update import total
+    from draw_poly.kernels.gpu.workspace import Partials
 
     partials = Partials(network, None, points, parameters.device)
     input_gradient(partials, parameters[None], coordinates[None], to_outputs[None], to_coordinates[None])

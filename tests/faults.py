@@ -253,7 +253,7 @@ def _inject(fault: Fault | None, under: str | None, calls: list[tuple[str, str, 
     """Has this process fail by itself, or note its calls on files below a folder: those that Python makes."""
     _pyio = importlib.import_module("_pyio")  # which has no types
 
-    from draw_poly.engine import film_reader
+    from draw_poly.engine.record import film_reader
 
     names: dict[int, str] = {}
     met = Counter[str]()

@@ -18,7 +18,7 @@ from benches.figures import Record, Run, keep, read
 from benches.job import Job
 from benches.plain import TensorFloat
 from benches.verify_kernels import Row
-from draw_poly.engine import kolmogorov
+from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import oracle, reference
 from draw_poly.kernels.spec import CodeLength, Network
 

@@ -20,9 +20,9 @@ from PIL import Image
 
 from draw_poly import engine
 from draw_poly.engine import allowance
-from draw_poly.engine.backends.plain import Eager
-from draw_poly.engine.encoder import FrameWriter
-from draw_poly.engine.film import count_frames
+from draw_poly.engine.backends.reference import Eager
+from draw_poly.engine.record.encoder import FrameWriter
+from draw_poly.engine.record.film import count_frames
 from draw_poly.engine.training import setup
 from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program, slow, untimed
@@ -450,7 +450,9 @@ def test_frames_are_no_larger_than_asked_for(program: Program, tmp_path: Path) -
 def test_frames_that_no_film_can_be_made_from_are_refused(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("draw_poly.engine.prepare.can_be_filmed", lambda width, height: width * height <= 36 * 10)
+    monkeypatch.setattr(
+        "draw_poly.engine.prepare.prepare.can_be_filmed", lambda width, height: width * height <= 36 * 10
+    )
     refused = program("--frame-size", 20)
     assert refused.status == 2
     assert "--frame-size was 20" in refused.log

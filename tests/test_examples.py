@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from draw_poly import cli
-from draw_poly.engine.film import count_frames
+from draw_poly.engine.record.film import count_frames
 from tests.conftest import GOLDEN
 
 RING = ["--input", "centered_ring.png", "--shape", "[10]*8"]

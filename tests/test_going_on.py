@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from draw_poly.engine.caption import LossCurves
-from draw_poly.engine.drawing import Drawer
-from draw_poly.engine.film import Film, count_frames
+from draw_poly.engine.pictures.caption import LossCurves
+from draw_poly.engine.pictures.drawing import Drawer
+from draw_poly.engine.record.film import Film, count_frames
 from draw_poly.engine.record.metrics import Metrics
 from draw_poly.engine.record.recorder import Recorder
 from draw_poly.engine.record.table import Numbers

@@ -8,9 +8,9 @@ import torch
 
 from benches import verify_kernels
 from benches.alone import Alone
-from draw_poly.engine import backend
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Data
-from draw_poly.engine.backends.graphed import Graphed
+from draw_poly.engine.backends.cuda_graph import Graphed
 from draw_poly.engine.config import Config
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.engine.training.trainer import Trainer

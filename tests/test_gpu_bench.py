@@ -171,7 +171,7 @@ def test_a_record_is_whole_whenever_its_writer_dies(tmp_path: Path, monkeypatch:
     def die(source: object, target: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("draw_poly.engine.disk.os.replace", die)
+    monkeypatch.setattr("draw_poly.engine.record.disk.os.replace", die)
     with pytest.raises(KeyboardInterrupt):
         record.end("first", DONE)
     assert path.read_text() == before

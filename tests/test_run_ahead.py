@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from draw_poly.engine.backends.base import Data, Report
-from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.training.trainer import Epoch, Launched, Trainer
 from tests.conftest import Outcome, Program, untimed
 

@@ -9,10 +9,10 @@ import torch
 
 from benches.method import Work
 from benches.plain import plain_forward
-from draw_poly.engine import kolmogorov
+from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import gpu
-from draw_poly.kernels.gpu.partials import Partials, share
 from draw_poly.kernels.gpu.plan import plan
+from draw_poly.kernels.gpu.workspace import Partials, share
 from draw_poly.kernels.oracle import random_parameters
 from draw_poly.kernels.spec import CodeLength, Network, Optimizer
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from draw_poly.engine import backend
+from draw_poly.engine.backends import select as backend
 
 
 def find() -> torch.device:

@@ -19,7 +19,7 @@ from benches.job import Job
 from benches.method import Variant, Work, measure
 from draw_poly.engine.backends.base import Data
 from draw_poly.engine.backends.triton import Triton
-from draw_poly.engine.state import Snapshot
+from draw_poly.engine.model.state import Snapshot
 from draw_poly.engine.training.trainer import Launched
 from draw_poly.engine.training.watch import Watch
 

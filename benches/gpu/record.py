@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from draw_poly.engine.disk import write_whole
+from draw_poly.engine.record.disk import write_whole
 
 # By so many seconds the run's end may be passed.
 GRACE = 30.0

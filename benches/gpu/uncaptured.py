@@ -15,7 +15,7 @@ from benches.gpu.cases import USUAL, Case, Step, evaluation, step, validation
 from benches.method import Work
 from draw_poly.kernels import gpu
 from draw_poly.kernels.gpu import plan
-from draw_poly.kernels.gpu.mlp import input_gradient
+from draw_poly.kernels.gpu.gradient import input_gradient
 from draw_poly.kernels.spec import OPTIMIZERS, CodeLength, Network, Optimizer
 
 # Ragged batches; unrolled, by a loop through the scratch, wide.

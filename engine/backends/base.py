@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 import torch
 from torch import Tensor
 
-from draw_poly.engine import kolmogorov
 from draw_poly.engine.config import Config
-from draw_poly.engine.state import Learner, State
+from draw_poly.engine.model import kolmogorov
+from draw_poly.engine.model.state import Learner, State
 from draw_poly.kernels import reference
 from draw_poly.kernels.subnormals import flushed
 
@@ -149,7 +149,7 @@ class Backend(ABC):
         """Validation error, lowest and highest output of each network (networks, 3)."""
         activation, pairs = self.state.main.network.activation, zip(self._members, data.validation, strict=True)
         return torch.stack(
-            [reference.validate(one.stacks[0], points[:2], points[2:], activation) for one, points in pairs]
+            [reference.validate_one(one.stacks[0], points[:2], points[2:], activation) for one, points in pairs]
         )
 
     def _step_numbers(self, steps: int) -> list[list[list[float]]]:

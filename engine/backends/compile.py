@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from draw_poly.engine.backends import plain
+from draw_poly.engine.backends import reference as plain
 from draw_poly.engine.backends.base import Backend, Data, Member, Scalars, flushing, side_by_side
-from draw_poly.engine.backends.graphed import Graphed, Room, Step
+from draw_poly.engine.backends.cuda_graph import Graphed, Room, Step
 from draw_poly.engine.config import Config
-from draw_poly.engine.state import State
+from draw_poly.engine.model.state import State
 from draw_poly.kernels import reference
 
 
@@ -51,7 +51,9 @@ class Compiled(Backend):
             return losses
 
         def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-            return reference.evaluate(reference.layers(parameters, network), coefficients, inputs, network.activation)
+            return reference.evaluate_one(
+                reference.layers(parameters, network), coefficients, inputs, network.activation
+            )
 
         self._compiled_step = torch.compile(step, fullgraph=True, dynamic=False, options=self.options)
         self._compiled_gradient = torch.compile(differentiate, fullgraph=True, dynamic=False, options=self.options)

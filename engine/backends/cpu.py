@@ -8,7 +8,7 @@ from torch import Tensor
 
 from draw_poly.engine.backends.base import Backend, Data, Interrupted
 from draw_poly.engine.config import Config
-from draw_poly.engine.state import State
+from draw_poly.engine.model.state import State
 from draw_poly.kernels import cpu
 
 # Operations between two looks at a signal: 50 ms at a tenth of a core's rate.

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from draw_poly.engine.backends.base import Data
-from draw_poly.engine.backends.graphed import Graphed, Step
+from draw_poly.engine.backends.cuda_graph import Graphed, Step
 from draw_poly.engine.config import Config
-from draw_poly.engine.state import State
+from draw_poly.engine.model.state import State
 from draw_poly.kernels import gpu
 
 

@@ -14,14 +14,14 @@ from typing import Annotated, Any, get_type_hints
 import torch
 
 from draw_poly.engine.config import ConfigError
-from draw_poly.engine.image import Split
-from draw_poly.engine.ledger import Due
-from draw_poly.engine.network import network_names, predictor_names
+from draw_poly.engine.data.image import Split
+from draw_poly.engine.model.initialisation import network_names, predictor_names
+from draw_poly.engine.model.state import Learner, State
 from draw_poly.engine.record import checkpoint_file
 from draw_poly.engine.record.checkpoint_file import CheckpointError
 from draw_poly.engine.record.learner_dict import learner_of, optimizer_dict, parameter_dict
+from draw_poly.engine.record.ledger import Due
 from draw_poly.engine.shape import parse_shape
-from draw_poly.engine.state import Learner, State
 from draw_poly.engine.training.watch import Watch
 from draw_poly.kernels.spec import OPTIMIZERS, CodeLength, Network, Optimizer
 

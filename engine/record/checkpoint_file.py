@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from draw_poly.engine.config import ConfigError
-from draw_poly.engine.disk import ReadError, read, write_whole
 from draw_poly.engine.files import CHECKPOINT_EPOCH, Files
+from draw_poly.engine.record.disk import ReadError, read, write_whole
 
 
 class CheckpointError(ConfigError):

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from draw_poly.engine.network import named_views
-from draw_poly.engine.state import Learner
+from draw_poly.engine.model.initialisation import named_views
+from draw_poly.engine.model.state import Learner
 from draw_poly.kernels.spec import Network, Optimizer
 
 

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from draw_poly.engine.drawing import Drawing
+from draw_poly.engine.pictures.drawing import Drawing
 from draw_poly.engine.training.trainer import Epoch
 
 # The values of an epoch by their measures' names; those of frames only where the epoch has one.

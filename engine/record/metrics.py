@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from draw_poly.engine import disk
+from draw_poly.engine.record import disk
 from draw_poly.engine.record.measures import Row
 from draw_poly.engine.record.table import HEADER, Table, epoch_of, ranges, read_table, row_of, with_cells
 from draw_poly.engine.schedule import Schedule

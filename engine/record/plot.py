@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from draw_poly.engine.disk import read, write_whole
+from draw_poly.engine.record.disk import read, write_whole
 from draw_poly.engine.record.measures import FIGURES, MEASURES, Figure
 from draw_poly.engine.record.table import Table, read_table
 

@@ -4,24 +4,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from draw_poly.engine import disk, files, kolmogorov, network
-from draw_poly.engine.claim import Claim, Taken
+from draw_poly.engine import files
 from draw_poly.engine.debugging import Phases, tell
-from draw_poly.engine.disk import write_whole
-from draw_poly.engine.drawing import Drawing
 from draw_poly.engine.failure import explain
-from draw_poly.engine.gallery import Gallery
-from draw_poly.engine.inspection import Inspector
-from draw_poly.engine.journal import log, progress
-from draw_poly.engine.ledger import Due
-from draw_poly.engine.picture_file import PictureWriter
-from draw_poly.engine.prepare import Prepared
-from draw_poly.engine.record import checkpoint
+from draw_poly.engine.model import initialisation as network
+from draw_poly.engine.model import kolmogorov
+from draw_poly.engine.model.inspection import Inspector
+from draw_poly.engine.pictures.drawing import Drawing
+from draw_poly.engine.prepare.claim import Claim, Taken
+from draw_poly.engine.prepare.prepare import Prepared
+from draw_poly.engine.record import checkpoint, disk
+from draw_poly.engine.record.disk import write_whole
+from draw_poly.engine.record.gallery import Gallery
+from draw_poly.engine.record.journal import log, progress
+from draw_poly.engine.record.ledger import Due
 from draw_poly.engine.record.measures import Row, epoch_line, frame_line, of_epoch, of_frame
 from draw_poly.engine.record.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
+from draw_poly.engine.record.picture_file import PictureWriter
 from draw_poly.engine.record.plot import plot
 from draw_poly.engine.record.settings import write_settings
-from draw_poly.engine.smoothed import smoothed
+from draw_poly.engine.record.smoothed import smoothed
 from draw_poly.engine.training.training import Finished, Training
 from draw_poly.engine.training.watch import RECENT
 

@@ -6,9 +6,9 @@ import platform
 import torch
 
 from draw_poly import engine
-from draw_poly.engine.disk import write_whole
 from draw_poly.engine.files import settings_of
-from draw_poly.engine.prepare import Prepared
+from draw_poly.engine.prepare.prepare import Prepared
+from draw_poly.engine.record.disk import write_whole
 from draw_poly.engine.training.training import Training
 
 

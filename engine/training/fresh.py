@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from draw_poly.engine import image, network
 from draw_poly.engine.config import Config
-from draw_poly.engine.image import Picture, Split
-from draw_poly.engine.state import Learner, State
+from draw_poly.engine.data import image
+from draw_poly.engine.data.image import Picture, Split
+from draw_poly.engine.model import initialisation as network
+from draw_poly.engine.model.state import Learner, State
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from draw_poly.engine import backend, image
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend
-from draw_poly.engine.backends.parallel import Parallel
+from draw_poly.engine.backends.data_parallel import Parallel
 from draw_poly.engine.config import Config
-from draw_poly.engine.image import Picture, Split
+from draw_poly.engine.data import image
+from draw_poly.engine.data.image import Picture, Split
+from draw_poly.engine.model.state import State
 from draw_poly.engine.processes import Group
-from draw_poly.engine.state import State
 from draw_poly.engine.training.trainer import Trainer
 
 

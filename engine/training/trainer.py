@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from draw_poly.engine.backends.base import Backend, Data, Report
-from draw_poly.engine.one_thread import one_thread
+from draw_poly.engine.training.one_thread import one_thread
 
 # Outputs whose spread is below this are one constant.
 CONSTANT_SPREAD = 1e-6

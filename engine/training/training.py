@@ -12,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from draw_poly.engine import backend, image_file
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend, Interrupted
 from draw_poly.engine.config import Config
-from draw_poly.engine.image import Picture
+from draw_poly.engine.data import image_file
+from draw_poly.engine.data.image import Picture
+from draw_poly.engine.model.state import Snapshot, State
 from draw_poly.engine.processes import ALONE, Group
-from draw_poly.engine.state import Snapshot, State
-from draw_poly.engine.torch_state import own_torch_state
 from draw_poly.engine.training.fresh import fresh
 from draw_poly.engine.training.setup import Setup
+from draw_poly.engine.training.torch_state import own_torch_state
 from draw_poly.engine.training.trainer import Epoch, Launched, NonFinite
 from draw_poly.engine.training.watch import Watch
 

@@ -1,8 +1,8 @@
 """The kernels in Numba, for the CPU. Compiled once for all networks; the code is kept on disk."""
 
+from draw_poly.kernels.cpu.draw import Painter
 from draw_poly.kernels.cpu.evaluate import Evaluator, evaluate, evaluate_grid
-from draw_poly.kernels.cpu.painting import Painter
-from draw_poly.kernels.cpu.partials import Partials, Training, gradient, total, update
+from draw_poly.kernels.cpu.workspace import Partials, Training, gradient, total, update
 
 __all__ = [
     "Evaluator",

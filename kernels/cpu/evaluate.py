@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from draw_poly.kernels.compiled import kernel, part
-from draw_poly.kernels.cpu.clock import done, take, wait
-from draw_poly.kernels.cpu.mlp import (
+from draw_poly.kernels.cpu.gradient import (
     MANY_POINTS,
     OUT,
     SOURCE,
@@ -26,9 +25,10 @@ from draw_poly.kernels.cpu.mlp import (
     gather_neighbours,
     table,
 )  # fmt: skip
-from draw_poly.kernels.cpu.threads import Team, threads_for
-from draw_poly.kernels.cpu.tiles import LeakyRelu, activation_of
-from draw_poly.kernels.cpu.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
+from draw_poly.kernels.cpu.runtime.task_counter import done, take, wait
+from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
+from draw_poly.kernels.cpu.runtime.tiles import LeakyRelu, activation_of
+from draw_poly.kernels.cpu.runtime.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
 from draw_poly.kernels.picture.grid import places
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.support import unsupported_on_cpu

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from draw_poly.kernels.compiled import numbered, part
-from draw_poly.kernels.cpu.vector import LANES, exp, fma, larger, load, splat, store, where_positive
+from draw_poly.kernels.cpu.runtime.vector import LANES, exp, fma, larger, load, splat, store, where_positive
 from draw_poly.kernels.reference import TEMPERATURE, WINDOW
 from draw_poly.kernels.spec import CODE_LOSSES
 

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from draw_poly.kernels.compiled import inlined, kernel, part
-from draw_poly.kernels.cpu.clock import done, take, wait
-from draw_poly.kernels.cpu.kolmogorov import NOTES, code_loss
-from draw_poly.kernels.cpu.mlp import (
+from draw_poly.kernels.cpu.gradient import (
     OUT,
     SOURCE,
     SOURCE_STRIDE,
@@ -30,9 +28,11 @@ from draw_poly.kernels.cpu.mlp import (
     squared_error,
     table,
 )  # fmt: skip
-from draw_poly.kernels.cpu.tiles import LeakyRelu, activation_of
+from draw_poly.kernels.cpu.kolmogorov import NOTES, code_loss
+from draw_poly.kernels.cpu.runtime.task_counter import done, take, wait
+from draw_poly.kernels.cpu.runtime.tiles import LeakyRelu, activation_of
+from draw_poly.kernels.cpu.runtime.vector import LANES
 from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, step
-from draw_poly.kernels.cpu.vector import LANES
 from draw_poly.kernels.spec import Network
 
 # Numbers of all rows of partial gradients; the rows that there may be at least, however large the network is, and at

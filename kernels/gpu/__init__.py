@@ -1,9 +1,9 @@
 """The kernels in Triton, for GPUs: the same functions as `kernels.cpu`, file by file."""
 
 from draw_poly.kernels.gpu.evaluate import evaluate, evaluate_grid
-from draw_poly.kernels.gpu.mlp import gradient
-from draw_poly.kernels.gpu.partials import Partials
+from draw_poly.kernels.gpu.gradient import gradient
 from draw_poly.kernels.gpu.update import total, update
 from draw_poly.kernels.gpu.validate import Validation
+from draw_poly.kernels.gpu.workspace import Partials
 
 __all__ = ["Partials", "Validation", "evaluate", "evaluate_grid", "gradient", "total", "update"]

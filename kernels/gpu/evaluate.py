@@ -6,8 +6,8 @@ import triton.language as tl
 from torch import Tensor
 
 from draw_poly.kernels.gpu.layers import activate, dense, place
-from draw_poly.kernels.gpu.partials import layer_table
 from draw_poly.kernels.gpu.plan import EVALUATION_STAGES, evaluation_plan
+from draw_poly.kernels.gpu.workspace import layer_table
 from draw_poly.kernels.spec import BELOW, RIGHT, Network
 from draw_poly.kernels.tensors import read, read_rows, written
 

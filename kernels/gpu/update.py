@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from draw_poly.kernels.gpu.layers import follow
-from draw_poly.kernels.gpu.partials import Partials
+from draw_poly.kernels.gpu.workspace import Partials
 from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
 from draw_poly.kernels.tensors import read_rows, sizes, written, written_rows
 

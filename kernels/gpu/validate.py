@@ -6,8 +6,8 @@ import triton.language as tl
 from torch import Tensor
 
 from draw_poly.kernels.gpu.layers import dense, forward
-from draw_poly.kernels.gpu.partials import layer_table
 from draw_poly.kernels.gpu.plan import batch_tile, plan
+from draw_poly.kernels.gpu.workspace import layer_table
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.support import gpu_limit
 from draw_poly.kernels.tensors import read, read_rows, written_rows

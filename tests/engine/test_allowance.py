@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from draw_poly.engine import allowance, memory
-from draw_poly.engine.backend import most_threads
+from draw_poly.engine import allowance
+from draw_poly.engine.backends.select import most_threads
 from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.prepare import memory
 from draw_poly.engine.processes import Group
 from tests.conftest import Program
 

@@ -6,11 +6,11 @@ import subprocess
 import pytest
 import torch
 
-from draw_poly.engine import backend
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.backends.compile import Compile, CompileOnGpu
 from draw_poly.engine.backends.cpu import Cpu
-from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config, ConfigError
 from tests.conftest import INTERPRETED
 

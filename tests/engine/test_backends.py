@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 
 from benches.plain import plain_code_loss, plain_forward
-from draw_poly.engine import backend, kolmogorov
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Data
-from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config
+from draw_poly.engine.model import kolmogorov
 from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import INTERPRETED
 

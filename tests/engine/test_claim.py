@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from draw_poly.engine import claim, liveness
-from draw_poly.engine.claim import Claim, Owned, Owner, Taken
+from draw_poly.engine.prepare import claim, liveness
+from draw_poly.engine.prepare.claim import Claim, Owned, Owner, Taken
 
 # Takes the claim that its first argument names, says so, and waits for its input to end.
 TAKER = (
-    "import pathlib, sys; from draw_poly.engine.claim import Claim\n"
+    "import pathlib, sys; from draw_poly.engine.prepare.claim import Claim\n"
     "claim = Claim(); claim.take([pathlib.Path(sys.argv[1])], {}); print('taken', flush=True); sys.stdin.read()\n"
 )
 
@@ -201,7 +201,7 @@ def test_without_locks_one_of_them_stays_the_owner(tmp_path: Path, monkeypatch: 
     def no_locks(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("draw_poly.engine.claim.fcntl.flock", no_locks)
+    monkeypatch.setattr("draw_poly.engine.prepare.claim.fcntl.flock", no_locks)
     monkeypatch.setattr(claim, "TRUST", -1.0)
     for attempt in range(20):
         path = tmp_path / str(attempt)

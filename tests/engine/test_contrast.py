@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from draw_poly.engine.image_file import load
+from draw_poly.engine.data.image_file import load
 from tests.conftest import Program
 
 DRAWS = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def test_a_few_outliers_do_not_hide_it(tmp_path: Path, bright: int) -> None:
 
 
 def test_large_images_are_counted_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("draw_poly.engine.contrast.COUNTED", 77)
+    monkeypatch.setattr("draw_poly.engine.data.contrast.COUNTED", 77)
     values = np.full((40, 40), 8, np.uint8)
     values[0, 0] = 200
     assert "gray values from 8 to 8 of 255" not in notes(tmp_path, Image.fromarray(values[:20]))  # one in 800

@@ -11,12 +11,14 @@ import pytest
 import torch
 
 from draw_poly import engine
-from draw_poly.engine import debugging, image, memory
+from draw_poly.engine import debugging
 from draw_poly.engine.backends.cpu import Cpu
-from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config
+from draw_poly.engine.data import image
 from draw_poly.engine.debugging import Phases
-from draw_poly.engine.inspection import Inspector
+from draw_poly.engine.model.inspection import Inspector
+from draw_poly.engine.prepare import memory
 from draw_poly.engine.processes import Group
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels import support
@@ -47,7 +49,7 @@ def test_the_machine_is_told_with_what_is_not_installed(monkeypatch: pytest.Monk
 
 def test_each_backend_that_is_left_aside_has_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "interpreted", lambda: False)
-    monkeypatch.setattr("draw_poly.engine.backend.missing_compiler", lambda device: "there is no compiler")
+    monkeypatch.setattr("draw_poly.engine.backends.select.missing_compiler", lambda device: "there is no compiler")
     wide = Config("x", "[300]", 1)
     said = list(debugging.backends(wide, CPU, Eager, "why"))
     assert [line.split(" ")[1] for line in said] == ["cpu", "triton", "compile"]

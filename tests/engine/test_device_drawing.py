@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config
-from draw_poly.engine.device_drawing import DeviceDrawer
-from draw_poly.engine.drawing import Drawer
+from draw_poly.engine.pictures.device_drawing import DeviceDrawer
+from draw_poly.engine.pictures.drawing import Drawer
 from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import INTERPRETED
 
@@ -28,7 +28,7 @@ def drawer(width: int, height: int, chunk: int, colours: bool = False, scale: fl
 def test_it_draws_what_halving_tiles_draws(
     monkeypatch: pytest.MonkeyPatch, width: int, height: int, chunk: int, part: int
 ) -> None:
-    monkeypatch.setattr("draw_poly.engine.device_drawing.PART", part)
+    monkeypatch.setattr("draw_poly.engine.pictures.device_drawing.PART", part)
     ours = drawer(width, height, chunk, colours=True)
     drawing = ours.draw()
     drawing.arrive()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from draw_poly.engine.disk import write_whole
+from draw_poly.engine.record.disk import write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,19 +9,21 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from draw_poly.engine import drawing, network
 from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.backends.cpu import Cpu
-from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config
-from draw_poly.engine.cpu_drawing import CpuDrawer
-from draw_poly.engine.drawers import drawer_for
-from draw_poly.engine.drawing import Drawer
-from draw_poly.engine.image import Picture, samples, split
-from draw_poly.engine.state import State
+from draw_poly.engine.data.image import Picture, samples, split
+from draw_poly.engine.model import initialisation as network
+from draw_poly.engine.model.state import State
+from draw_poly.engine.pictures import drawing
+from draw_poly.engine.pictures.cpu_drawing import CpuDrawer
+from draw_poly.engine.pictures.drawing import Drawer
+from draw_poly.engine.pictures.select import drawer_for
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.engine.training.trainer import Trainer
-from draw_poly.kernels.cpu import Painter, painting
+from draw_poly.kernels.cpu import Painter
+from draw_poly.kernels.cpu import draw as painting
 from draw_poly.kernels.spec import leaky_relu
 
 KERNEL = 0  # in place of a tile's side: the drawing is the CPU kernel's

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from draw_poly.engine.caption import Caption
-from draw_poly.engine.drawing import Drawing
-from draw_poly.engine.encoder import Frame, FrameWriter, Stage
-from draw_poly.engine.film import Film, count_frames
-from draw_poly.engine.frame import Panels, PictureComposer, film_canvas
-from draw_poly.engine.ledger import Due
+from draw_poly.engine.pictures.caption import Caption
+from draw_poly.engine.pictures.drawing import Drawing
+from draw_poly.engine.pictures.frame import Panels, PictureComposer, film_canvas
+from draw_poly.engine.record.encoder import Frame, FrameWriter, Stage
+from draw_poly.engine.record.film import Film, count_frames
+from draw_poly.engine.record.ledger import Due
 
 
 def test_a_stage_waits_when_its_queue_is_full() -> None:

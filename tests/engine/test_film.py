@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from draw_poly.engine import film_reader
 from draw_poly.engine.failure import explain
-from draw_poly.engine.film import Film, continued, count_frames
-from draw_poly.engine.frame import LARGEST, can_be_filmed, film_size
+from draw_poly.engine.pictures.frame import LARGEST, can_be_filmed, film_size
+from draw_poly.engine.record import film_reader
+from draw_poly.engine.record.film import Film, continued, count_frames
 
 
 def picture(index: int, width: int, height: int) -> NDArray[np.uint8]:
@@ -259,7 +259,8 @@ def test_a_rewrite_that_loses_a_frame_does_not_take_the_films_place(
         film.append(picture(index, 64, 64))
     with monkeypatch.context() as patched:
         patched.setattr(
-            "draw_poly.engine.film.packets_of", lambda source: itertools.islice(film_reader.packets_of(source), 7)
+            "draw_poly.engine.record.film.packets_of",
+            lambda source: itertools.islice(film_reader.packets_of(source), 7),
         )
         with pytest.raises(OSError, match="does not read back"):
             film.close()

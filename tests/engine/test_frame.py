@@ -3,10 +3,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from draw_poly.engine.caption import Caption, LossCurves, caption
 from draw_poly.engine.config import Config
-from draw_poly.engine.drawing import Drawing
-from draw_poly.engine.frame import (
+from draw_poly.engine.data.image import Picture, Split
+from draw_poly.engine.pictures.caption import Caption, LossCurves, caption
+from draw_poly.engine.pictures.drawing import Drawing
+from draw_poly.engine.pictures.frame import (
     BLUE,
     RED,
     FilmComposer,
@@ -16,7 +17,6 @@ from draw_poly.engine.frame import (
     frame_size,
     video_values,
 )
-from draw_poly.engine.image import Picture, Split
 from draw_poly.engine.record.measures import Row
 from draw_poly.kernels.picture.panels import BESIDE, OWN
 from draw_poly.kernels.spec import RIGHT

@@ -14,7 +14,7 @@ from torch.utils._triton import has_triton
 
 from draw_poly.engine.backends.base import Data, Interrupted, Report, log
 from draw_poly.engine.backends.compile import CompileOnGpu
-from draw_poly.engine.backends.graphed import Graphed
+from draw_poly.engine.backends.cuda_graph import Graphed
 from draw_poly.engine.config import Config
 from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import INTERPRETED, rows, slow

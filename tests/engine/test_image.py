@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from draw_poly.engine import image
 from draw_poly.engine.config import ConfigError
+from draw_poly.engine.data import image
 
 RAMP = (np.arange(12 * 9) * 2 % 256).astype(np.uint8).reshape(9, 12)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from draw_poly.engine import memory
 from draw_poly.engine.config import ConfigError
-from draw_poly.engine.image_file import load
+from draw_poly.engine.data.image_file import load
+from draw_poly.engine.prepare import memory
 from tests.conftest import Program
 from tests.engine.image_samples import PNG_SIGNATURE, chunk, chunks, damaged, samples, written
 from tests.engine.image_samples import RAMP as SAMPLE

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from draw_poly.engine import image, kolmogorov
 from draw_poly.engine.config import Config
-from draw_poly.engine.inspection import Inspector
-from draw_poly.engine.state import State
+from draw_poly.engine.data import image
+from draw_poly.engine.model import kolmogorov
+from draw_poly.engine.model.inspection import Inspector
+from draw_poly.engine.model.state import State
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels import reference
 
@@ -105,6 +106,6 @@ def test_what_is_not_finite_is_counted() -> None:
 
 
 def test_no_more_points_are_looked_at_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("draw_poly.engine.inspection.MOST_POINTS", 70)
+    monkeypatch.setattr("draw_poly.engine.model.inspection.MOST_POINTS", 70)
     config, state, training = made()
     assert list(Inspector(config, training).look(state))[-1].endswith("at 70 training points")

@@ -2,7 +2,7 @@ import logging
 from pathlib import Path
 
 from draw_poly.engine.config import Config
-from draw_poly.engine.journal import log, logging_to
+from draw_poly.engine.record.journal import log, logging_to
 
 
 def lines(path: Path) -> list[str]:

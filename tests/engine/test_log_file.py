@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from draw_poly.engine.config import Config, ConfigError
-from draw_poly.engine.journal import log, logging_to
+from draw_poly.engine.record.journal import log, logging_to
 from tests.conftest import Program
 
 

@@ -59,7 +59,7 @@ def test_a_run_that_had_no_film_gets_one_where_av_is(tmp_path: Path, small_image
     assert run_without(["av"], small_image, tmp_path, "--save-interval", 1).returncode == 0
     outcome = program(*words_for(small_image, tmp_path), "-e", 4, "--resume", tmp_path)
     assert outcome.status == 0, outcome.log
-    from draw_poly.engine.film import count_frames
+    from draw_poly.engine.record.film import count_frames
 
     (film,) = tmp_path.glob("*.mp4")
     assert count_frames(film) == 5

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from draw_poly.engine import kolmogorov, network
+from draw_poly.engine.model import initialisation as network
+from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels.spec import Network
 
 DIMS = (2, 7, 30, 5, 1)

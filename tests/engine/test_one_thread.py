@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from draw_poly.engine.one_thread import one_thread
+from draw_poly.engine.training.one_thread import one_thread
 
 
 def test_torch_has_its_threads_again_afterwards() -> None:

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from draw_poly.engine import claim
-from draw_poly.engine.film import count_frames
+from draw_poly.engine.prepare import claim
+from draw_poly.engine.record.film import count_frames
 from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program
 from tests.test_cli import command, wait_for
@@ -162,15 +162,15 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     [
         "draw_poly.engine.training.fresh.fresh_state",
         "draw_poly.engine.training.setup.Setup.on",
-        "draw_poly.engine.gallery.drawer_for",
-        "draw_poly.engine.frame.Panels.of",
-        "draw_poly.engine.cpu_drawing.CpuDrawer.draw",
+        "draw_poly.engine.record.gallery.drawer_for",
+        "draw_poly.engine.pictures.frame.Panels.of",
+        "draw_poly.engine.pictures.cpu_drawing.CpuDrawer.draw",
         "draw_poly.engine.training.trainer.Trainer.launch",
-        "draw_poly.engine.film._begin",
-        "draw_poly.engine.encoder.FilmComposer.compose",
-        "draw_poly.engine.encoder.PictureComposer.compose",
-        "draw_poly.engine.encoder.PictureWriter.write",
-        "draw_poly.engine.gallery.caption",
+        "draw_poly.engine.record.film._begin",
+        "draw_poly.engine.record.encoder.FilmComposer.compose",
+        "draw_poly.engine.record.encoder.PictureComposer.compose",
+        "draw_poly.engine.record.encoder.PictureWriter.write",
+        "draw_poly.engine.record.gallery.caption",
     ],
 )
 def test_nothing_is_removed_for_a_run_that_cannot_begin(

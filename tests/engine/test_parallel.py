@@ -19,9 +19,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from draw_poly.engine import backend
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend, Data, Interrupted
-from draw_poly.engine.backends.parallel import Parallel
+from draw_poly.engine.backends.data_parallel import Parallel
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.processes import Group, joined
 from draw_poly.engine.training.fresh import fresh_state

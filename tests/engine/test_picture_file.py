@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from draw_poly.engine.picture_file import PictureWriter
+from draw_poly.engine.record.picture_file import PictureWriter
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (37, 111, 3), np.uint8)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from draw_poly.engine.backends.cpu import Cpu
-from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config
-from draw_poly.engine.rehearsal import Pictures, rehearse
+from draw_poly.engine.prepare.rehearsal import Pictures, rehearse
 from draw_poly.kernels.compiled import is_kept
-from draw_poly.kernels.cpu import painting
+from draw_poly.kernels.cpu import draw as painting
 from draw_poly.kernels.picture import panels
 
 # Runs the command line with a line for each function that Numba has compiled in this process, in the log's place.
@@ -83,7 +83,7 @@ def test_what_is_missing_is_known(kind: type[Cpu] | type[Eager], monkeypatch: py
     everything.make()
     assert everything.are_kept()
     missing = panels.paint
-    monkeypatch.setattr("draw_poly.engine.rehearsal.is_kept", lambda one: one is not missing and is_kept(one))
+    monkeypatch.setattr("draw_poly.engine.prepare.rehearsal.is_kept", lambda one: one is not missing and is_kept(one))
     assert not everything.are_kept()
     assert Pictures(kind.drawn_by, film=True, files=False).are_kept()
     missing = painting.work
@@ -92,7 +92,7 @@ def test_what_is_missing_is_known(kind: type[Cpu] | type[Eager], monkeypatch: py
 
 def test_pictures_are_made_here_where_the_other_process_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    monkeypatch.setattr("draw_poly.engine.rehearsal.is_kept", lambda one: False)
+    monkeypatch.setattr("draw_poly.engine.prepare.rehearsal.is_kept", lambda one: False)
     monkeypatch.setattr("draw_poly.engine.allowance.cores", lambda: 2)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(Pictures, "make", lambda self: made.append(self.drawn_by))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from draw_poly.engine.film import count_frames
+from draw_poly.engine.record.film import count_frames
 from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
 from tests.conftest import GOLDEN, Program
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from draw_poly.engine.image import Picture, Split
-from draw_poly.engine.smoothed import CYAN, smoothed
+from draw_poly.engine.data.image import Picture, Split
+from draw_poly.engine.record.smoothed import CYAN, smoothed
 
 
 def test_smoothed_is_the_mean_near_points_and_cyan_far_from_any() -> None:

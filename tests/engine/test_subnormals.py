@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from draw_poly.engine import backend
+from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend, Data
-from draw_poly.engine.backends.parallel import Parallel
+from draw_poly.engine.backends.data_parallel import Parallel
 from draw_poly.engine.config import Config
-from draw_poly.engine.drawers import drawer_for
-from draw_poly.engine.drawing import Drawer
+from draw_poly.engine.model.state import State
+from draw_poly.engine.pictures.drawing import Drawer
+from draw_poly.engine.pictures.select import drawer_for
 from draw_poly.engine.processes import Group
-from draw_poly.engine.state import State
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
 from tests.conftest import Program

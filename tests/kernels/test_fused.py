@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benches.alone import Alone
-from draw_poly.engine import kolmogorov
+from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import (
     MARGIN,
@@ -264,7 +264,7 @@ def test_steps_are_the_references(package: Alone, kind: str) -> None:
         exact.inputs, exact.targets = inputs[:, batch], targets[:, batch]
         _, gradients = exact.truth()
         for one, flat, slope, moment in zip(optimizers, exact.parameters, gradients, true_moments, strict=True):
-            reference.update(one, flat, slope, moment, one.scalars(step))
+            reference.step(one, flat, slope, moment, one.scalars(step))
     for ours, theirs in zip(parameters + moments, exact.parameters + true_moments, strict=True):
         assert_steps(ours, theirs)
 
@@ -323,7 +323,7 @@ def test_evaluate_gives_outputs_and_signatures(package: Alone, dims: tuple[int, 
     outputs, signatures = poisoned((dims[-1], points))
     package.evaluate(case.network, case.parameters[0], coefficients, case.inputs, outputs, signatures)
     stack = reference.layers(case.parameters[0].double(), case.network)
-    exact, patterns = reference.evaluate(stack, coefficients, case.inputs.double(), case.network.activation)
+    exact, patterns = reference.evaluate_one(stack, coefficients, case.inputs.double(), case.network.activation)
     assert torch.equal(signatures, patterns)
     assert_outputs(outputs, exact)
 

@@ -17,7 +17,7 @@ from tests.conftest import INTERPRETED
 CASES = 24
 # An interpreter takes a second a case.
 PACKAGES = [
-    ("population", CASES), ("cpu", CASES), pytest.param("gpu", 2, marks=INTERPRETED),
+    ("reference", CASES), ("cpu", CASES), pytest.param("gpu", 2, marks=INTERPRETED),
     pytest.param("gpu", 8, marks=[INTERPRETED, pytest.mark.slow]),
 ]  # fmt: skip
 

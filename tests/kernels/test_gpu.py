@@ -9,7 +9,7 @@ import torch
 from benches.alone import Alone
 from benches.plain import plain_forward
 from benches.verify_kernels import gradient_rows, stepped
-from draw_poly.engine import kolmogorov
+from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import assert_outputs, pixels, poison, random_parameters
 from draw_poly.kernels.spec import BELOW, RIGHT, CodeLength, Network
@@ -226,7 +226,7 @@ def test_rows_of_inputs_may_lie_further_apart_than_32_bits_count() -> None:
 
 
 def test_a_table_that_a_graph_may_read_stays_whatever_comes_after() -> None:
-    from draw_poly.kernels.gpu.partials import layer_table
+    from draw_poly.kernels.gpu.workspace import layer_table
 
     first = layer_table(Network((2, 3, 1)), CPU)
     for width in range(4, 200):

@@ -31,7 +31,7 @@ def test_gray_is_right_and_edges_are_where_no_neuron_is_within_rounding_of_zero(
     cpu.Painter(network, coefficients, WIDTH, HEIGHT).draw(flat, gray, edges, np.empty((0, 0), np.uint8))
     points = pixels(WIDTH, HEIGHT).double()
     stack = reference.layers(flat.double(), network)
-    outputs, _ = reference.evaluate(stack, coefficients, points, network.activation)
+    outputs, _ = reference.evaluate_one(stack, coefficients, points, network.activation)
     levels = (255 * outputs.view(HEIGHT, WIDTH)).clamp(0, 255).byte().numpy()
     assert np.abs(gray.astype(int) - levels).max() <= 1
     assert float((nearest(flat.double(), network, points) < 1e-6).double().mean()) == 1.0  # noise, everywhere

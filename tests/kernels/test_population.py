@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from draw_poly.engine import kolmogorov
-from draw_poly.kernels import cpu, population
+from draw_poly.engine.model import kolmogorov
+from draw_poly.kernels import cpu, reference
 from draw_poly.kernels.oracle import NAN, poison, random_parameters
 from draw_poly.kernels.spec import OPTIMIZERS, CodeLength, Network, Optimizer
 from tests.conftest import INTERPRETED
 from tests.kernels.test_fused import DEVICE, identical, of_packages
 
-PACKAGES = ["population", "cpu", pytest.param("gpu", marks=INTERPRETED)]
+PACKAGES = ["reference", "cpu", pytest.param("gpu", marks=INTERPRETED)]
 # Neither a panel, a tile nor a block of parameters is filled; the second batch is shorter than the first.
 POINTS, BATCH, SHORT = 61, 37, 9
 RATES, MOMENTA, WEIGHTS = (0.01, 0.003, 0.02), (0.85, 0.6, 0.3), (0.3, 0.7, 0.05)
@@ -130,7 +130,7 @@ STEPS: list[tuple[Any, ...]] = [
 
 @pytest.mark.parametrize(
     ("package", "network", "code", "kinds"),
-    [*(("population", *row) for row in STEPS), *of_packages(STEPS, quick=STEPS[:1])],
+    [*(("reference", *row) for row in STEPS), *of_packages(STEPS, quick=STEPS[:1])],
     indirect=["package"],
 )
 def test_steps_are_those_of_each_alone(
@@ -160,7 +160,7 @@ def test_every_kind_of_optimiser_reads_what_networks_differ_in() -> None:
 # Neuron by neuron, by a loop over equal layers, and layer by layer.
 @pytest.mark.parametrize(
     ("package", "network"),
-    [*product(["population"], EACH), *of_packages(product(EACH), quick=[(NARROW,)])],
+    [*product(["reference"], EACH), *of_packages(product(EACH), quick=[(NARROW,)])],
     indirect=["package"],
 )
 def test_evaluations_are_those_of_each_alone(package: ModuleType, network: Network) -> None:
@@ -188,8 +188,8 @@ def test_validations_are_those_of_each_alone(package: ModuleType, network: Netwo
     def found(members: tuple[int, ...]) -> list[Tensor]:
         some = Population(network, None, members)
         data, out = some.drawn(2 + network.dims[-1], POINTS), torch.full((len(members), 3), NAN)
-        if package is population:
-            population.validate(network, some.flat(0), data[:, :2], data[:, 2:], out)
+        if package is reference:
+            reference.validate(network, some.flat(0), data[:, :2], data[:, 2:], out)
         elif package is cpu:
             partials = cpu.Partials(network, None, BATCH, DEVICE, networks=len(members))
             points = data[:, :2], data[:, 2:]
@@ -219,7 +219,7 @@ def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.usefixtures("_threads")
 @pytest.mark.parametrize("code", [None, CODE])
 def test_an_epoch_in_one_call_is_that_of_each_alone(code: CodeLength | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("draw_poly.kernels.cpu.partials.threads_for", lambda operations: torch.get_num_threads())
+    monkeypatch.setattr("draw_poly.kernels.cpu.workspace.threads_for", lambda operations: torch.get_num_threads())
     network, points, batch = Network((2, 47, 45, 1)), 1500, 600
 
     def found(members: tuple[int, ...]) -> list[Tensor]:
@@ -248,7 +248,7 @@ def test_weights_are_as_many_as_networks(package: ModuleType) -> None:
 
 
 def test_another_number_of_networks_is_refused(package: ModuleType) -> None:
-    if package is population:
+    if package is reference:
         pytest.skip("the reference takes as many as it is given")
     some = Population(NARROW, None, (0, 1, 2))
     partials = package.Partials(NARROW, None, BATCH, DEVICE, networks=2)

@@ -119,7 +119,7 @@ def test_update_is_torch_optims_step_by_step(kind: str, dtype: torch.dtype, tens
         leaf.grad = gradient.clone()
         theirs.step()
         scalars = [torch.tensor(x, dtype=torch.float32) if tensor_scalars else x for x in optimizer.scalars(step)]
-        reference.update(optimizer, ours, gradient, moments, scalars)
+        reference.step(optimizer, ours, gradient, moments, scalars)
         assert torch.equal(ours, leaf.detach()), f"step {step}"
 
 
@@ -139,7 +139,7 @@ def test_a_record_holds_torchs_defaults_and_the_names_of_its_state(kind: str) ->
 
 def test_update_refuses_an_unknown_optimiser() -> None:
     with pytest.raises(ValueError, match="lion"):
-        reference.update(Optimizer("lion", 0.1), torch.zeros(1), torch.zeros(1), torch.zeros(0, 1), (0.1, 1.0))
+        reference.step(Optimizer("lion", 0.1), torch.zeros(1), torch.zeros(1), torch.zeros(0, 1), (0.1, 1.0))
 
 
 # Below and above the number of neurons whose sums float32 holds exactly.
@@ -152,7 +152,7 @@ def test_signatures_are_the_sum_of_coefficients(dims: tuple[int, ...], dtype: to
     coefficients = torch.randint(2**31 - 100, 2**31 - 1, (network.neurons,), generator=draws)
     inputs = torch.rand((2, 301), generator=draws, dtype=dtype)
     stack = reference.layers(flat, network)
-    outputs, signatures = reference.evaluate(stack, coefficients, inputs, network.activation)
+    outputs, signatures = reference.evaluate_one(stack, coefficients, inputs, network.activation)
     hidden, expected, start = inputs, torch.zeros(301, dtype=torch.int64), 0
     for weight, bias in stack[:-1]:
         before = torch.addmm(bias, weight, hidden)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from draw_poly.kernels import cpu
-from draw_poly.kernels.cpu.threads import Team
+from draw_poly.kernels.cpu.runtime.threads import Team
 from draw_poly.kernels.oracle import random_parameters
 from draw_poly.kernels.spec import Network
 

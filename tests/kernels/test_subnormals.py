@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from draw_poly.kernels.compiled import kernel
-from draw_poly.kernels.cpu import vector
-from draw_poly.kernels.cpu.threads import Team
+from draw_poly.kernels.cpu.runtime import vector
+from draw_poly.kernels.cpu.runtime.threads import Team
 from draw_poly.kernels.operator import mlp
 from draw_poly.kernels.oracle import random_parameters
 from draw_poly.kernels.spec import Network

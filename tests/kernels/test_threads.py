@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from draw_poly.kernels.cpu.threads import PROBE, TRIALS, Helpers, Pace, threads_for
+from draw_poly.kernels.cpu.runtime.threads import PROBE, TRIALS, Helpers, Pace, threads_for
 
 
 def test_many_threads_share_large_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def installed(machine: Machine) -> Iterator[None]:
 
 def _forget() -> None:
     """What the program keeps of the device from one run to the next."""
-    if partials := sys.modules.get("draw_poly.kernels.gpu.partials"):
+    if partials := sys.modules.get("draw_poly.kernels.gpu.workspace"):
         partials.layer_table.cache_clear()
 
 

@@ -44,7 +44,7 @@ def test_a_kernel_is_not_compiled_in_a_capture(cuda: Machine) -> None:
     def work() -> None:
         gpu.evaluate(network, flat, codes, torch.ones((1, 2, 3), device=CUDA), outputs, signatures)
 
-    gpu.partials.layer_table(network, CUDA)  # a copy from pageable memory
+    gpu.workspace.layer_table(network, CUDA)  # a copy from pageable memory
     with cuda.expecting("evaluate_kernel is compiled"), pytest.raises(RuntimeError):
         captured(work)
     torch.cuda.set_stream(torch.cuda.default_stream())

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from draw_poly.engine import film_reader
-from draw_poly.engine.record import checkpoint
+from draw_poly.engine.record import checkpoint, film_reader
 from draw_poly.engine.record.checkpoint import FIELDS, Checkpoint
 from tests.conftest import GOLDEN, Program
 from tests.engine.test_resume import content, newest, same

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from draw_poly.engine.caption import caption
 from draw_poly.engine.config import Config
-from draw_poly.engine.drawing import Drawing
+from draw_poly.engine.pictures.caption import caption
+from draw_poly.engine.pictures.drawing import Drawing
 from draw_poly.engine.record import measures
 from draw_poly.engine.record.measures import MEASURES, epoch_line, frame_line, of_epoch, of_frame
 from draw_poly.engine.record.table import HEADER, row_of

@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from draw_poly.engine import image
 from draw_poly.engine.backends import cpu as cpu_backend
 from draw_poly.engine.backends.base import Backend, Interrupted
 from draw_poly.engine.backends.cpu import Cpu
-from draw_poly.engine.backends.plain import Eager
+from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config
-from draw_poly.engine.state import Snapshot, State
+from draw_poly.engine.data import image
+from draw_poly.engine.model.state import Snapshot, State
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.engine.training.trainer import NonFinite, Trainer
 

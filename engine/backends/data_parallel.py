@@ -1,0 +1,73 @@
+"""Any backend's gradient, shared out among processes: each takes a part of every batch, and all take one step."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from draw_poly.engine.backends.base import Backend, Data, Interrupted, flushing
+from draw_poly.engine.backends.reference import update
+from draw_poly.engine.processes import Group
+
+
+class Parallel(Backend):
+    """Trains a backend's state together with the other processes of a group, who hold the same one.
+
+    A process that has m of a batch's n points counts m / n, with its gradient of both losses. These shares add up to
+    one, so the sum is the gradient of the task loss on the whole batch, and of the Kolmogorov term, which is the same
+    in every process. One to whom a short batch leaves no point counts nothing.
+    """
+
+    def __init__(self, inner: Backend, group: Group) -> None:
+        super().__init__(inner.state, inner.config)
+        self.name, self.shares_work = inner.name, inner.shares_work
+        self._inner, self._group = inner, group
+        networks = self.state.networks
+        shapes = [learner.parameters.shape for learner in self.state.learners]
+        sizes = [shape.numel() for shape in shapes]
+        # What one all-reduce adds up: gradients, losses, and whether a process was asked to stop.
+        self._sums = torch.zeros(sum(sizes) + networks * len(sizes) + 1, device=self.device)
+        *gradients, losses, self._stop = self._sums.split([*sizes, networks * len(sizes), 1])
+        self._gradients = [part.view(shape) for part, shape in zip(gradients, shapes, strict=True)]
+        self._losses = losses.view(networks, -1)
+
+    @flushing
+    def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
+        """See `Backend.epoch`. All processes raise Interrupted at the same step, whichever was interrupted.
+
+        Raises Lost where another process is gone.
+        """
+        pairs, numbers = zip(data.training, order.to(self.device), strict=True), self._step_numbers(data.steps)
+        points = torch.stack([one.index_select(1, places) for one, places in pairs])
+        losses = torch.empty((self.state.networks, data.steps, len(self._gradients)), device=self.device)
+        for step, batch in enumerate(points.split(data.batch_size, 2)):
+            self._share(batch)
+            self._stop.fill_(interrupted())
+            self._group.add_up(self._sums)
+            if self._stop.item():
+                raise Interrupted
+            for index, member in enumerate(self._members):
+                gradients = [gradient[index] for gradient in self._gradients]
+                update(self.state.optimizers, member.parameters, member.moments, gradients, numbers[index][step])
+            for learner in self.state.learners:
+                learner.steps += 1
+            losses[:, step] = self._losses
+        return torch.cat((losses.flatten(1), self._inner._validate(data)), 1)
+
+    def _share(self, batch: Tensor) -> None:
+        """This process's part of the sums over a batch (networks, 3, n)."""
+        points, rank, size = batch.shape[-1], self._group.rank, self._group.size
+        part = batch[..., rank * points // size : (rank + 1) * points // size]
+        if not part.shape[-1]:
+            self._sums.zero_()
+            return
+        self._inner.gradient(part[:, :2], part[:, 2:], self._gradients, self._losses)
+        self._sums.mul_(part.shape[-1] / points)
+
+    def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
+        """See `Backend.gradient`: this process's own."""
+        self._inner.gradient(inputs, targets, gradients, losses)
+
+    def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Backend.evaluate`."""
+        return self._inner.evaluate(inputs)

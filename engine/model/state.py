@@ -1,0 +1,112 @@
+"""All that training changes, as flat tensors of a population: networks of one shape. A run is a population of one."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from draw_poly.engine.training.one_thread import one_thread
+from draw_poly.kernels.spec import Network, Optimizer
+
+
+@dataclass
+class Learner:
+    """Networks in training; `steps` taken with these moments."""
+
+    network: Network
+    optimizer: Optimizer
+    parameters: Tensor  # (networks, P)
+    moments: Tensor  # (networks, count, P)
+    steps: int = 0
+
+    @staticmethod
+    def fresh(network: Network, optimizer: Optimizer, parameters: Tensor) -> "Learner":
+        """One of these parameters (networks, P) that has not taken a step: its moments are zero."""
+        moments = parameters.new_zeros((len(parameters), optimizer.moments, network.size))
+        return Learner(network, optimizer, parameters, moments)
+
+    def to(self, device: torch.device) -> "Learner":
+        """The same on a device."""
+        return Learner(self.network, self.optimizer, self.parameters.to(device), self.moments.to(device), self.steps)
+
+
+@dataclass
+class State:
+    """A population between two epochs. `draws` is on the CPU whatever the device, `epoch` counts finished epochs."""
+
+    main: Learner
+    predictor: Learner | None
+    coefficients: Tensor  # (networks, neurons) int64
+    draws: torch.Generator
+    epoch: int = 0
+
+    def to(self, device: torch.device) -> "State":
+        """The same on a device."""
+        predictor = None if self.predictor is None else self.predictor.to(device)
+        return State(self.main.to(device), predictor, self.coefficients.to(device), self.draws, self.epoch)
+
+    @property
+    def networks(self) -> int:
+        """How many networks are trained side by side."""
+        return len(self.main.parameters)
+
+    @property
+    def learners(self) -> list[Learner]:
+        """The networks that are trained."""
+        return [self.main] if self.predictor is None else [self.main, self.predictor]
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """Their optimisers."""
+        return [one.optimizer for one in self.learners]
+
+
+class Snapshot:
+    """A copy of a state in host memory: what a run saves that ends within an epoch, or whose device is lost."""
+
+    def __init__(self, state: State) -> None:
+        self._source = state
+        # Two, since the device may be lost while one is written.
+        self._last, self._next = (_host_memory_for(state) for _ in range(2))
+        self._copied = torch.cuda.Event() if state.coefficients.is_cuda else None
+        self.take()
+        self.keep()
+
+    def take(self) -> None:
+        """Has the state copied as it is now, or will be once the device has done what it was asked to by now."""
+        source, copy = self._source, self._next
+        with one_thread():
+            for ours, theirs in zip(copy.learners, source.learners, strict=True):
+                ours.parameters.copy_(theirs.parameters, non_blocking=True)
+                ours.moments.copy_(theirs.moments, non_blocking=True)
+                ours.steps = theirs.steps
+        if self._copied:
+            self._copied.record()
+        copy.draws.set_state(source.draws.get_state())
+        copy.epoch = source.epoch
+
+    def keep(self) -> None:
+        """Waits for the copy that was taken, which is `state` from now on."""
+        if self._copied:
+            self._copied.synchronize()
+        self._last, self._next = self._next, self._last
+
+    def state(self) -> State:
+        """The state as it was kept last; the `take` after the next `keep` writes over it."""
+        return self._last
+
+
+def _host_memory_for(state: State) -> State:
+    """A state of this one's sizes on the CPU, its numbers still to be copied."""
+    pinned = state.coefficients.is_cuda  # copies to such memory are all waited for at once
+    learners = [
+        Learner(
+            one.network,
+            one.optimizer,
+            torch.empty(one.parameters.shape, pin_memory=pinned),
+            torch.empty(one.moments.shape, pin_memory=pinned),
+        )
+        for one in state.learners
+    ]
+    predictor = learners[1] if state.predictor else None
+    return State(learners[0], predictor, state.coefficients.to("cpu", copy=True), torch.Generator())

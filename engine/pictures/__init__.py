@@ -1,0 +1,1 @@
+"""A network's picture: drawn, and put together as a frame."""

@@ -1,0 +1,100 @@
+"""A network's picture drawn on its device: every pixel by one kernel; finished planes of 8 bits come back."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from draw_poly.engine.backends.base import Backend, log
+from draw_poly.engine.pictures.drawing import Drawing
+from draw_poly.kernels.picture.grid import COLOUR_BITS, SPREAD
+from draw_poly.kernels.spec import RIGHT
+
+# Pixels of a part of a large picture: 13 bytes each on the device, beside the finished planes.
+PART = 2**22
+
+
+class DeviceDrawer:
+    """As `Drawer`, for a backend that evaluates grids: a GPU has done all pixels before it has sorted out which.
+
+    At most `chunk_size` points, or a row, are evaluated at once; fewer, for good and with a line in the log, where the
+    device's memory does not hold so many. The drawing's numbers are there when `draw` returns, its planes once
+    `Drawing.arrive` has: until then they cross to pinned memory on a stream of their own, while training goes on.
+    """
+
+    def __init__(self, backend: Backend, width: int, height: int, chunk_size: int, colours: bool = False) -> None:
+        self._backend, self._device = backend, backend.device
+        self._width, self._height, self._colours = width, height, colours
+        self._rows = max(1, min(chunk_size // width, height))  # evaluated at once
+        self._part = max(1, min(PART // width, height))
+        self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+
+    def draw(self) -> Drawing:
+        """The picture of the network as it is now."""
+        while True:
+            try:
+                return self._draw()
+            except torch.OutOfMemoryError:
+                if self._rows == 1 and self._part == 1:
+                    raise
+            # Past the handler, whose exception holds on to the tensors of the calls that failed.
+            torch.cuda.empty_cache()
+            self._part = -(-self._part // 2)
+            self._rows = min(-(-self._rows // 2), self._part)
+            log.warning("Out of memory while drawing: going on with %d rows of pixels at once", self._rows)
+
+    def _draw(self) -> Drawing:
+        size = self._height, self._width
+        planes = [torch.empty(size, dtype=torch.uint8, device=self._device) for _ in range(2 + self._colours)]
+        ranges: list[Tensor] = []
+        seen: list[Tensor] = []
+        for top in range(0, self._height, self._part):
+            outputs, signatures = self._evaluated(top, min(self._part, self._height - top), planes[1])
+            part = slice(top, top + len(outputs))
+            ranges += torch.aminmax(outputs)
+            planes[0][part] = outputs.mul_(255).nan_to_num_(nan=0.0).clamp_(0, 255)
+            if self._colours:
+                planes[2][part] = signatures.mul(SPREAD.astype(np.int64).item()).bitwise_right_shift_(COLOUR_BITS)
+            # Every region begins somewhere in a row; to sort those pixels alone is much less than to sort all.
+            starts = signatures[:, 1:][(planes[1][part, :-1] & RIGHT) != 0]
+            seen.append(torch.cat((signatures[:, 0], starts)).unique())
+        polytopes = torch.cat(seen).unique().numel() if len(seen) > 1 else seen[0].numel()
+        limits = torch.stack(ranges)
+        lowest, highest = torch.stack((limits[::2].amin(), limits[1::2].amax())).tolist()
+        arrive, host = self._sent(planes)
+        gray, edges, *colours = (plane.numpy() for plane in host)
+        hues = colours[0] if colours else np.empty((0, 0), np.uint8)
+        return Drawing(gray, edges, hues, polytopes, lowest, highest, self._height * self._width, arrive)
+
+    def _evaluated(self, top: int, rows: int, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and signatures (rows, width) from row `top` on; writes these rows of `edges` (height, width)."""
+        outputs = torch.empty((1, rows, self._width), device=self._device)
+        signatures = torch.empty((rows, self._width), dtype=torch.int64, device=self._device)
+        size = self._width, self._height
+        for first in range(0, rows, self._rows):
+            last = min(first + self._rows, rows)
+            self._backend.evaluate_grid(
+                size, top + first, outputs[None, :, first:last], signatures[None, first:last],
+                edges[None, top + first : top + last],
+            )  # fmt: skip
+        return outputs[0], signatures
+
+    def _sent(self, planes: list[Tensor]) -> tuple[Callable[[], object], list[Tensor]]:
+        """The planes in host memory, and what waits until they are there."""
+        if self._copies is None:
+            return lambda: None, planes
+        host = [torch.empty(plane.shape, dtype=plane.dtype, pin_memory=True) for plane in planes]
+        self._copies.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._copies):
+            for there, plane in zip(host, planes, strict=True):
+                there.copy_(plane, non_blocking=True)
+                plane.record_stream(self._copies)
+            done = torch.cuda.Event()
+            done.record()
+
+        def arrive() -> None:
+            torch.cuda.set_device(self._device)  # of the thread that waits, which would begin to use the first one
+            done.synchronize()
+
+        return arrive, host

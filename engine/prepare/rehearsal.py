@@ -1,0 +1,130 @@
+"""Kernels compiled before the first epoch: those of pictures in a process beside this one, which both find on disk.
+
+Numba compiles one function at a time in a process, whatever its threads. Run as a program, this file compiles what its
+one argument, a `Pictures` in JSON, asks for.
+"""
+
+import dataclasses
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from draw_poly.engine import allowance
+from draw_poly.engine.backends.base import Backend, blank_state
+from draw_poly.engine.backends.reference import Eager
+from draw_poly.engine.config import Config
+from draw_poly.engine.pictures.caption import Caption
+from draw_poly.engine.pictures.drawing import Drawing
+from draw_poly.engine.pictures.frame import FilmComposer, Panels, PictureComposer
+from draw_poly.engine.pictures.select import drawer_for
+from draw_poly.kernels.compiled import announce, is_kept
+from draw_poly.kernels.picture import grid, panels
+
+# A child of the run's logger.
+log = logging.getLogger("polytope_nn.rehearsal")
+SIDE = 128  # of a panel that has curves
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a run makes of its network: how it is drawn (see `Backend.drawn_by`), and into what."""
+
+    drawn_by: str
+    film: bool
+    files: bool
+
+    @staticmethod
+    def of(kind: type[Backend], config: Config) -> "Pictures":
+        """Those of a run."""
+        return Pictures(kind.drawn_by, not config.no_film, config.snapshot_format != "none")
+
+    def are_kept(self) -> bool:
+        """Whether the code of all their kernels is on disk."""
+        needed: list[Any] = [panels.cover, panels.draw_strokes]
+        if self.film:
+            needed += [panels.paint_brightness, panels.paint_difference, panels.to_video]
+        if self.files:
+            needed += [panels.paint]
+        if self.drawn_by == "picture":
+            from draw_poly.kernels.cpu import draw as painting
+
+            needed += [painting.work]
+        if self.drawn_by == "points":
+            needed += [grid.settle, grid.halve, grid.coordinates, grid.store, grid.draw_rows]
+        return all(map(is_kept, needed))
+
+    def make(self) -> None:
+        """Makes each kind of picture once, of nothing: what is compiled for it is kept."""
+        shared = Panels(np.zeros((SIDE, SIDE, 3), np.uint8))
+        caption = Caption(("",) * 4, np.zeros((2, 2, SIDE)))
+        drawing = self._drawing()
+        if self.files:
+            PictureComposer(shared).compose(drawing, caption)
+        if self.film:
+            planes = np.empty((SIDE, 3 * SIDE), np.uint8), *np.empty((2, SIDE // 2, 3 * SIDE // 2), np.uint8)
+            FilmComposer(shared, planes).compose(drawing, caption)
+
+    def _drawing(self) -> Drawing:
+        if self.drawn_by == "grid":  # by no kernel of Numba's
+            gray = np.zeros((SIDE, SIDE), np.uint8)
+            return Drawing(gray, gray, gray[:0, :0], 1, 0.0, 0.0, 0)
+        config = Config("x", "[2]", 1)
+        kind: type[Backend] = Eager
+        if self.drawn_by == "picture":
+            from draw_poly.engine.backends.cpu import Cpu
+
+            kind = Cpu
+        state = blank_state(config, torch.device("cpu"))
+        # Neurons that change sign in the middle: tiles are halved there.
+        state.main.parameters.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0, -0.5, -0.5, 1.0, 1.0, 0.0]))
+        state.coefficients.copy_(torch.tensor([1, 2]))
+        backend = kind(state, config)
+        drawer_for(backend, 1, 1, 1).draw()  # small pictures may go another way
+        return drawer_for(backend, SIDE, SIDE, SIDE**2).draw()
+
+
+def rehearse(kind: type[Backend], config: Config, device: torch.device) -> None:
+    """Has compiled, before an epoch is timed, what a run needs and is not on disk; the log tells of it."""
+    started = time.perf_counter()
+    pictures = Pictures.of(kind, config)
+    ready = pictures.are_kept()
+    if not ready:
+        announce()
+    with _made_beside(pictures, not ready and allowance.cores() > 1):
+        if kind.name == "cpu":
+            with torch.inference_mode():
+                kind.try_out(config, device)
+    if not ready:
+        pictures.make()
+        log.info("Kernels are compiled: %.1f s", time.perf_counter() - started)
+
+
+@contextmanager
+def _made_beside(pictures: Pictures, wanted: bool) -> Iterator[None]:
+    """Has the pictures made by a process meanwhile, and waits for it; where it fails, this one has it to do."""
+    if not wanted or not sys.executable:
+        yield
+        return
+    words = [sys.executable, "-W", "ignore", "-m", __name__, json.dumps(dataclasses.asdict(pictures))]
+    nothing = subprocess.DEVNULL
+    # In a session of its own: a Ctrl-C is this process's to hear, and ends both.
+    beside = subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+    try:
+        yield
+        beside.wait()
+    finally:
+        beside.kill()
+        beside.wait()
+
+
+if __name__ == "__main__":
+    Pictures(**json.loads(sys.argv[1])).make()

@@ -1,0 +1,140 @@
+"""What a resume makes of a checkpoint: what it goes on with, what it may change, and what it may not."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from draw_poly.engine.config import Config
+from draw_poly.engine.data.image import Picture
+from draw_poly.engine.files import settings_of
+from draw_poly.engine.flags import option
+from draw_poly.engine.model.initialisation import initialise
+from draw_poly.engine.model.state import Learner
+from draw_poly.engine.record.checkpoint import Checkpoint, sound
+from draw_poly.engine.record.checkpoint_file import CheckpointError
+
+MAY_CHANGE = ("save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max")
+
+
+class Resume:
+    """A run from here on: its `config` and `checkpoint` with the changes that the flags ask for, and what to say of it.
+
+    Raises CheckpointError for a change that a resume may not make, by name.
+    """
+
+    def __init__(self, path: Path, stored: Checkpoint, config: Config, picture: Picture) -> None:
+        self._path, self._stored = path, stored
+        self.changes: list[str] = []
+        self.warnings: list[str] = []
+        _refuse_changes(path, stored, config)
+        _refuse_other_image(path, stored, picture)
+        self.config = self._from_here_on(replace(config, seed=stored.settings["seed"]))
+        predictor = self._predictor()
+        state = replace(stored.state, main=self._main(), predictor=predictor)
+        self.checkpoint = replace(stored, state=state, settings=settings_of(self.config))
+        if stored.split is None:
+            self.warnings.append(
+                "the checkpoint does not hold its image or points: that they are the same is not checked"
+            )
+            if self.config.seed is None:
+                self.warnings.append("it holds no seed either: other points are drawn than it was trained on")
+
+    def _from_here_on(self, config: Config) -> Config:
+        """The configuration with the checkpoint's optimiser and rates, unless `--resume-…` changes them."""
+        there, settings = self._stored.state.main.optimizer, self._stored.settings
+        kind, rate = there.kind, there.learning_rate
+        predictor_rate = settings.get("kolmogorov_lr") if self._stored.state.predictor else config.kolmogorov_lr
+        stored: dict[str, Any] = {
+            "optimizer": kind, "learning_rate": rate, "momentum": there.momentum, "kolmogorov_lr": predictor_rate,
+        }  # fmt: skip
+        for name, value in stored.items():
+            given = getattr(config, name)
+            if given != value and given != Config.__dataclass_fields__[name].default:
+                self.warnings.append(f"{option(name)} {given} is left aside: the checkpoint's {value} goes on")
+        for name in MAY_CHANGE:
+            if name in settings and settings[name] != getattr(config, name):
+                self.changes.append(f"Changing {option(name)} from {settings[name]} to {getattr(config, name)}")
+        if config.resume_optimizer and config.resume_optimizer != kind:
+            self.changes.append(f"Switching optimizer from {kind} to {config.resume_optimizer}")
+            stored["optimizer"] = config.resume_optimizer
+            stored["momentum"] = config.momentum
+        if config.resume_lr and config.resume_lr != rate:
+            self.changes.append(f"Changing learning rate from {rate} to {config.resume_lr}")
+            stored["learning_rate"] = config.resume_lr
+        if config.resume_lr:
+            stored["kolmogorov_lr"] = None
+        with sound(self._path):
+            return replace(config, **stored)
+
+    def _main(self) -> Learner:
+        """The network's learner, with fresh moments where its optimiser is another."""
+        there, optimizer = self._stored.state.main, self.config.optimizers[0]
+        if optimizer.kind != there.optimizer.kind:
+            return Learner.fresh(there.network, optimizer, there.parameters)
+        return replace(there, optimizer=optimizer)
+
+    def _predictor(self) -> Learner | None:
+        """The predictor's learner: the checkpoint's, a fresh one where the term begins, None where it is off."""
+        state, code, optimizer = self._stored.state, self.config.code_length, self.config.optimizers[1]
+        there = state.predictor
+        if code is None:
+            if there:
+                self.warnings.append(
+                    "the checkpoint was trained with the Kolmogorov term; without --kolmogorov-shape it ends here"
+                )
+            return None
+        if there is None:
+            self.changes.append("Kolmogorov term: off until here, on from here with a fresh predictor")
+            return Learner.fresh(code.predictor, optimizer, initialise(code.predictor, state.draws, 0.0)[None])
+        self._refuse_another_predictor(there)
+        if (optimizer.kind, optimizer.learning_rate) == (there.optimizer.kind, there.optimizer.learning_rate):
+            return replace(there, optimizer=optimizer)
+        self.changes.append("The predictor goes on with fresh moments")
+        return Learner.fresh(there.network, optimizer, there.parameters)
+
+    def _refuse_another_predictor(self, there: Learner) -> None:
+        config, settings, code = self.config, self._stored.settings, self.config.code_length
+        assert code
+        names = ["kolmogorov_loss_type"]
+        names += ["kolmogorov_bins"] if code.binned else []
+        wrong = [
+            f"{option(name)} {getattr(config, name)} (there {settings[name]})"
+            for name in names
+            if settings[name] != getattr(config, name)
+        ]
+        hidden = there.network.dims[1:-1]
+        if hidden != code.predictor.dims[1:-1]:
+            wrong.append(f"--kolmogorov-shape {config.kolmogorov_shape} (there {list(hidden)})")
+        _refuse(self._path, wrong)
+
+
+def _refuse_changes(path: Path, stored: Checkpoint, config: Config) -> None:
+    wrong = []
+    hidden, seed = stored.state.main.network.dims[1:-1], stored.settings["seed"]
+    if config.network.dims[1:-1] != hidden:
+        wrong.append(f"--shape {config.shape} (there {list(hidden)})")
+    wrong += [
+        f"{option(name)} {getattr(config, name)} (there {stored.settings[name]})"
+        for name in ("points", "batch_size")
+        if getattr(config, name) != stored.settings[name]
+    ]
+    if config.seed is not None and config.seed != seed:
+        wrong.append(f"--seed {config.seed} (there {'none' if seed is None else seed})")
+    _refuse(path, wrong)
+
+
+def _refuse(path: Path, wrong: list[str]) -> None:
+    if wrong:
+        raise CheckpointError(f"a resume may not change {', '.join(wrong)}: {path} was trained with other values")
+
+
+def _refuse_other_image(path: Path, stored: Checkpoint, picture: Picture) -> None:
+    if stored.digest is not None and stored.digest != picture.digest:
+        raise CheckpointError(
+            f"a resume may not change the image: {path} was trained on another than --input's, "
+            f"which has {picture.width} x {picture.height} pixels"
+        )
+    split = stored.split
+    with sound(path):
+        if split and max(split.training.max(), split.validation.max()) >= picture.pixels.size:
+            raise ValueError("its points are not points of the image")

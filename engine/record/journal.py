@@ -1,0 +1,57 @@
+"""What a run says while it goes on: log lines in the original's format, a progress bar."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from draw_poly.engine.backends.base import log as backends_log
+from draw_poly.engine.config import Config
+from draw_poly.engine.record.log_file import Console, LogFile
+
+LOGGER = "polytope_nn"
+FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+
+log = logging.getLogger(LOGGER)
+
+
+@contextmanager
+def logging_to(config: Config, leads: bool = True) -> Iterator[None]:
+    """Sends the log to standard error and to `--log-file`; of a process that does not lead, its failure alone.
+
+    Whatever logging the user has set up, both hear everything, and it is left as it was.
+    Raises ConfigError where the file cannot be written.
+    """
+    handlers: list[logging.Handler] = []
+    if sys.stderr is not None:  # it is None where the user closed it
+        handlers.append(Console(sys.stderr))
+        handlers[0].setLevel(logging.ERROR if not leads else logging.WARNING if config.quiet else logging.NOTSET)
+    if config.log_file and leads:
+        handlers.append(LogFile(config.log_file, log))
+    before = log.level, log.propagate, log.disabled, backends_log.disabled
+    log.setLevel(logging.DEBUG if config.debug else logging.INFO)
+    log.propagate = log.disabled = backends_log.disabled = False
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(FORMAT))
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()
+        log.setLevel(before[0])
+        log.propagate, log.disabled, backends_log.disabled = before[1:]
+
+
+def progress(config: Config, done: int) -> "tqdm[NoReturn]":
+    """A bar over epochs on a terminal, nothing in a pipe."""
+    hidden = config.quiet or sys.stderr is None or not sys.stderr.isatty()
+    size: dict[str, Any] = {"dynamic_ncols": True}
+    if not hidden and os.get_terminal_size(sys.stderr.fileno()).columns == 0:
+        size = {"ncols": 80, "nrows": 24}  # a terminal that does not tell its size, as some that record a session
+    return tqdm(total=config.epochs, initial=done, unit="epoch", disable=hidden, file=sys.stderr, **size)

@@ -1,0 +1,35 @@
+"""The kernel-smoothed picture: what the training points alone tell."""
+
+import numpy as np
+
+from draw_poly.engine.data.image import Picture, Split
+from draw_poly.engine.pictures.drawing import Pixels
+
+CYAN = (0, 255, 255)
+
+
+def smoothed(picture: Picture, split: Split, sigma: float, size: tuple[int, int]) -> Pixels:
+    """What the training points alone tell: their Gaussian-smoothed values over their smoothed density.
+
+    At the size (width, height) of a frame's panels, (height, 2 * width, 3): beside it the original; cyan where no point
+    is near. `sigma` is in pixels of the image.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    width, height = size
+    original = picture.resized(size)
+    indices = split.training.numpy()
+    rows = indices // picture.width * height // picture.height
+    columns = indices % picture.width * width // picture.width
+    values, density = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    np.add.at(values, (rows, columns), picture.pixels.reshape(-1)[indices])
+    np.add.at(density, (rows, columns), 1.0)
+    sigma *= max(width, height) / max(picture.width, picture.height)
+    # Past the image's longest side a Gaussian meets no point, and its norm cancels in the quotient.
+    radius = int(min(4 * sigma + 0.5, max(values.shape)))
+    values, density = (gaussian_filter(grid, sigma, mode="constant", radius=radius) for grid in (values, density))
+    known = density > np.finfo(np.float32).tiny
+    mean = np.divide(values, density, out=np.zeros_like(values), where=known)
+    gray = np.clip(np.rint(mean), 0, 255).astype(np.uint8)
+    left = np.where(known[:, :, None], gray[:, :, None], np.array(CYAN, np.uint8))
+    return np.concatenate((left, np.repeat(original[:, :, None], 3, axis=2)), axis=1)

@@ -1,0 +1,232 @@
+"""The kernels as functions of torch tensors: partial gradients, updates, and many steps in one call.
+
+All of them take a population: networks of one shape, each with parameters, points and scalars of its own.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from draw_poly.kernels.cpu.kolmogorov import LOSSES
+from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
+from draw_poly.kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
+from draw_poly.kernels.cpu.update import KINDS
+from draw_poly.kernels.spec import CodeLength, Network, Optimizer
+from draw_poly.kernels.support import unsupported_on_cpu
+from draw_poly.kernels.tensors import read_array, shares, sizes, written
+
+_NOTHING = np.empty(0, np.float32)
+
+
+class Partials:
+    """Room for the partial gradients of batches of at most `points`, made once; without a term `code` is None.
+
+    `weights` (networks,) of the term are the code's where none are given. For one thread at a time: what `gradient`
+    leaves here, `update` and `total` read.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        code: CodeLength | None,
+        points: int,
+        device: torch.device,
+        networks: int = 1,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        if reason := unsupported_on_cpu(network, code, device):
+            raise ValueError(reason)
+        self.network, self.code, self.points, self.networks = network, code, points, networks
+        predictor = code.predictor if code else Network((1, 1))
+        self._rows = share_out(network, points, networks), share_out(predictor, network.size if code else 0, networks)
+        self._room = [np.empty((networks, one.size), np.float32) for one in (network, predictor)]
+        self._addition = np.empty((networks, network.size if code else 0), np.float32)
+        self.shares = np.array(shares(network, code, networks, weights), np.float32)
+        self.order = np.tile(np.arange(points), (networks, 1))
+        self._team = Team(max(map(scratch_size, self._rows)), networks)
+        self.used = points  # of the last batch
+        self._no_points = np.empty((networks, 2, 0), np.float32)
+        self._no_checks = Checks(self._no_points, self._no_points, np.empty((networks, 0, 3)))
+        self._point_work = 6.0 * network.size
+        self._term_work = 6.0 * predictor.size * network.size if code else 0.0
+        self._update_work = 8.0 * networks * network.size * self._rows[0].losses.shape[1]
+
+    def operations(self, points: int) -> float:
+        """Floating-point operations of a step on so many points each."""
+        return self.networks * (self._point_work * points + self._term_work)
+
+    def learners(
+        self, parameters: Sequence[Tensor], moments: Sequence[Tensor] = (), optimizers: Sequence[Optimizer] = ()
+    ) -> tuple[Learner, Learner]:
+        """The networks and the predictors, or nobody, as the kernels know them; they train the given tensors."""
+        nobody = np.empty((self.networks, 0), np.float32)
+        unmoved = np.empty((self.networks, 0, 0), np.float32)
+        found = [Learner(nobody, unmoved, nobody, 0)] * 2
+        for index, (flat, size) in enumerate(zip(parameters, sizes(parameters, self.network, self.code), strict=True)):
+            numbers, kept, kind = read_array("parameters", flat, self.networks, size), unmoved, 0
+            if moments:
+                numbers = written("parameters", flat, self.networks, size).numpy()
+                count, kind = optimizers[index].moments, getattr(KINDS, optimizers[index].kind)
+                kept = written("moments", moments[index], self.networks, count, size).numpy()
+            found[index] = Learner(numbers, kept, self._room[index], kind)
+        return found[0], found[1]
+
+    def term(self, positions: Tensor | None) -> Term:
+        """The Kolmogorov term as the kernels know it, of parameters at these positions (3, P)."""
+        code, nothing, nowhere = self.code, np.float32(0.0), _NOTHING.reshape(2, 0)
+        if code is None:
+            return Term(0, 0, nothing, nothing, nothing, self.shares, nowhere, self._addition)
+        shape = code.predictor.dims[0], self.network.size
+        places = nowhere if positions is None else read_array("positions", positions, *shape)
+        return Term(
+            getattr(LOSSES, code.loss), code.bins, np.float32(code.low), np.float32(code.high),
+            np.float32(code.high - code.low), self.shares, places, self._addition,
+        )  # fmt: skip
+
+    def checks(self, inputs: Tensor, targets: Tensor) -> Checks:
+        """Validation on inputs (networks, 2, n) and targets (networks, outputs, n)."""
+        return checks_of(self._rows[0], *self.points_of(inputs, targets))
+
+    def points_of(self, inputs: Tensor, targets: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Inputs (networks, 2, n) and targets (networks, outputs, n) as the kernels know them."""
+        networks, dims, count = self.networks, self.network.dims, inputs.shape[-1]
+        return (
+            read_array("inputs", inputs, networks, dims[0], count),
+            read_array("targets", targets, networks, dims[-1], count),
+        )
+
+    def launch(
+        self,
+        learners: tuple[Learner, Learner],
+        term: Term,
+        batches: Batches,
+        scalars: NDArray[np.float32] | None = None,
+        losses: NDArray[np.float32] | None = None,
+        gradients: bool = True,
+        checks: Checks | None = None,
+    ) -> None:
+        """Steps, one after the other, one for each row of `scalars` and `losses`; without them, gradients alone.
+
+        The checks come last.
+        """
+        updates = scalars is not None and losses is not None
+        nothing = np.empty((self.networks, 1, 0), np.float32)
+        numbers = nothing if scalars is None else scalars
+        results = nothing if losses is None else losses
+        work_size = self.operations(batches.size) if gradients else self._update_work
+        steps = results.shape[1]
+        self._team.run(
+            threads_for(work_size), steps * work_size, work, steps, gradients, updates, self._rows,
+            learners, term, batches, checks or self._no_checks, numbers, results,
+        )  # fmt: skip
+
+
+def gradient(
+    partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
+) -> None:
+    """Writes the partial gradients and losses of a batch of each network into `partials`.
+
+    `parameters` are those of the networks (networks, P) and of the predictors, if there are any; `positions` (3, P);
+    `inputs` (networks, 2, n), `targets` (networks, outputs, n), of at most the points that `partials` was made for.
+    Raises ValueError for others.
+    """
+    count = inputs.shape[-1]
+    if not 0 < count <= partials.points:
+        raise ValueError(f"a batch of {count} points where 1 to {partials.points} were provided for")
+    if partials.code and positions is None:
+        raise ValueError("the Kolmogorov term needs the positions of the parameters")
+    order = np.ascontiguousarray(partials.order[:, :count])
+    batches = Batches(*partials.points_of(inputs, targets), order, count)
+    partials.launch(partials.learners(parameters), partials.term(positions), batches)
+    partials.used = count
+
+
+def update(
+    partials: Partials,
+    optimizers: Sequence[Optimizer],
+    parameters: Sequence[Tensor],
+    moments: Sequence[Tensor],
+    scalars: Tensor,
+    losses: Tensor,
+) -> None:
+    """Adds the partial gradients up and takes a step of each learner's kind of optimiser, in place.
+
+    `moments` are (networks, count, P), `scalars` (networks, 2 per learner) those of `Optimizer.scalars`, which hold all
+    that networks may differ in. Writes `losses` (networks, 1 per learner): of the task, and the mean of the Kolmogorov
+    term.
+    """
+    networks, used = partials.networks, partials.used
+    nothing, order = np.empty((networks, 2, 0), np.float32), np.ascontiguousarray(partials.order[:, :used])
+    learners = partials.learners(parameters, moments, optimizers)
+    numbers = read_array("scalars", scalars, networks, 2 * len(parameters)).reshape(networks, 1, -1)
+    results = written("losses", losses, networks, len(parameters)).view(networks, 1, -1).numpy()
+    batches = Batches(nothing, nothing, order, used)
+    partials.launch(learners, partials.term(None), batches, numbers, results, gradients=False)
+
+
+def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
+    """What `update` would take its steps with: each learner's gradient (networks, P), and the `losses`."""
+    for gradient in gradients:
+        written("gradient", gradient, *gradient.shape).zero_()
+    # A step of descent from zero at the rate -1 ends at the gradient.
+    descent, scalars = [Optimizer("sgd", -1.0)] * len(gradients), losses.new_full((len(losses), 2 * len(gradients)), -1)
+    nothing = [gradient.new_empty((len(gradient), 0, gradient.shape[-1])) for gradient in gradients]
+    update(partials, descent, gradients, nothing, scalars, losses)
+
+
+class Training:
+    """What `gradient` and `update` do, batch after batch of some points: prepared once, since that takes a while.
+
+    `points` are inputs (networks, 2, all) and targets (networks, outputs, all); a batch is `partials.points` of them,
+    the last one fewer. `validation` are others. Parameters and moments are trained in place, wherever `run` is called:
+    by one thread at a time.
+    """
+
+    def __init__(
+        self,
+        partials: Partials,
+        optimizers: Sequence[Optimizer],
+        parameters: Sequence[Tensor],
+        moments: Sequence[Tensor],
+        positions: Tensor | None,
+        points: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+    ) -> None:
+        self._partials = partials
+        self._learners, self._term = partials.learners(parameters, moments, optimizers), partials.term(positions)
+        self._inputs, self._targets = partials.points_of(*points)
+        self._checks = partials.checks(*validation)
+
+    def run(
+        self,
+        order: NDArray[np.int64],
+        scalars: NDArray[np.float32],
+        losses: NDArray[np.float32],
+        validates: bool = False,
+    ) -> None:
+        """A step for each row of `scalars` (networks, steps, 2 per learner) on each network's points in `order`.
+
+        `order` is (networks, n). Writes `losses` (networks, steps, 1 per learner), contiguous; then validates, if asked
+        to. Raises ValueError where the points are not those of so many steps.
+        """
+        size, points = self._partials.points, order.shape[1]
+        if not scalars.shape[1] == losses.shape[1] == -(-points // size):
+            raise ValueError(
+                f"{points} points are {-(-points // size)} steps of {size}, and {scalars.shape[1]} rows of scalars "
+                f"and {losses.shape[1]} of losses were given"
+            )
+        # Kernels read memory as it lies.
+        batches = Batches(self._inputs, self._targets, np.ascontiguousarray(order, np.int64), size)
+        scalars = np.ascontiguousarray(scalars, np.float32)
+        checks = self._checks if validates else None
+        self._partials.launch(self._learners, self._term, batches, scalars, losses, checks=checks)
+
+    def found(self) -> list[tuple[float, float, float]]:
+        """Each network's mean squared error, lowest and highest output of the last validation."""
+        points = self._checks.targets[0].size
+        add_up, least, most = np.add.reduce, np.minimum.reduce, np.maximum.reduce
+        columns = (found.T for found in self._checks.found)
+        return [(float(add_up(one)) / points, float(least(low)), float(most(high))) for one, low, high in columns]

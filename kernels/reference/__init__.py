@@ -1,0 +1,19 @@
+"""What every kernel means, in plain PyTorch: any floating dtype, any device, gradients written by hand.
+
+The functions of the other packages take populations; those that they are made of take one network. The derivations are
+in `kernels/README.md`.
+"""
+
+from draw_poly.kernels.reference.evaluate import evaluate, evaluate_grid, evaluate_one
+from draw_poly.kernels.reference.gradient import differentiate, gradient, squared_error, task_gradient, weigh
+from draw_poly.kernels.reference.kolmogorov import TEMPERATURE, WINDOW, code_gradient, cross_entropy
+from draw_poly.kernels.reference.network import Layer, Memory, Scalar, backward, forward, layers
+from draw_poly.kernels.reference.update import step, total, update
+from draw_poly.kernels.reference.validate import validate, validate_one
+from draw_poly.kernels.reference.workspace import Partials
+
+__all__ = [
+    "TEMPERATURE", "WINDOW", "Layer", "Memory", "Partials", "Scalar", "backward", "code_gradient", "cross_entropy",
+    "differentiate", "evaluate", "evaluate_grid", "evaluate_one", "forward", "gradient", "layers", "squared_error",
+    "step", "task_gradient", "total", "update", "validate", "validate_one", "weigh",
+]  # fmt: skip
