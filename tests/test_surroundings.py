@@ -41,12 +41,13 @@ def written(tmp_path: Path) -> list[np.ndarray]:
     return [np.asarray(Image.open(path)) for path in places]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "surroundings",
     [
         {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "HOME": "home", "XDG_CONFIG_HOME": ""},
-        slow({"MPLBACKEND": "nonsense", "MATPLOTLIBRC": "rc", "PYTHONWARNINGS": "error"}),
-        slow({"MATPLOTLIBRC": "broken", "LC_ALL": "C"}),
+        {"MPLBACKEND": "nonsense", "MATPLOTLIBRC": "rc", "PYTHONWARNINGS": "error"},
+        {"MATPLOTLIBRC": "broken", "LC_ALL": "C"},
     ],
 )
 def test_plots_look_the_same_whatever_matplotlib_is_told(tmp_path: Path, surroundings: dict[str, str]) -> None:

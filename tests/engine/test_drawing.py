@@ -25,6 +25,7 @@ from draw_poly.engine.training.trainer import Trainer
 from draw_poly.kernels.cpu import Painter
 from draw_poly.kernels.cpu import draw as painting
 from draw_poly.kernels.spec import leaky_relu
+from tests.conftest import slow
 
 KERNEL = 0  # in place of a tile's side: the drawing is the CPU kernel's
 CONFIG = Config("x.png", "[10]*4", 1, seed=1, points=500, batch_size=100)
@@ -133,7 +134,7 @@ def test_every_pixel_is_drawn_at_its_own_place(width: int, height: int, seed: in
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("tile", "bands"), [(32, 2**21), (32, 2**13), (KERNEL, 2**21), (KERNEL, 2**13)])
+@pytest.mark.parametrize(("tile", "bands"), [slow(32, 2**21), (32, 2**13), slow(KERNEL, 2**21), (KERNEL, 2**13)])
 def test_whole_tiles_hide_nothing(name: str, tile: int, bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "BAND_NODES", bands)
     monkeypatch.setattr(painting, "PART", bands >> 12)

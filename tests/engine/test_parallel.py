@@ -245,6 +245,7 @@ def saved_epoch(place: Path) -> int:
     return epoch + 1
 
 
+@pytest.mark.slow
 def test_sums_of_real_processes_are_equal_to_the_bit(tmp_path: Path) -> None:
     program = (
         "import torch, zlib; from draw_poly.engine.processes import joined\n"
