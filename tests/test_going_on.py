@@ -17,7 +17,7 @@ from draw_poly.engine.record.metrics import Metrics
 from draw_poly.engine.record.recorder import Recorder
 from draw_poly.engine.record.table import Numbers
 from tests.conftest import Program, untimed
-from tests.engine.test_resume import content, metrics, newest, same
+from tests.engine.prepare.test_resume import content, metrics, newest, same
 
 ALL = ["--seed", 1, "--save-interval", 1, "--backend", "eager"]
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.engine.test_resume import same
+from tests.engine.prepare.test_resume import same
 from tests.faults import ERRORS, KILL, Ended, Fault, Server
 
 EPOCHS, HALF = 5, 3

@@ -11,7 +11,7 @@ import torch
 from draw_poly.engine.record import checkpoint, film_reader
 from draw_poly.engine.record.checkpoint import FIELDS, Checkpoint
 from tests.conftest import GOLDEN, Program
-from tests.engine.test_resume import content, newest, same
+from tests.engine.prepare.test_resume import content, newest, same
 
 CODE = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
 # What came to the original's keys, and what each is where a file lacks it.

@@ -14,8 +14,8 @@ from draw_poly.engine.config import ConfigError
 from draw_poly.engine.data.image_file import load
 from draw_poly.engine.prepare import memory
 from tests.conftest import Program
-from tests.engine.image_samples import PNG_SIGNATURE, chunk, chunks, damaged, samples, written
-from tests.engine.image_samples import RAMP as SAMPLE
+from tests.engine.data.image_samples import PNG_SIGNATURE, chunk, chunks, damaged, samples, written
+from tests.engine.data.image_samples import RAMP as SAMPLE
 
 RAMP = (np.arange(12 * 9) * 2 % 256).astype(np.uint8).reshape(9, 12)
 SAMPLES = samples()

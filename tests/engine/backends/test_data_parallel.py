@@ -28,7 +28,7 @@ from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import GOLDEN, INTERPRETED, Program, slow
 from tests.test_parity import CASES, NAMES, RELATIVE, SIX_DECIMALS, losses
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CODE = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.3, "--kolmogorov-bins", 20]
 LOST = "the other process is gone or does not answer"
 

@@ -19,7 +19,7 @@ from draw_poly.engine.processes import Group
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
 from tests.conftest import Program
-from tests.engine.test_resume import CODE, assert_same_run, content, newest
+from tests.engine.prepare.test_resume import CODE, assert_same_run, content, newest
 from tests.kernels.test_subnormals import flushes, torch_threads_flush
 
 KINDS = [(kind, None) for kind in OPTIMIZERS] + [("adam", loss) for loss in CODE_LOSSES]
