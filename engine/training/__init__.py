@@ -1,1 +1,1 @@
-"""Training: a state, data and a schedule. Knows no files."""
+"""Training: a state, data and a schedule. Writes no files."""

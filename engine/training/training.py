@@ -1,6 +1,6 @@
 """Epoch after epoch: launched, read, watched and told, until the last one or until there is nothing more to learn.
 
-Nothing here knows of files, logs or signals: a run records what it is told, a notebook does with it as it likes.
+Nothing here writes a file or a log or hears a signal: a run records what is told, a notebook does with it as it likes.
 """
 
 from collections.abc import Callable, Iterator
