@@ -50,10 +50,10 @@ class Work:
             raise Absent(reason)
         package = importlib.import_module(f"draw_poly.kernels.{PACKAGES[name]}")
         state, code = job.state().to(suite.device), config.code_length
-        draws = torch.Generator().manual_seed(points)
-        inputs, targets = (torch.rand((1, rows, points), generator=draws).to(suite.device) for rows in (2, 1))
+        generator = torch.Generator().manual_seed(points)
+        inputs, targets = (torch.rand((1, rows, points), generator=generator).to(suite.device) for rows in (2, 1))
         positions = kolmogorov.positions(config.network).to(suite.device) if code else None
-        partials = package.Partials(config.network, code, points, suite.device)
+        partials = package.Workspace(config.network, code, points, suite.device)
         made = Work(package, partials, [one.parameters for one in state.learners], positions, inputs, targets)
         made.gradient()
         return made
@@ -117,10 +117,10 @@ def painting(suite: Suite, job: Job, name: str) -> Variant:
     """The CPU's picture: evaluated where a boundary passes, and painted."""
     if suite.device.type != "cpu":
         raise Absent("it needs a CPU")
-    from draw_poly.kernels.cpu import Painter
+    from draw_poly.kernels.cpu import Rasterizer
 
     state, side = job.state(), job.side
-    painter = Painter(job.config.network, state.coefficients[0], side, side)
+    painter = Rasterizer(job.config.network, state.coefficients[0], side, side)
     gray, edges, none = np.empty((side, side), np.uint8), np.zeros((side, side), np.uint8), np.empty((0, 0), np.uint8)
 
     def run() -> None:

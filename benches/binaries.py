@@ -154,7 +154,7 @@ def gradient(hidden: tuple[int, ...], code: CodeLength | None = None, points: in
     network = Network((2, *hidden, words.pop("outputs", 1)))
     dependent, networks = words.pop("dependent", False), words.get("networks", 1)
     order = torch.zeros((networks, points), dtype=torch.int64) if words.pop("ordered", False) else None
-    partials = gpu.Partials(network, code, points, torch.device("cpu"), **words)
+    partials = gpu.Workspace(network, code, points, torch.device("cpu"), **words)
     partials.task = partials.task._replace(launch=partials.task.launch._replace(dependent=dependent))
     parameters = [torch.zeros((networks, one.size)) for one in (network, *([code.predictor] if code else []))]
     positions = torch.zeros((3, network.size)) if code else None
@@ -165,7 +165,7 @@ def gradient(hidden: tuple[int, ...], code: CodeLength | None = None, points: in
 def operator(hidden: tuple[int, ...]) -> None:
     """Launches what the library operator's backward does."""
     network = Network((2, *hidden, 1))
-    partials = gpu.Partials(network, None, 1024, torch.device("cpu"))
+    partials = gpu.Workspace(network, None, 1024, torch.device("cpu"))
     points = torch.zeros((1, 2, 1024))
     to_outputs, to_points = torch.zeros((1, 1, 1024)), torch.empty_like(points)
     input_gradient(partials, torch.zeros((1, network.size)), points, to_outputs, to_points)
@@ -175,7 +175,7 @@ def operator(hidden: tuple[int, ...]) -> None:
 def update(kind: str, code: CodeLength | None, dependent: bool = False, networks: int = 1) -> None:
     """Launches an update."""
     network, optimizer = Network((2, *[10] * 8, 1)), Optimizer(kind, 0.001)
-    partials = gpu.Partials(network, code, 1024, torch.device("cpu"), networks=networks)
+    partials = gpu.Workspace(network, code, 1024, torch.device("cpu"), networks=networks)
     partials.task = partials.task._replace(launch=partials.task.launch._replace(dependent=dependent))
     partials.batch = partials.programs = 1
     sizes = [network.size] + ([code.predictor.size] if code else [])

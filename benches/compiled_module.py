@@ -47,7 +47,7 @@ class CompiledModule(Contender):
         go_on(self._optimizer, torch.cat([one.moments for one in state.learners], 1).to(device), state.main.steps)
         self._points = torch.cat(job.training).t().contiguous().to(device)
         self._validation = [one.t().contiguous().to(device) for one in job.validation]
-        self._draws = state.draws
+        self._draws = state.generator
         self._rows = self._points[self._batches.to(device)].split(job.batch)
 
     def epoch(self) -> tuple[float, float]:

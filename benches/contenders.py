@@ -82,7 +82,7 @@ class Original(Contender):
     def __init__(self, job: Job, available: int) -> None:
         super().__init__(job, available)
         self.baseline = job.baseline()
-        self._draws = job.state().draws.get_state()
+        self._draws = job.state().generator.get_state()
         rows = torch.cat(job.training)[:, self._batches].t().contiguous()
         self._rows = [(batch[:, :2], batch[:, 2:]) for batch in rows.to(job.device).split(job.batch)]
 
@@ -198,7 +198,7 @@ def _losses(job: Job, dtype: torch.dtype) -> list[tuple[float, float]]:
         for one in state.learners
     ]
     predictor = learners[1] if state.predictor else None
-    made = Eager(State(learners[0], predictor, state.coefficients, state.draws), job.config)
+    made = Eager(State(learners[0], predictor, state.coefficients, state.generator), job.config)
     made.positions = made.positions.to(dtype) if made.positions is not None else None
     training, validation = ((samples[0].to(dtype), samples[1].to(dtype)) for samples in (job.training, job.validation))
     trainer = Trainer(made, training, validation, job.batch)

@@ -91,7 +91,7 @@ def draw(seed: int, small: bool) -> Case:
     raise TooNear(f"nothing can be drawn from seed {seed}")
 
 
-def _drawn(seed: int, chance: random.Random, draws: torch.Generator, small: bool) -> Case:
+def _drawn(seed: int, chance: random.Random, generator: torch.Generator, small: bool) -> Case:
     low, high = chance.choice(RANGES)
     far = max(abs(low), abs(high)) > 10
     depth = 1 if far else chance.choice([1, 2, 2, 3, 3, 4] + [11] * (not small or not seed % 8))
@@ -113,13 +113,13 @@ def _drawn(seed: int, chance: random.Random, draws: torch.Generator, small: bool
         positions = kolmogorov.positions(network)
         parameters.append(random_parameters(predictor, seed + 1, torch.float32))
         if loss == "cross_entropy":
-            parameters[0] = _off_bins(parameters[0], code, far, draws)
+            parameters[0] = _off_bins(parameters[0], code, far, generator)
         parameters[0] = weights_away(parameters[0], parameters[1], positions, code, MARGIN["fp32"])
-    inputs = points_away(parameters[0], network, points, draws, _margin(parameters[0]))
-    targets = torch.rand((network.dims[-1], points), generator=draws)
+    inputs = points_away(parameters[0], network, points, generator, _margin(parameters[0]))
+    targets = torch.rand((network.dims[-1], points), generator=generator)
     # Parameters of thousands make gradients of millions.
     optimizer = Optimizer(chance.choice(list(OPTIMIZERS)), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85)
-    coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws)
+    coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=generator)
     size = (chance.randint(1, 20), chance.randint(1, 9)) if small else (chance.randint(1, 400), chance.randint(1, 200))
     case = Case(
         seed, network, code, parameters, positions, inputs, targets, optimizer, coefficients, size,
@@ -135,7 +135,7 @@ def _margin(flat: Tensor) -> float:
     return MARGIN["fp32"] * max(1.0, float(flat.abs().max()))
 
 
-def _off_bins(flat: Tensor, code: CodeLength, far: bool, draws: torch.Generator) -> Tensor:
+def _off_bins(flat: Tensor, code: CodeLength, far: bool, generator: torch.Generator) -> Tensor:
     """Parameters, around the clip range if that is far from zero, none of them near a bin."""
     span = code.high - code.low
     for _ in range(100):
@@ -146,7 +146,7 @@ def _off_bins(flat: Tensor, code: CodeLength, far: bool, draws: torch.Generator)
             strange |= (center < -code.bins) | (center > 2 * code.bins)
         if not strange.any():
             return flat
-        fresh = torch.rand(flat.shape, generator=draws, dtype=torch.float64) * 1.4 - 0.2
+        fresh = torch.rand(flat.shape, generator=generator, dtype=torch.float64) * 1.4 - 0.2
         flat = torch.where(strange, code.low + fresh * span, flat).float()
     return torch.where(strange, code.low - span, flat).float()
 
@@ -174,7 +174,7 @@ def faults(package: Any, case: Case) -> Iterator[str]:
 
 
 def _gradient_faults(package: Alone, case: Case) -> Iterator[str]:
-    partials = package.Partials(case.network, case.code, case.inputs.shape[1] + case.seed % 3, CPU)
+    partials = package.Workspace(case.network, case.code, case.inputs.shape[1] + case.seed % 3, CPU)
     flats = [case.given(flat) for flat in case.parameters]
     positions = None if case.positions is None else case.given(case.positions)
     found = []
@@ -232,7 +232,7 @@ def _update_faults(package: Alone, case: Case) -> Iterator[str]:
         ([flat.to(dtype, copy=True) for flat in case.parameters], [torch.zeros(shape, dtype=dtype) for shape in shapes])
         for dtype in (torch.float32, torch.float32, torch.float64)
     ]
-    partials = package.Partials(case.network, case.code, case.inputs.shape[1], CPU)
+    partials = package.Workspace(case.network, case.code, case.inputs.shape[1], CPU)
     for step in range(1, 4):
         scalars = case.optimizer.scalars(step)
         package.gradient(partials, states[0][0], case.positions, case.inputs, case.targets)
@@ -293,7 +293,7 @@ def _painting_faults(case: Case) -> Iterator[str]:
     width, height = case.size
     no_colours = np.empty((0, 0), np.uint8)
     gray, edges = np.zeros((2, height, width), np.uint8)
-    seen = cpu.Painter(network, case.coefficients, width, height).draw(case.given(flat), gray, edges, no_colours)
+    seen = cpu.Rasterizer(network, case.coefficients, width, height).draw(case.given(flat), gray, edges, no_colours)
     outputs, signatures = torch.full((1, height, width), NAN), torch.full((height, width), -1)
     Alone(cpu).evaluate_grid(network, flat, case.coefficients, case.size, 0, outputs, signatures)
     levels, drawn, limits = np.zeros_like(gray), np.zeros_like(edges), np.array([np.inf, -np.inf], np.float32)

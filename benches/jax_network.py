@@ -46,7 +46,7 @@ class JaxNetwork(Contender):
     def __init__(self, job: Job, available: int) -> None:
         super().__init__(job, available)
         state, config = job.state(), job.config
-        self._draws = state.draws
+        self._draws = state.generator
         self._coefficients = jnp.asarray(state.coefficients[0].numpy())
         self._training = jnp.asarray(torch.cat(job.training).numpy())
         self._validation = jnp.asarray(torch.cat(job.validation).numpy())

@@ -46,13 +46,13 @@ def rows(name: str, device: torch.device) -> Iterator[Row]:
 
 def _rows(chosen: type[Backend], config: Config, points: int, device: torch.device) -> Iterator[Row]:
     network, code = config.network, config.code_length
-    draws = torch.Generator().manual_seed(points)
+    generator = torch.Generator().manual_seed(points)
     state = fresh_state(config, torch.Generator().manual_seed(points))
     for number, learner in enumerate(state.learners):
         learner.parameters[0].copy_(random_parameters(learner.network, points + number, torch.float32))
     parameters = [learner.parameters[0].clone() for learner in state.learners]
-    inputs = points_away(parameters[0], network, points, draws, MARGIN["fp32"])
-    targets = torch.rand((1, points), generator=draws)
+    inputs = points_away(parameters[0], network, points, generator, MARGIN["fp32"])
+    targets = torch.rand((1, points), generator=generator)
     positions = kolmogorov.positions(network) if code else None
     cpu = torch.device("cpu")
     exact = by_autograd(parameters, network, inputs, targets, positions, code, torch.float64, cpu)

@@ -86,17 +86,17 @@ def gradient_rows(
 
     That is another kernel, which a compiler may lay out otherwise: it is held to float64 as the first one is.
     """
-    draws = drawing(points, seed)
-    start = drawn(network, code, points, draws, MARGIN[precision])
+    generator = drawing(points, seed)
+    start = drawn(network, code, points, generator, MARGIN[precision])
     parameters, positions, inputs = start.parameters, start.positions, start.inputs
-    targets = torch.rand((network.dims[-1], points), generator=draws)
+    targets = torch.rand((network.dims[-1], points), generator=generator)
     exact = by_autograd(parameters, network, inputs, targets, positions, code, torch.float64, torch.device("cpu"))
     plain = by_autograd(parameters, network, inputs, targets, positions, code, torch.float32, device, precision)
 
     on_device = [one.to(device) for one in parameters]
     placed = positions.to(device) if positions is not None else None
     words = {} if precision == "fp32" else {"precision": precision}
-    partials = package.Partials(network, code, points, device, **words)
+    partials = package.Workspace(network, code, points, device, **words)
     found = []
     whole, ways = torch.cat((inputs, targets)), ["", ", again"]
     if "gpu" in package.__name__:
@@ -105,7 +105,7 @@ def gradient_rows(
         poison(partials)
         data, named = whole, []
         if "order" in way:
-            order = torch.randperm(points, generator=draws)
+            order = torch.randperm(points, generator=generator)
             data, named = whole[:, order.argsort()], [order.to(device)]
         data = data.contiguous().to(device)
         package.gradient(partials, on_device, placed, data[: len(inputs)], data[len(inputs) :], *named)
@@ -139,12 +139,12 @@ def stepped(package: Alone, partials: object, parameters: Sequence[Tensor]) -> l
 
 def evaluate_rows(network: Network, points: int, package: Alone, device: torch.device, seed: int = 0) -> Iterator[Row]:
     """Outputs and signatures at points and of a grid, and the grid's edges where the package tells them."""
-    draws = drawing(points, seed)
-    flat = random_parameters(network, draws.initial_seed(), torch.float32)
-    coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=draws)
+    generator = drawing(points, seed)
+    flat = random_parameters(network, generator.initial_seed(), torch.float32)
+    coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=generator)
     width, height = points // 7 + 1, 11
     placed = flat.to(device), coefficients.to(device)
-    for name, inputs in (("points", torch.rand((2, points), generator=draws)), ("grid", pixels(width, height))):
+    for name, inputs in (("points", torch.rand((2, points), generator=generator)), ("grid", pixels(width, height))):
         count = inputs.shape[1]
         outputs = torch.full((network.dims[-1], count), NAN, device=device)
         signatures = torch.full((count,), -1, device=device)
@@ -175,9 +175,9 @@ def validate_rows(network: Network, points: int, package: Alone, device: torch.d
     """A validation's three numbers, twice from one room; of packages that validate in one launch."""
     if "gpu" not in package.__name__:
         return
-    draws = drawing(points, seed)
-    flat = random_parameters(network, draws.initial_seed(), torch.float32)
-    data = torch.rand((network.dims[0] + network.dims[-1], points), generator=draws)
+    generator = drawing(points, seed)
+    flat = random_parameters(network, generator.initial_seed(), torch.float32)
+    data = torch.rand((network.dims[0] + network.dims[-1], points), generator=generator)
     made = package.Validation(network, points, device)
     found = []
     for _ in range(2):
@@ -201,15 +201,15 @@ def validate_rows(network: Network, points: int, package: Alone, device: torch.d
 def update_rows(kind: str, package: Alone, device: torch.device, seed: int = 0) -> Iterator[Row]:
     """Five steps of an optimiser on gradients of many sizes, against the reference's in float64."""
     network, optimizer = Network((2, 9, 1)), Optimizer(kind, 0.01, 0.85)
-    draws = drawing(1, seed)
-    start = random_parameters(network, draws.initial_seed(), torch.float32)
+    generator = drawing(1, seed)
+    start = random_parameters(network, generator.initial_seed(), torch.float32)
     ours, moments = start.to(device), torch.zeros((optimizer.moments, network.size), device=device)
     exact, exact_moments = start.double(), torch.zeros((optimizer.moments, network.size), dtype=torch.float64)
     plain, plain_moments = start.clone(), torch.zeros((optimizer.moments, network.size))
-    partials = package.Partials(network, None, 77, device)
+    partials = package.Workspace(network, None, 77, device)
     for step in range(1, 6):
-        inputs = points_away(exact, network, 77, draws, MARGIN["fp32"])
-        targets = torch.rand((1, 77), generator=draws) * 10.0 ** (step - 3)
+        inputs = points_away(exact, network, 77, generator, MARGIN["fp32"])
+        targets = torch.rand((1, 77), generator=generator) * 10.0 ** (step - 3)
         package.gradient(partials, [ours], None, inputs.to(device), targets.to(device))
         scalars = torch.tensor(optimizer.scalars(step), device=device)
         package.update(partials, [optimizer], [ours], [moments], scalars, torch.empty(1, device=device))

@@ -1,7 +1,7 @@
 """The processes that train one network together, as `torchrun` starts them: who this one is, and how they speak.
 
-Process 0 leads: it reads, decides and writes, and tells the others by `say`. They follow, and add their share of each
-step by `add_up`. A run without `torchrun` is a group of one, to whom nobody listens.
+Process 0 is the main one: it reads, decides and writes, and tells the others by `broadcast`. They are workers, and add
+their share of each step by `all_reduce`. A run without `torchrun` is a group of one, to whom nobody listens.
 """
 
 import os
@@ -43,24 +43,24 @@ class Group:
     _steps: Any = None
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that reads, decides and writes."""
         return self.rank == 0
 
-    def say(self, word: object) -> None:
+    def broadcast(self, word: object) -> None:
         """Tells the others, who `hear` it. Raises Lost."""
         if self.size > 1:
             with self._noticing_loss():
                 dist.broadcast_object_list([word], 0, self._words, torch.device("cpu"))
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         """Waits for what process 0 says next. Raises Lost."""
         words: list[Any] = [None]
         with self._noticing_loss():
             dist.broadcast_object_list(words, 0, self._words, torch.device("cpu"))
         return words[0]
 
-    def add_up(self, vector: Tensor) -> None:
+    def all_reduce(self, vector: Tensor) -> None:
         """Replaces a vector by its sum over all processes, the same to the bit in each. Raises Lost."""
         with self._noticing_loss():
             dist.all_reduce(vector, group=self._steps)

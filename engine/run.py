@@ -36,16 +36,16 @@ def run(config: Config) -> int:
     allowance.require_open_files()
     if reason := compiled.unusable():
         raise ConfigError(reason)
-    with own_torch_state(), processes.joined() as group, led(group), logging_to(config, group.leads):
+    with own_torch_state(), processes.joined() as group, led(group), logging_to(config, group.is_main):
         try:
-            if group.leads:
+            if group.is_main:
                 return _lead(config, group)
             follow(config, group)
             return DONE
         except ConfigError:
             raise
         except Exception as error:
-            line = "The run cannot begin: %s" if group.leads else f"Process {group.rank} ends: %s"
+            line = "The run cannot begin: %s" if group.is_main else f"Process {group.rank} ends: %s"
             log.error(line, explain(error), exc_info=error if config.debug else None)
             return FAILED
 

@@ -23,9 +23,9 @@ def led(group: Group) -> Iterator[None]:
     try:
         yield
     finally:
-        if group.leads:
+        if group.is_main:
             with suppress(Lost):  # then they know
-                group.say(END)
+                group.broadcast(END)
 
 
 def follow(config: Config, group: Group) -> None:
@@ -35,11 +35,11 @@ def follow(config: Config, group: Group) -> None:
     """
     signals = Signals()
     with signals.caught(), torch.inference_mode():
-        setup = group.hear()
+        setup = group.receive()
         if setup == END:
             return
         device, chosen, _ = backend.found(setup.config, group)
         _, trainer = setup.on(device, chosen, group)
-        while group.hear() == EPOCH:
+        while group.receive() == EPOCH:
             with suppress(Interrupted, NonFinite):  # process 0 meets the same, and ends the run
                 trainer.epoch(lambda: signals.received != 0)

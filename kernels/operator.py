@@ -82,9 +82,9 @@ def _backward(
         return to_parameters, stack[0][0].t() @ first
     from draw_poly.kernels.gpu.gradient import input_gradient
     from draw_poly.kernels.gpu.update import total
-    from draw_poly.kernels.gpu.workspace import Partials
+    from draw_poly.kernels.gpu.workspace import Workspace
 
-    partials = Partials(network, None, points, parameters.device)
+    partials = Workspace(network, None, points, parameters.device)
     input_gradient(partials, parameters[None], coordinates[None], to_outputs[None], to_coordinates[None])
     total(partials, [to_parameters[None]], to_parameters.new_empty((1, 1)))  # the loss is the caller's own
     return to_parameters, to_coordinates

@@ -86,11 +86,11 @@ def poison(thing: Any) -> None:
 
 def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
     """Flat parameters of a usual size, drawn from a seed."""
-    draws = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     flat = torch.empty(network.size, dtype=dtype)
     for weight, bias in reference.layers(flat, network):
-        weight.normal_(0, (2 / weight.shape[1]) ** 0.5, generator=draws)
-        bias.normal_(0, 0.5, generator=draws)
+        weight.normal_(0, (2 / weight.shape[1]) ** 0.5, generator=generator)
+        bias.normal_(0, 0.5, generator=generator)
     return flat
 
 
@@ -113,18 +113,18 @@ class Drawn:
     inputs: Tensor
 
 
-def drawn(network: Network, code: CodeLength | None, points: int, draws: torch.Generator, margin: float) -> Drawn:
+def drawn(network: Network, code: CodeLength | None, points: int, generator: torch.Generator, margin: float) -> Drawn:
     """A network, a predictor and points away from all their boundaries."""
     for number in range(NETWORKS):
-        seed = draws.initial_seed() + 1_000_000 * number
+        seed = generator.initial_seed() + 1_000_000 * number
         flat, positions = random_parameters(network, seed, torch.float32), None
         parameters = [flat]
         try:
             if code:
                 predictor = random_parameters(code.predictor, seed, torch.float32)
-                positions = points_away(predictor, code.predictor, network.size, draws, margin)
+                positions = points_away(predictor, code.predictor, network.size, generator, margin)
                 parameters = [weights_away(flat, predictor, positions, code, margin), predictor]
-            return Drawn(parameters, positions, points_away(parameters[0], network, points, draws, margin))
+            return Drawn(parameters, positions, points_away(parameters[0], network, points, generator, margin))
         except TooNear:
             continue
     raise TooNear(f"none of {NETWORKS} networks has {points} points that stand {margin} away from its boundaries")
@@ -140,11 +140,11 @@ def nearest(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
     return nearest
 
 
-def points_away(flat: Tensor, network: Network, count: int, draws: torch.Generator, margin: float) -> Tensor:
+def points_away(flat: Tensor, network: Network, count: int, generator: torch.Generator, margin: float) -> Tensor:
     """Inputs (in, count) in the unit square at which no neuron is within `margin` of zero. Raises TooNear."""
     found, left = [], count
     for _ in range(ROUNDS):
-        inputs = torch.rand((network.dims[0], 2 * left + 16), generator=draws)
+        inputs = torch.rand((network.dims[0], 2 * left + 16), generator=generator)
         found.append(inputs[:, nearest(flat.double(), network, inputs.double()) > margin])
         left -= found[-1].shape[1]
         if left <= 0:

@@ -85,10 +85,10 @@ def test_a_contender_is_built_on_the_suites_device_and_checked_as_of_its_job(mon
 
 
 def test_points_are_drawn_away_from_every_boundary() -> None:
-    draws = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
     for margin in (1e-5, 1e-2):
         code = CodeLength(Network((3, 8, 11)), "cross_entropy", 0.5, 11, -0.8, 1.1)
-        found = oracle.drawn(Network((2, *[10] * 8, 1)), code, 300, draws, margin)
+        found = oracle.drawn(Network((2, *[10] * 8, 1)), code, 300, generator, margin)
         flat, predictor = found.parameters
         assert found.positions is not None
         assert float(oracle.nearest(flat.double(), Network((2, *[10] * 8, 1)), found.inputs.double()).min()) > margin
@@ -97,7 +97,7 @@ def test_points_are_drawn_away_from_every_boundary() -> None:
         assert float((bins - bins.round()).abs().min()) > 0.9 * oracle.BIN_MARGIN
     flat = torch.zeros(Network((2, 3, 1)).size)  # every neuron is zero everywhere
     with pytest.raises(oracle.TooNear, match="of 10 points, 10 could not be drawn"):
-        oracle.points_away(flat, Network((2, 3, 1)), 10, draws, 1e-5)
+        oracle.points_away(flat, Network((2, 3, 1)), 10, generator, 1e-5)
 
 
 def test_a_laplacians_predictions_are_no_weights() -> None:
@@ -110,8 +110,8 @@ def test_a_laplacians_predictions_are_no_weights() -> None:
 
 
 def test_a_tf32_product_reads_ten_bits_of_its_operands() -> None:
-    draws = torch.Generator().manual_seed(1)
-    left, right = (torch.randn((5, 7), generator=draws).requires_grad_() for _ in range(2))
+    generator = torch.Generator().manual_seed(1)
+    left, right = (torch.randn((5, 7), generator=generator).requires_grad_() for _ in range(2))
     kept = [(one.detach().double().numpy().astype("f4").view("u4") & 0xFFFFE000).view("f4") for one in (left, right)]
     product = TensorFloat.apply(left, right)
     torch.testing.assert_close(product.detach(), torch.from_numpy(kept[0] @ kept[1].T))
@@ -275,8 +275,8 @@ def test_there_is_no_figure_for_a_wrong_answer(kind: type[Ours], said: str) -> N
 
 
 def turns(middle: float, spread: float, seed: int, count: int = 15) -> list[float]:
-    draws = torch.Generator().manual_seed(seed)
-    return [middle * (1 + spread * value) for value in torch.randn(count, generator=draws).tolist()]
+    generator = torch.Generator().manual_seed(seed)
+    return [middle * (1 + spread * value) for value in torch.randn(count, generator=generator).tolist()]
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,11 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(
     config = Config("x", "[10]*8", 1, points=500, batch_size=128, backend=name, **words)  # type: ignore[arg-type]
     kind, _ = backend.choose(config, DEVICE)
     assert issubclass(kind, Graphed)
-    draws = torch.Generator().manual_seed(4)
-    data = Data(torch.rand((1, 3, 500), generator=draws).cuda(), torch.rand((1, 3, 90), generator=draws).cuda(), 128)
-    orders = [torch.randperm(500, generator=draws)[None] for _ in range(6)]
+    generator = torch.Generator().manual_seed(4)
+    data = Data(
+        torch.rand((1, 3, 500), generator=generator).cuda(), torch.rand((1, 3, 90), generator=generator).cuda(), 128
+    )
+    orders = [torch.randperm(500, generator=generator)[None] for _ in range(6)]
     runs = []
     for most in (kind.most_captured, 3, 1, 0):
         monkeypatch.setattr(kind, "most_captured", max(most, 1))

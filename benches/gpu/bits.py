@@ -14,7 +14,7 @@ from benches.gpu.command_line import command, term
 from benches.gpu.course import Bench
 from benches.gpu.epochs import JOBS, job
 from benches.job import Job
-from draw_poly.engine.backends.cuda_graph import Room
+from draw_poly.engine.backends.cuda_graph import Buffers
 from draw_poly.engine.backends.triton import Triton
 from draw_poly.engine.training.trainer import Launched, Trainer
 from draw_poly.kernels.spec import Network
@@ -29,7 +29,7 @@ STEPS, REPLAYS = 50, 20
 class Stepwise(Triton):
     """The kernels without graphs."""
 
-    def _capture(self, room: Room) -> None:
+    def _capture(self, buffers: Buffers) -> None:
         pass
 
 

@@ -12,7 +12,7 @@ from benches.plain import plain_forward
 from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import gpu
 from draw_poly.kernels.gpu.plan import plan
-from draw_poly.kernels.gpu.workspace import Partials, share
+from draw_poly.kernels.gpu.workspace import Workspace, share
 from draw_poly.kernels.oracle import random_parameters
 from draw_poly.kernels.spec import CodeLength, Network, Optimizer
 
@@ -56,7 +56,7 @@ class Step:
         self, network: Network, points: int, code: CodeLength | None, device: torch.device, precision: str = "fp32",
         **changes: Any,
     ) -> None:  # fmt: skip
-        self.partials = Partials(network, code, points, device, precision)
+        self.partials = Workspace(network, code, points, device, precision)
         if changes:
             task = self.partials.task
             self.partials.task = task._replace(launch=task.launch._replace(**changes))
@@ -64,10 +64,10 @@ class Step:
         self.parameters = [random_parameters(one, 1, torch.float32)[None].to(device) for one in learners]
         self.positions = kolmogorov.positions(network).to(device) if code else None
         self.moments = [torch.zeros((1, 2, one.size), device=device) for one in learners]
-        draws = torch.Generator().manual_seed(2)
-        self.inputs = torch.rand((1, 2, points), generator=draws).to(device)
-        self.targets = torch.rand((1, 1, points), generator=draws).to(device)
-        self.order = torch.randperm(points, generator=draws)[None].to(device)
+        generator = torch.Generator().manual_seed(2)
+        self.inputs = torch.rand((1, 2, points), generator=generator).to(device)
+        self.targets = torch.rand((1, 1, points), generator=generator).to(device)
+        self.order = torch.randperm(points, generator=generator)[None].to(device)
         self.optimizers = [Optimizer("adam", 1e-3)] * len(learners)
         self.scalars = torch.tensor([self.optimizers[0].scalars(100) * len(learners)], device=device)
         self.losses = torch.empty((1, len(learners)), device=device)
@@ -130,8 +130,8 @@ def evaluation(kind: str, hidden: tuple[int, ...], side: int) -> Case:
     def make(device: torch.device) -> Work:
         network = Network((2, *hidden, 1))
         flat = random_parameters(network, 1, torch.float32)[None].to(device)
-        draws = torch.Generator().manual_seed(3)
-        coefficients = torch.randint(1, 2**31 - 1, (1, network.neurons), generator=draws).to(device)
+        generator = torch.Generator().manual_seed(3)
+        coefficients = torch.randint(1, 2**31 - 1, (1, network.neurons), generator=generator).to(device)
         outputs = torch.empty((1, 1, side, side), device=device)
         signatures = torch.empty((1, side, side), dtype=torch.int64, device=device)
         if kind == "grid":
@@ -139,7 +139,7 @@ def evaluation(kind: str, hidden: tuple[int, ...], side: int) -> Case:
         if kind == "edges":
             edges = torch.empty((1, side, side), dtype=torch.uint8, device=device)
             return partial(gpu.evaluate_grid, network, flat, coefficients, (side, side), 0, outputs, signatures, edges)
-        inputs = torch.rand((1, 2, side * side), generator=draws).to(device)
+        inputs = torch.rand((1, 2, side * side), generator=generator).to(device)
         if kind == "PyTorch":
             return partial(plain_forward, flat[0], network, inputs[0])
         return partial(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from draw_poly.engine.backends import reference as plain
 from draw_poly.engine.backends.base import Backend, Data, Member, Scalars, flushing, side_by_side
-from draw_poly.engine.backends.cuda_graph import Graphed, Room, Step
+from draw_poly.engine.backends.cuda_graph import Buffers, Graphed, Step
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import State
 from draw_poly.kernels import reference
@@ -117,7 +117,7 @@ class CompileOnGpu(Compiled, Graphed):
 
         return step
 
-    def _capture(self, room: Room) -> None:
+    def _capture(self, buffers: Buffers) -> None:
         # The compiler at work would be captured in part, on some devices without an error.
         with torch.compiler.set_stance("fail_on_recompile"):
-            super()._capture(room)
+            super()._capture(buffers)

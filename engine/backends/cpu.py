@@ -25,7 +25,7 @@ class Cpu(Backend):
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
         self._evaluator = cpu.Evaluator(state.main.network, state.coefficients)
-        self._partials: cpu.Partials | None = None
+        self._partials: cpu.Workspace | None = None
         self._data: Data | None = None
 
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
@@ -67,9 +67,9 @@ class Cpu(Backend):
             (data.validation[:, :2], data.validation[:, 2:]),
         )
 
-    def _partials_for(self, points: int) -> cpu.Partials:
+    def _partials_for(self, points: int) -> cpu.Workspace:
         network, networks = self.state.main.network, self.state.networks
-        return cpu.Partials(network, self.code, points, self.device, networks=networks, weights=self.weights)
+        return cpu.Workspace(network, self.code, points, self.device, networks=networks, weights=self.weights)
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""

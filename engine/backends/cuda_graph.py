@@ -47,8 +47,8 @@ class Graphed(Backend):
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
         self.runs_ahead = captures(self.device)
-        self._room: Room | None = None
-        self._epochs = 0  # with this room
+        self._buffers: Buffers | None = None
+        self._epochs = 0  # with these buffers
         self._replays: dict[tuple[int, bool], Callable[[], None]] = {}
 
     @abstractmethod
@@ -61,42 +61,42 @@ class Graphed(Backend):
 
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
         """See `Backend.epoch`; its report waits for the numbers."""
-        room = self._room
-        if room is None or room.data is not data:
-            room = self._room = Room(
+        buffers = self._buffers
+        if buffers is None or buffers.data is not data:
+            buffers = self._buffers = Buffers(
                 data, self.stepper(data), len(self.state.learners), self.device, self.most_captured
             )
             self._epochs, self._replays = 0, {}
         if interrupted():
             raise Interrupted
-        mail = room.address(order, self._step_numbers(data.steps))
+        pinned = buffers.fill(order, self._step_numbers(data.steps))
         if self._epochs == 1 and captures(self.device):
-            self._capture(room)
-        for window in room.windows:
+            self._capture(buffers)
+        for window in buffers.windows:
             if window.begin and interrupted():
                 raise Interrupted
-            room.send(mail, window)
+            buffers.upload(pinned, window)
             if self._replays:
                 self._replays[window.kind]()
             else:
-                self._launch(room, window, interrupted)
-            room.ask(mail, window)
+                self._launch(buffers, window, interrupted)
+            buffers.start_readback(pinned, window)
         self._epochs += 1
         for learner in self.state.learners:
             learner.steps += data.steps
-        return mail
+        return pinned
 
-    def _capture(self, room: "Room") -> None:
+    def _capture(self, buffers: "Buffers") -> None:
         """Makes the epoch's windows graphs, where they can be."""
         before = torch.cuda.current_stream(self.device)
         replays: dict[tuple[int, bool], Callable[[], None]] = {}
         pool = None
         try:
-            for window in {one.kind: one for one in room.windows}.values():
+            for window in {one.kind: one for one in buffers.windows}.values():
                 graph = torch.cuda.CUDAGraph()
                 # Threads that wait for a frame meanwhile are none of the capture's business.
                 with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-                    self._launch(room, window, lambda: False)
+                    self._launch(buffers, window, lambda: False)
                 replays[window.kind] = graph.replay
                 pool = graph.pool()
         except RuntimeError as error:
@@ -104,21 +104,21 @@ class Graphed(Backend):
             log.warning("The epoch cannot be captured and is launched step by step: %s", str(error).partition("\n")[0])
             return
         self._replays = replays
-        steps, count = room.data.steps, len(room.windows)
+        steps, count = buffers.data.steps, len(buffers.windows)
         pieces = "one replay of a CUDA graph" if count == 1 else f"{count} replays of CUDA graphs"
         log.info("The epoch is captured, and its %d steps are %s from here on", steps, pieces)
 
-    def _launch(self, room: "Room", window: Window, interrupted: Callable[[], bool]) -> None:
+    def _launch(self, buffers: "Buffers", window: Window, interrupted: Callable[[], bool]) -> None:
         """A window's work, in the order of the stream; captured, nothing of it runs yet."""
-        for step, points in enumerate(room.batches(window)):
+        for step, points in enumerate(buffers.batches(window)):
             if interrupted():
                 raise Interrupted
-            room.step(points, room.scalars[:, step], room.losses[:, step])
+            buffers.step(points, buffers.scalars[:, step], buffers.losses[:, step])
         if window.last:
-            self.validate(room.data, room.validation)
+            self.validate(buffers.data, buffers.validation)
 
 
-class Room:
+class Buffers:
     """The buffers of a window of steps, and what steps there: a graph keeps addresses, so they are made once.
 
     `order` (networks, points), `scalars` and `losses` (networks, steps, …) are those of the window that is under way.
@@ -139,7 +139,7 @@ class Room:
         self.losses = self._numbers[:, :-3].unflatten(1, (most, learners))
         self.validation = self._numbers[:, -3:]
         # Two: one epoch's may be under way still while the next one's are written.
-        self._mail = Mail(data, learners, device), Mail(data, learners, device)
+        self._pinned = PinnedBuffers(data, learners, device), PinnedBuffers(data, learners, device)
 
     def points(self, window: Window) -> slice:
         """Where a window's points stand in the epoch's order."""
@@ -151,35 +151,35 @@ class Room:
         whole = self.points(window)
         return iter(self.order[:, : whole.stop - whole.start].split(self.data.batch_size, 1))
 
-    def address(self, order: Tensor, scalars: list[list[list[float]]]) -> "Mail":
+    def fill(self, order: Tensor, scalars: list[list[list[float]]]) -> "PinnedBuffers":
         """An epoch's order and scalars, ready to be sent; the report of the last epoch but one must have been read."""
-        mail, other = self._mail
-        self._mail = other, mail
-        mail.order.copy_(order)
-        mail.rows[:, :, : 2 * self._learners].copy_(torch.tensor(scalars, dtype=torch.float32))
-        return mail
+        pinned, other = self._pinned
+        self._pinned = other, pinned
+        pinned.order.copy_(order)
+        pinned.rows[:, :, : 2 * self._learners].copy_(torch.tensor(scalars, dtype=torch.float32))
+        return pinned
 
-    def send(self, mail: "Mail", window: Window) -> None:
+    def upload(self, pinned: "PinnedBuffers", window: Window) -> None:
         """Sends a window's order and scalars on their way."""
-        sent = mail.order[:, self.points(window)]
+        sent = pinned.order[:, self.points(window)]
         self.order[:, : sent.shape[1]].copy_(sent, non_blocking=True)
-        self._rows[:, : window.end - window.begin].copy_(mail.rows[:, window.begin : window.end], non_blocking=True)
+        self._rows[:, : window.end - window.begin].copy_(pinned.rows[:, window.begin : window.end], non_blocking=True)
 
-    def ask(self, mail: "Mail", window: Window) -> None:
+    def start_readback(self, pinned: "PinnedBuffers", window: Window) -> None:
         """Has a window's numbers sent, when the device has them."""
         steps, place = window.end - window.begin, window.begin * self._learners
         if window.last and steps == self.losses.shape[1]:  # one piece
-            mail.numbers[:, place:].copy_(self._numbers, non_blocking=True)
+            pinned.numbers[:, place:].copy_(self._numbers, non_blocking=True)
         else:
             count = steps * self._learners
-            mail.numbers[:, place : place + count].copy_(self._numbers[:, :count], non_blocking=True)
+            pinned.numbers[:, place : place + count].copy_(self._numbers[:, :count], non_blocking=True)
             if window.last:
-                mail.numbers[:, -3:].copy_(self.validation, non_blocking=True)
+                pinned.numbers[:, -3:].copy_(self.validation, non_blocking=True)
         if window.last:
-            mail.sent()
+            pinned.sent()
 
 
-class Mail:
+class PinnedBuffers:
     """What goes to the device for an epoch and what comes back, pinned where copies run beside the host: a report."""
 
     def __init__(self, data: Data, learners: int, device: torch.device) -> None:

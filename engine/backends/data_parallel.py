@@ -43,7 +43,7 @@ class Parallel(Backend):
         for step, batch in enumerate(points.split(data.batch_size, 2)):
             self._share(batch)
             self._stop.fill_(interrupted())
-            self._group.add_up(self._sums)
+            self._group.all_reduce(self._sums)
             if self._stop.item():
                 raise Interrupted
             for index, member in enumerate(self._members):

@@ -21,7 +21,7 @@ class Triton(Graphed):
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
-        self._shared: gpu.Partials | None = None  # for a share of a batch
+        self._shared: gpu.Workspace | None = None  # for a share of a batch
         self._validation: gpu.Validation | None = None
 
     def stepper(self, data: Data) -> Step:
@@ -60,8 +60,8 @@ class Triton(Graphed):
         gpu.gradient(partials, parameters, self.positions, inputs, targets)
         gpu.total(partials, gradients, losses)
 
-    def _partials(self, points: int) -> gpu.Partials:
-        return gpu.Partials(
+    def _partials(self, points: int) -> gpu.Workspace:
+        return gpu.Workspace(
             self.state.main.network, self.code, points, self.device, self.config.precision, self.state.networks,
             self.weights,
         )  # fmt: skip

@@ -55,7 +55,7 @@ class Split:
     validation: Tensor
 
 
-def split(picture: Picture, points: int, validation: int, draws: np.random.RandomState) -> Split:
+def split(picture: Picture, points: int, validation: int, generator: np.random.RandomState) -> Split:
     """Shuffles all pixels, takes the first `points` to train and the next `validation` to validate.
 
     Raises ConfigError where not one pixel would be left to validate.
@@ -73,7 +73,7 @@ def split(picture: Picture, points: int, validation: int, draws: np.random.Rando
         )
     order = np.arange(pixels, dtype=np.int32 if pixels < 2**31 else np.int64)
     # Shuffling rows or their indices draws the same numbers.
-    draws.shuffle(order)
+    generator.shuffle(order)
     chosen = torch.from_numpy(order[: points + validation].astype(np.int64))
     return Split(chosen[:points].clone(), chosen[points:].clone())
 

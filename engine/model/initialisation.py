@@ -12,34 +12,36 @@ HIDDEN_BIAS = 0.1
 LARGEST_COEFFICIENT = 2**31 - 2
 
 
-def initialise(network: Network, draws: torch.Generator, output_bias: float) -> Tensor:
+def initialise(network: Network, generator: torch.Generator, output_bias: float) -> Tensor:
     """Flat float32 parameters: kaiming-normal weights, biases 0.1 but for the output's."""
-    return _draw(network, draws, output_bias, None)
+    return _draw(network, generator, output_bias, None)
 
 
-def initialise_with_coefficients(network: Network, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+def initialise_with_coefficients(network: Network, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """As `initialise`, every bias 0.1, and the signature coefficients (neurons,), int64 in [1, 2^31 - 2].
 
     The generator is left as it was found, as the original program leaves it.
     """
-    before = draws.get_state()
+    before = generator.get_state()
     coefficients: list[Tensor] = []
-    parameters = _draw(network, draws, HIDDEN_BIAS, coefficients)
-    draws.set_state(before)
+    parameters = _draw(network, generator, HIDDEN_BIAS, coefficients)
+    generator.set_state(before)
     return parameters, torch.cat(coefficients)
 
 
-def _draw(network: Network, draws: torch.Generator, output_bias: float, coefficients: list[Tensor] | None) -> Tensor:
+def _draw(
+    network: Network, generator: torch.Generator, output_bias: float, coefficients: list[Tensor] | None
+) -> Tensor:
     """The draws in the original's order: a linear layer's own default, its kaiming weight, its coefficients."""
     parameters = torch.empty(network.size)
     stack = reference.layers(parameters, network)
     for weight, bias in stack:
-        nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=draws)
-        torch.empty(bias.shape[0]).uniform_(generator=draws)
-        nn.init.kaiming_normal_(weight, nonlinearity="leaky_relu", generator=draws)
+        nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+        torch.empty(bias.shape[0]).uniform_(generator=generator)
+        nn.init.kaiming_normal_(weight, nonlinearity="leaky_relu", generator=generator)
         bias.fill_(HIDDEN_BIAS)
         if coefficients is not None and bias is not stack[-1][1]:
-            coefficients.append(torch.randint(1, LARGEST_COEFFICIENT + 1, (bias.shape[0],), generator=draws))
+            coefficients.append(torch.randint(1, LARGEST_COEFFICIENT + 1, (bias.shape[0],), generator=generator))
     stack[-1][1].fill_(output_bias)
     return parameters
 

@@ -37,13 +37,13 @@ class State:
     main: Learner
     predictor: Learner | None
     coefficients: Tensor  # (networks, neurons) int64
-    draws: torch.Generator
+    generator: torch.Generator
     epoch: int = 0
 
     def to(self, device: torch.device) -> "State":
         """The same on a device."""
         predictor = None if self.predictor is None else self.predictor.to(device)
-        return State(self.main.to(device), predictor, self.coefficients.to(device), self.draws, self.epoch)
+        return State(self.main.to(device), predictor, self.coefficients.to(device), self.generator, self.epoch)
 
     @property
     def networks(self) -> int:
@@ -82,7 +82,7 @@ class Snapshot:
                 ours.steps = theirs.steps
         if self._copied:
             self._copied.record()
-        copy.draws.set_state(source.draws.get_state())
+        copy.generator.set_state(source.generator.get_state())
         copy.epoch = source.epoch
 
     def keep(self) -> None:

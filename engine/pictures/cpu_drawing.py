@@ -4,19 +4,19 @@ import numpy as np
 
 from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.pictures.drawing import Drawing
-from draw_poly.kernels.cpu import Painter
+from draw_poly.kernels.cpu import Rasterizer
 
 
 class CpuDrawer:
     """As `Drawer`, for the backend whose kernel draws.
 
-    What it holds at once is given by the picture's width; `Painter` says how much.
+    What it holds at once is given by the picture's width; `Rasterizer` says how much.
     """
 
     def __init__(self, backend: Backend, width: int, height: int, colours: bool = False) -> None:
         self._size, self._colours = (height, width), colours
         self._parameters = backend.state.main.parameters[0]
-        self._painter = Painter(backend.state.main.network, backend.state.coefficients[0], width, height)
+        self._painter = Rasterizer(backend.state.main.network, backend.state.coefficients[0], width, height)
 
     def draw(self) -> Drawing:
         """The picture of the network as it is now."""

@@ -85,7 +85,7 @@ class Resume:
             return None
         if there is None:
             self.changes.append("Kolmogorov term: off until here, on from here with a fresh predictor")
-            return Learner.fresh(code.predictor, optimizer, initialise(code.predictor, state.draws, 0.0)[None])
+            return Learner.fresh(code.predictor, optimizer, initialise(code.predictor, state.generator, 0.0)[None])
         self._refuse_another_predictor(there)
         if (optimizer.kind, optimizer.learning_rate) == (there.optimizer.kind, there.optimizer.learning_rate):
             return replace(there, optimizer=optimizer)

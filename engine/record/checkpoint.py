@@ -66,7 +66,7 @@ def _write_state(state: State) -> Content:
         "optimizer_type": main.optimizer.kind,
         "learning_rate": main.optimizer.learning_rate,
         "momentum": main.optimizer.momentum,
-        "pytorch_rng_state": state.draws.get_state(),
+        "pytorch_rng_state": state.generator.get_state(),
     }
 
 

@@ -20,7 +20,7 @@ log = logging.getLogger(LOGGER)
 
 
 @contextmanager
-def logging_to(config: Config, leads: bool = True) -> Iterator[None]:
+def logging_to(config: Config, is_main: bool = True) -> Iterator[None]:
     """Sends the log to standard error and to `--log-file`; of a process that does not lead, its failure alone.
 
     Whatever logging the user has set up, both hear everything, and it is left as it was.
@@ -29,8 +29,8 @@ def logging_to(config: Config, leads: bool = True) -> Iterator[None]:
     handlers: list[logging.Handler] = []
     if sys.stderr is not None:  # it is None where the user closed it
         handlers.append(Console(sys.stderr))
-        handlers[0].setLevel(logging.ERROR if not leads else logging.WARNING if config.quiet else logging.NOTSET)
-    if config.log_file and leads:
+        handlers[0].setLevel(logging.ERROR if not is_main else logging.WARNING if config.quiet else logging.NOTSET)
+    if config.log_file and is_main:
         handlers.append(LogFile(config.log_file, log))
     before = log.level, log.propagate, log.disabled, backends_log.disabled
     log.setLevel(logging.DEBUG if config.debug else logging.INFO)

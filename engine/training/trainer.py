@@ -98,7 +98,7 @@ class Trainer:
         started = time.perf_counter()
         report = self._backend.epoch(self._data, self._order(), interrupted)
         self._state.epoch += 1
-        self._ahead = self._draw(self._state.draws.get_state())  # while the device works
+        self._ahead = self._draw(self._state.generator.get_state())  # while the device works
         return Launched(self._state.epoch, partial(self._read, report, started))
 
     def _read(self, report: Report, started: float) -> Epoch:
@@ -117,23 +117,23 @@ class Trainer:
 
     def _order(self) -> Tensor:
         """The epoch's order of points (1, n): the one drawn ahead, if the generator stands where it stood then."""
-        draws = self._state.draws
-        before = draws.get_state()
+        generator = self._state.generator
+        before = generator.get_state()
         ahead = self._ahead
         if ahead is None or not torch.equal(ahead.before, before):
             ahead = self._draw(before)
-        draws.set_state(ahead.after)
+        generator.set_state(ahead.after)
         return ahead.order
 
     def _draw(self, before: Tensor) -> "Order":
         """Draws an order as the original's loader does: the second number seeds it. Leaves the run's generator be."""
-        draws = torch.Generator()
-        draws.set_state(before)
-        torch.empty((), dtype=torch.int64).random_(generator=draws)
-        seed = int(torch.empty((), dtype=torch.int64).random_(generator=draws).item())
+        generator = torch.Generator()
+        generator.set_state(before)
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
+        seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
         with one_thread():
             order = torch.randperm(self._data.training.shape[-1], generator=torch.Generator().manual_seed(seed))[None]
-        return Order(before, order, draws.get_state())
+        return Order(before, order, generator.get_state())
 
 
 @dataclass(frozen=True)

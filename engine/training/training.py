@@ -66,7 +66,7 @@ class Training:
         self.watch = Watch() if watch is None else watch
         self.stopped: str | None = None
         self._group, self._interrupted, self._timed = group, interrupted, timed
-        group.say(setup)
+        group.broadcast(setup)
         self.backend, self._trainer = setup.on(device, chosen, group)
         self._threads = torch.get_num_threads()
         self._ahead: Launched | None = None
@@ -149,7 +149,7 @@ class Training:
 
     def _launch(self) -> Launched:
         """The next epoch begun, in every process."""
-        self._group.say(EPOCH)
+        self._group.broadcast(EPOCH)
         return self._trainer.launch(self._interrupted)
 
     def _may_run_ahead(self) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from draw_poly.kernels.compiled import kernel, part
 from draw_poly.kernels.cpu.evaluate import Settings, evaluate_block
 from draw_poly.kernels.cpu.gradient import SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE
-from draw_poly.kernels.cpu.runtime.task_counter import done, take, wait
+from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
 from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
 from draw_poly.kernels.cpu.runtime.vector import LANES
 from draw_poly.kernels.picture.grid import NO_SIGNATURE, REMEMBERED, halve, places, settle
@@ -82,7 +82,7 @@ def whole_tiles(across, down, nodes, tiles):  # type: ignore[no-untyped-def]
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    clock, scratch, parameters, layers, panels, activation, halves, size, begin, x, y, gray, edges, colours, seen,
+    counter, scratch, parameters, layers, panels, activation, halves, size, begin, x, y, gray, edges, colours, seen,
     found, evaluations, limits,
 ):  # fmt: skip
     """What one thread does of a picture: takes its blocks from block `begin` on, row by row, until there are none.
@@ -99,9 +99,9 @@ def work(  # type: ignore[no-untyped-def]
     sums = np.empty(panels * LANES, np.int64)
     remembered = np.full(REMEMBERED, NO_SIGNATURE)
     while True:
-        block = take(clock)
+        block = claim(counter)
         if block >= len(found):
-            wait(clock, 0, len(found))
+            wait(counter, 0, len(found))
             return
         row, column = divmod(begin + block, (width + COLUMNS - 1) // COLUMNS)
         top, left, side = (
@@ -129,10 +129,10 @@ def work(  # type: ignore[no-untyped-def]
                 tiles, children = children, tiles
                 side //= 2
         found[block], evaluations[block] = listed, evaluated
-        done(clock, 0)
+        finish(counter, 0)
 
 
-class Painter:
+class Rasterizer:
     """Draws a network with these coefficients (neurons,), again and again at one size.
 
     Several threads may share one: they take turns. Raises ValueError for a network that is not of 2 inputs and one

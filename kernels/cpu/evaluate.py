@@ -25,7 +25,7 @@ from draw_poly.kernels.cpu.gradient import (
     gather_neighbours,
     table,
 )  # fmt: skip
-from draw_poly.kernels.cpu.runtime.task_counter import done, take, wait
+from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
 from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
 from draw_poly.kernels.cpu.runtime.tiles import LeakyRelu, activation_of
 from draw_poly.kernels.cpu.runtime.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
@@ -104,7 +104,7 @@ def evaluate_block(parameters, layers, panels, activation, halves, block, sums):
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    clock, scratch, parameters, layers, panels, activation, halves, inputs, columns, rows, outputs, signatures
+    counter, scratch, parameters, layers, panels, activation, halves, inputs, columns, rows, outputs, signatures
 ):
     """What one thread does of an evaluation: of `inputs` (networks, 2, n), where there are none of a picture's pixels.
 
@@ -116,9 +116,9 @@ def work(  # type: ignore[no-untyped-def]
     size = panels * LANES * BLOCKS
     tasks = (points + size - 1) // size
     while True:
-        ticket = take(clock)
+        ticket = claim(counter)
         if ticket >= networks * tasks:
-            wait(clock, 0, networks * tasks)
+            wait(counter, 0, networks * tasks)
             return
         network, task = divmod(ticket, tasks)
         begin = task * size
@@ -136,7 +136,7 @@ def work(  # type: ignore[no-untyped-def]
                     at = target + panel * stride + output * LANES
                     for lane in range(min(LANES, count - panel * LANES)):
                         outputs[network, output, first + panel * LANES + lane] = scratch[at + lane]
-        done(clock, 0)
+        finish(counter, 0)
 
 
 class Settings(NamedTuple):

@@ -29,7 +29,7 @@ from draw_poly.kernels.cpu.gradient import (
     table,
 )  # fmt: skip
 from draw_poly.kernels.cpu.kolmogorov import NOTES, code_loss
-from draw_poly.kernels.cpu.runtime.task_counter import done, take, wait
+from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
 from draw_poly.kernels.cpu.runtime.tiles import LeakyRelu, activation_of
 from draw_poly.kernels.cpu.runtime.vector import LANES
 from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, step
@@ -186,8 +186,8 @@ def check(network, block, rows, parameters, checks, scratch):  # type: ignore[no
 
 
 @kernel
-def work(clock, scratch, steps, gradients, updates, rows, learners, term, batches, checks, scalars, losses):  # type: ignore[no-untyped-def]
-    """What one thread does of so many steps of each network: takes tasks by the clock until there are none.
+def work(counter, scratch, steps, gradients, updates, rows, learners, term, batches, checks, scalars, losses):  # type: ignore[no-untyped-def]
+    """What one thread does of so many steps of each network: takes tasks by the counter until there are none.
 
     `rows` and `learners` are two each: of the networks, and of the predictors. `gradients` and `updates` say which half
     of a step is wanted. `scalars` (networks, steps, 2 per learner) are the optimisers'. Writes `losses` (networks,
@@ -201,16 +201,16 @@ def work(clock, scratch, steps, gradients, updates, rows, learners, term, batche
     half = (terms + rows[0].losses.shape[1]) * gradients
     tasks = half + (segments + (second.parameters.shape[1] + SEGMENT - 1) // SEGMENT) * updates
     while True:
-        ticket = take(clock)
+        ticket = claim(counter)
         if ticket >= networks * (steps * tasks + blocks):
             for network in range(networks):
-                wait(clock, network, steps * tasks + blocks)
+                wait(counter, network, steps * tasks + blocks)
             return
         if ticket >= networks * steps * tasks:
             network, block = divmod(ticket - networks * steps * tasks, blocks)
-            wait(clock, network, steps * tasks)
+            wait(counter, network, steps * tasks)
             check(network, block, rows[0], main.parameters[network], checks, scratch)
-            done(clock, network)
+            finish(counter, network)
             continue
         index, rest = divmod(ticket, networks * tasks)
         first = index * batches.size
@@ -218,7 +218,7 @@ def work(clock, scratch, steps, gradients, updates, rows, learners, term, batche
         used = (points + rows[0].span - 1) // rows[0].span
         if rest < networks * half:
             network, task = divmod(rest, half)
-            wait(clock, network, index * tasks)
+            wait(counter, network, index * tasks)
             which = np.intp(task < terms)  # the rows of parameters, which take longest, go first
             row = task if which else task - terms
             if which or row < used:
@@ -228,7 +228,7 @@ def work(clock, scratch, steps, gradients, updates, rows, learners, term, batche
                 )  # fmt: skip
         else:
             network, task = divmod(rest - networks * half, tasks - half)
-            wait(clock, network, index * tasks + half)
+            wait(counter, network, index * tasks + half)
             which = np.intp(task >= segments)
             segment = task - which * segments
             full = terms if which else used
@@ -244,4 +244,4 @@ def work(clock, scratch, steps, gradients, updates, rows, learners, term, batche
                 for row in range(full):
                     loss += rows[which].losses[network, row]
                 losses[network, index, which] = loss / count
-        done(clock, network)
+        finish(counter, network)

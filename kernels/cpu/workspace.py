@@ -21,7 +21,7 @@ from draw_poly.kernels.tensors import read_array, shares, sizes, written
 _NOTHING = np.empty(0, np.float32)
 
 
-class Partials:
+class Workspace:
     """Room for the partial gradients of batches of at most `points`, made once; without a term `code` is None.
 
     `weights` (networks,) of the term are the code's where none are given. For one thread at a time: what `gradient`
@@ -125,7 +125,7 @@ class Partials:
 
 
 def gradient(
-    partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
+    partials: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
 ) -> None:
     """Writes the partial gradients and losses of a batch of each network into `partials`.
 
@@ -145,7 +145,7 @@ def gradient(
 
 
 def update(
-    partials: Partials,
+    partials: Workspace,
     optimizers: Sequence[Optimizer],
     parameters: Sequence[Tensor],
     moments: Sequence[Tensor],
@@ -167,7 +167,7 @@ def update(
     partials.launch(learners, partials.term(None), batches, numbers, results, gradients=False)
 
 
-def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
+def total(partials: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: each learner's gradient (networks, P), and the `losses`."""
     for gradient in gradients:
         written("gradient", gradient, *gradient.shape).zero_()
@@ -187,7 +187,7 @@ class Training:
 
     def __init__(
         self,
-        partials: Partials,
+        partials: Workspace,
         optimizers: Sequence[Optimizer],
         parameters: Sequence[Tensor],
         moments: Sequence[Tensor],

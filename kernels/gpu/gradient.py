@@ -10,7 +10,7 @@ from torch import Tensor
 from draw_poly.kernels.gpu.kolmogorov import code_gradient
 from draw_poly.kernels.gpu.layers import backward, dense, dense_backward, follow, forward
 from draw_poly.kernels.gpu.plan import code_bins
-from draw_poly.kernels.gpu.workspace import Partials
+from draw_poly.kernels.gpu.workspace import Workspace
 from draw_poly.kernels.tensors import read, read_rows, sizes, written
 
 
@@ -159,7 +159,7 @@ def gradient_kernel(
 
 
 def gradient(
-    partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
+    partials: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
     order: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Losses and partial gradients of a batch of each network, in one launch.
@@ -173,7 +173,7 @@ def gradient(
 
 
 def input_gradient(
-    partials: Partials, parameters: Tensor, inputs: Tensor, to_outputs: Tensor, to_inputs: Tensor
+    partials: Workspace, parameters: Tensor, inputs: Tensor, to_outputs: Tensor, to_inputs: Tensor
 ) -> None:
     """Partial gradients from that of the outputs (networks, k, n).
 
@@ -183,7 +183,7 @@ def input_gradient(
 
 
 def _launch(
-    partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
+    partials: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
     order: Tensor | None, to_inputs: Tensor | None,
 ) -> None:  # fmt: skip
     given = inputs.shape[-1]

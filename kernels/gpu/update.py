@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from draw_poly.kernels.gpu.layers import follow
-from draw_poly.kernels.gpu.workspace import Partials
+from draw_poly.kernels.gpu.workspace import Workspace
 from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
 from draw_poly.kernels.tensors import read_rows, sizes, written, written_rows
 
@@ -153,7 +153,7 @@ def sum_losses(p_losses, rows, BLOCK: tl.constexpr):
 
 
 def update(
-    partials: Partials, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
+    partials: Workspace, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
     scalars: Tensor, losses: Tensor,
 ) -> None:  # fmt: skip
     """Takes one step of each network with the gradient that `gradient` left, in one launch.
@@ -171,19 +171,19 @@ def update(
     _launch(partials, parameters, moments, scalars, losses, [one.kind for one in optimizers])
 
 
-def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
+def total(partials: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: the gradient (networks, P) of each learner, and the `losses`."""
     for gradient, size in zip(gradients, _sizes(partials, gradients), strict=True):
         written("gradient", gradient, partials.networks, size)
     _launch(partials, gradients, gradients, losses, losses, ["none"] * len(gradients))
 
 
-def _sizes(partials: Partials, vectors: Sequence[Tensor]) -> list[int]:
+def _sizes(partials: Workspace, vectors: Sequence[Tensor]) -> list[int]:
     return sizes(vectors, partials.network, partials.code)
 
 
 def _launch(
-    partials: Partials, parameters: Sequence[Tensor], moments: Sequence[Tensor], scalars: Tensor, losses: Tensor,
+    partials: Workspace, parameters: Sequence[Tensor], moments: Sequence[Tensor], scalars: Tensor, losses: Tensor,
     kinds: Sequence[str],
 ) -> None:  # fmt: skip
     networks, network, task = partials.networks, partials.network, partials.task

@@ -24,7 +24,7 @@ class Share(NamedTuple):
     scratch: Tensor  # (networks, programs, layers, width, tile), or empty
 
 
-class Partials:
+class Workspace:
     """What `gradient` writes and `update` reads, for batches of at most `points` of each network; allocated once.
 
     `weights` (networks,) of the term are the code's where none are given. For one thread at a time.

@@ -10,10 +10,31 @@ from draw_poly.kernels.reference.kolmogorov import TEMPERATURE, WINDOW, code_gra
 from draw_poly.kernels.reference.network import Layer, Memory, Scalar, backward, forward, layers
 from draw_poly.kernels.reference.update import step, total, update
 from draw_poly.kernels.reference.validate import validate, validate_one
-from draw_poly.kernels.reference.workspace import Partials
+from draw_poly.kernels.reference.workspace import Workspace
 
 __all__ = [
-    "TEMPERATURE", "WINDOW", "Layer", "Memory", "Partials", "Scalar", "backward", "code_gradient", "cross_entropy",
-    "differentiate", "evaluate", "evaluate_grid", "evaluate_one", "forward", "gradient", "layers", "squared_error",
-    "step", "task_gradient", "total", "update", "validate", "validate_one", "weigh",
+    "TEMPERATURE",
+    "WINDOW",
+    "Layer",
+    "Memory",
+    "Scalar",
+    "Workspace",
+    "backward",
+    "code_gradient",
+    "cross_entropy",
+    "differentiate",
+    "evaluate",
+    "evaluate_grid",
+    "evaluate_one",
+    "forward",
+    "gradient",
+    "layers",
+    "squared_error",
+    "step",
+    "task_gradient",
+    "total",
+    "update",
+    "validate",
+    "validate_one",
+    "weigh",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from draw_poly.kernels.reference.kolmogorov import code_gradient
 from draw_poly.kernels.reference.network import Layer, Memory, Scalar, backward, forward, layers
-from draw_poly.kernels.reference.workspace import Partials
+from draw_poly.kernels.reference.workspace import Workspace
 from draw_poly.kernels.spec import Activation, CodeLength, Network
 from draw_poly.kernels.tensors import sizes
 
@@ -70,7 +70,7 @@ def weigh(share: Scalar, gradients: Sequence[Tensor], addition: Tensor | None) -
 
 
 def gradient(
-    partials: Partials, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
+    partials: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
 ) -> None:
     """Losses and gradients of a batch of each network: inputs (networks, 2, n), targets (networks, k, n).
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from draw_poly.kernels.reference.network import Scalar
-from draw_poly.kernels.reference.workspace import Partials
+from draw_poly.kernels.reference.workspace import Workspace
 from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
 
 
@@ -47,7 +47,7 @@ def _descend(parameters: Tensor, direction: Tensor, step_size: Scalar, root: Ten
         parameters.addcdiv_(direction, root, value=-step_size)
 
 
-def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> None:
+def total(partials: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: each learner's gradient (networks, P), and the `losses`."""
     losses.copy_(partials.losses)
     for wanted, ours in zip(gradients, partials.gradients, strict=True):
@@ -55,7 +55,7 @@ def total(partials: Partials, gradients: Sequence[Tensor], losses: Tensor) -> No
 
 
 def update(
-    partials: Partials, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
+    partials: Workspace, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
     scalars: Tensor, losses: Tensor,
 ) -> None:  # fmt: skip
     """A step of each network, in place: parameters (networks, P), moments (networks, count, P) of each learner.

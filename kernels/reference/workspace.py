@@ -9,7 +9,7 @@ from draw_poly.kernels.spec import CodeLength, Network
 from draw_poly.kernels.tensors import shares
 
 
-class Partials:
+class Workspace:
     """What `gradient` leaves for `update` and `total`; `weights` (networks,) of the term are the code's by default."""
 
     def __init__(

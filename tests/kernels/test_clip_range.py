@@ -72,7 +72,7 @@ def assert_true_with(package: Alone, bins: int) -> None:
 )
 def test_what_float32_cannot_tell_apart_is_refused(package: Alone, code: CodeLength, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        package.Partials(Network((2, 5, 1)), code, 10, DEVICE)
+        package.Workspace(Network((2, 5, 1)), code, 10, DEVICE)
 
 
 def test_other_code_lengths_have_no_range() -> None:

@@ -28,7 +28,7 @@ def test_gray_is_right_and_edges_are_where_no_neuron_is_within_rounding_of_zero(
     network, flat = degenerate()
     coefficients = torch.tensor([1, 10, 100, 1000])
     gray, edges = np.zeros((2, HEIGHT, WIDTH), np.uint8)
-    cpu.Painter(network, coefficients, WIDTH, HEIGHT).draw(flat, gray, edges, np.empty((0, 0), np.uint8))
+    cpu.Rasterizer(network, coefficients, WIDTH, HEIGHT).draw(flat, gray, edges, np.empty((0, 0), np.uint8))
     points = pixels(WIDTH, HEIGHT).double()
     stack = reference.layers(flat.double(), network)
     outputs, _ = reference.evaluate_one(stack, coefficients, points, network.activation)

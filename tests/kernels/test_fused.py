@@ -67,14 +67,14 @@ class Case:
     @staticmethod
     def of(dims: Sequence[int], points: int, code: CodeLength | None = None, seed: int = 0) -> "Case":
         network = Network(tuple(dims))
-        draws = torch.Generator().manual_seed(1000 * seed + points)
+        generator = torch.Generator().manual_seed(1000 * seed + points)
         flat = random_parameters(network, seed + len(dims), torch.float32)
         parameters, positions = [flat], None
         if code:
             parameters.append(random_parameters(code.predictor, seed, torch.float32))
             positions = kolmogorov.positions(network)
-        inputs = points_away(flat, network, points, draws, MARGIN["fp32"])
-        targets = torch.rand((dims[-1], points), generator=draws)
+        inputs = points_away(flat, network, points, generator, MARGIN["fp32"])
+        targets = torch.rand((dims[-1], points), generator=generator)
         return Case(network, code, parameters, positions, inputs, targets)
 
     def truth(self, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], list[Tensor]]:
@@ -83,7 +83,7 @@ class Case:
         return found[: len(self.parameters)], found[len(self.parameters) :]
 
     def partials(self, package: Alone, points: int | None = None) -> Any:
-        made = package.Partials(self.network, self.code, points or self.inputs.shape[1], DEVICE)
+        made = package.Workspace(self.network, self.code, points or self.inputs.shape[1], DEVICE)
         package.gradient(made, self.parameters, self.positions, self.inputs, self.targets)
         poison(made)
         return made
@@ -350,13 +350,13 @@ def test_a_grids_coordinates_are_the_pixels(package: Alone, size: tuple[int, int
 
 def test_what_is_not_supported_is_said_in_a_sentence(package: Alone) -> None:
     with pytest.raises(ValueError, match="width 100000 is above"):
-        package.Partials(Network((2, 10, 100_000, 1)), None, 10, DEVICE)
+        package.Workspace(Network((2, 10, 100_000, 1)), None, 10, DEVICE)
 
 
 @pytest.mark.parametrize("points", [0, 11])
 def test_a_batch_that_does_not_fit_is_refused(package: Alone, points: int) -> None:
     case = Case.of((2, 3, 1), 10)
-    partials = package.Partials(case.network, None, 10, DEVICE)
+    partials = package.Workspace(case.network, None, 10, DEVICE)
     with pytest.raises(ValueError, match=f"a batch of {points} points"):
         package.gradient(partials, case.parameters, None, torch.zeros(2, points), torch.zeros(1, points))
 
@@ -374,7 +374,7 @@ def trained(cpu: Alone, case: Case, kind: str, batch: int, count: int) -> list[T
     optimizers = [Optimizer(kind, 0.01), Optimizer(kind, 0.003)][: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
-    partials = cpu.Partials(case.network, case.code, batch, DEVICE)
+    partials = cpu.Workspace(case.network, case.code, batch, DEVICE)
     steps = -(-case.inputs.shape[1] // batch)
     points = case.inputs[None], case.targets[None]
     learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
@@ -404,7 +404,7 @@ def test_train_is_gradient_and_update_whatever_the_threads(cpu: Alone, coded: bo
     optimizers = [Optimizer("adam", 0.01), Optimizer("adam", 0.003)][: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((2, len(flat))) for flat in parameters]
-    partials = cpu.Partials(case.network, code, 1024, DEVICE)
+    partials = cpu.Workspace(case.network, code, 1024, DEVICE)
     step, losses = 0, torch.empty(len(parameters))
     for epoch in range(3):
         order = torch.randperm(2500, generator=torch.Generator().manual_seed(epoch))

@@ -106,14 +106,14 @@ def test_a_network_past_the_limits_is_refused_by_every_kernel() -> None:
         with pytest.raises(ValueError, match=limit):
             Alone(gpu).evaluate_grid(network, flat, codes, (2, 2), 0, outputs.view(1, 2, 2), signatures.view(2, 2))
         with pytest.raises(ValueError, match=limit):
-            gpu.Partials(network, None, 10, CPU)
+            gpu.Workspace(network, None, 10, CPU)
 
 
 def test_a_batch_past_the_partials_is_refused() -> None:
     from draw_poly.kernels import gpu
 
     network = Network((2, 5, 1))
-    partials, flat = gpu.Partials(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
+    partials, flat = gpu.Workspace(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
     for points in (0, 11):
         with pytest.raises(ValueError, match=f"a batch of {points} points, where the partials were made for 1 to 10"):
             Alone(gpu).gradient(partials, [flat], None, torch.zeros((2, points)), torch.zeros((1, points)))
@@ -130,9 +130,9 @@ def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], code: CodeLen
     from draw_poly.kernels import gpu
 
     network = Network((2, *hidden, 2))
-    draws = torch.Generator().manual_seed(5)
-    data = torch.rand((4, 90), generator=draws)
-    order = torch.randperm(90, generator=draws)[11:48]
+    generator = torch.Generator().manual_seed(5)
+    data = torch.rand((4, 90), generator=generator)
+    order = torch.randperm(90, generator=generator)[11:48]
     parameters = [random_parameters(one, 1, torch.float32) for one in (network, *([code.predictor] if code else []))]
     positions = kolmogorov.positions(network) if code else None
     found = []
@@ -140,7 +140,7 @@ def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], code: CodeLen
         (data[:2], data[2:], [order]),
         (data[:2, order].contiguous(), data[2:, order].contiguous(), []),
     ):
-        partials = gpu.Partials(network, code, 37, CPU)
+        partials = gpu.Workspace(network, code, 37, CPU)
         poison(partials)
         Alone(gpu).gradient(partials, parameters, positions, inputs, targets, *chosen)
         found.append(stepped(Alone(gpu), partials, parameters))
@@ -151,7 +151,7 @@ def test_an_order_is_contiguous_int64() -> None:
     from draw_poly.kernels import gpu
 
     network = Network((2, 5, 1))
-    partials, flat = gpu.Partials(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
+    partials, flat = gpu.Workspace(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
     for order in (torch.arange(10)[::2], torch.arange(5, dtype=torch.int32)):
         with pytest.raises(ValueError, match="give contiguous int64"):
             Alone(gpu).gradient(partials, [flat], None, torch.zeros((2, 10)), torch.zeros((1, 10)), order)
@@ -219,7 +219,7 @@ def test_rows_of_inputs_may_lie_further_apart_than_32_bits_count() -> None:
     for points in (inputs, inputs.clone()):
         outputs, signatures = torch.full((2, 4), torch.nan), torch.full((4,), -1)
         Alone(gpu).evaluate(network, flat, coefficients, points, outputs, signatures)
-        partials = gpu.Partials(network, None, 4, CPU)
+        partials = gpu.Workspace(network, None, 4, CPU)
         Alone(gpu).gradient(partials, [flat], None, points, torch.ones((2, 4)))
         found.append([outputs, signatures, *stepped(Alone(gpu), partials, [flat])])
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
@@ -240,7 +240,7 @@ def test_scratch_is_float32_whatever_a_caller_makes_of_tensors() -> None:
     network, before = Network((2, 5, 1)), torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
-        made = gpu.Partials(network, CODE, 10, CPU), gpu.Validation(network, 10, CPU)
+        made = gpu.Workspace(network, CODE, 10, CPU), gpu.Validation(network, 10, CPU)
     finally:
         torch.set_default_dtype(before)
     assert made[0].predictor is not None

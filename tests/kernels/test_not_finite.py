@@ -116,7 +116,7 @@ def test_validation_tells_a_nan_among_numbers() -> None:
     case = Case.of((2, 6, 1), 40)
     case.inputs[0, 17] = NAN
     training = cpu.Training(
-        cpu.Partials(case.network, None, 40, DEVICE), [], [case.parameters[0][None]], [], None,
+        cpu.Workspace(case.network, None, 40, DEVICE), [], [case.parameters[0][None]], [], None,
         (case.inputs[None], case.targets[None]), (case.inputs[None], case.targets[None]),
     )  # fmt: skip
     nothing = np.empty((1, 0), np.int64), np.empty((1, 0, 2), np.float32), np.empty((1, 0, 1), np.float32)
@@ -133,7 +133,7 @@ def steep(factor: float) -> tuple[Network, Tensor]:
 @pytest.mark.parametrize("factor", [3.3e38, 2.9e38, 1e37])
 def test_what_overflows_outside_a_picture_does_not_show_in_it(factor: float) -> None:
     network, flat = steep(factor)
-    painter = cpu.Painter(network, torch.ones(1, dtype=torch.int64), 200, 150)
+    painter = cpu.Rasterizer(network, torch.ones(1, dtype=torch.int64), 200, 150)
     gray, edges = np.zeros((150, 200), np.uint8), np.zeros((150, 200), np.uint8)
     seen = painter.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
     assert (gray == 255 * (np.arange(200) > 0)).all()
@@ -144,7 +144,7 @@ def test_a_picture_with_an_infinity_is_what_evaluating_every_pixel_gives() -> No
     network, flat = steep(3e38)
     flat[3] = 1.9  # x past 0.6 overflows
     height, width = 70, 300
-    painter = cpu.Painter(network, torch.ones(1, dtype=torch.int64), width, height)
+    painter = cpu.Rasterizer(network, torch.ones(1, dtype=torch.int64), width, height)
     gray, edges = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
     seen = painter.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
     outputs, signatures = poisoned((1, height, width))

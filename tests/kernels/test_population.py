@@ -68,8 +68,8 @@ class Population:
 
     def orders(self, count: int) -> Tensor:
         """An order (networks, count) of some points for each."""
-        draws = (torch.Generator().manual_seed(7 + member) for member in self.members)
-        return torch.stack([torch.randperm(POINTS, generator=one)[:count] for one in draws])
+        generator = (torch.Generator().manual_seed(7 + member) for member in self.members)
+        return torch.stack([torch.randperm(POINTS, generator=one)[:count] for one in generator])
 
     def scalars(self, kinds: list[str], step: int) -> Tensor:
         rows = []
@@ -88,7 +88,7 @@ def steps(package: ModuleType, some: Population, kinds: list[str], count: int = 
         torch.zeros((len(flat), one.moments, flat.shape[1])) for flat, one in zip(parameters, optimizers, strict=True)
     ]
     positions = kolmogorov.positions(some.network) if some.code else None
-    partials = package.Partials(
+    partials = package.Workspace(
         some.network, some.code, BATCH + 3, DEVICE, networks=len(some.members), weights=some.weights
     )
     data, left = some.drawn(2 + some.network.dims[-1], POINTS), []
@@ -191,7 +191,7 @@ def test_validations_are_those_of_each_alone(package: ModuleType, network: Netwo
         if package is reference:
             reference.validate(network, some.flat(0), data[:, :2], data[:, 2:], out)
         elif package is cpu:
-            partials = cpu.Partials(network, None, BATCH, DEVICE, networks=len(members))
+            partials = cpu.Workspace(network, None, BATCH, DEVICE, networks=len(members))
             points = data[:, :2], data[:, 2:]
             training = cpu.Training(partials, [], [some.flat(0)], [], None, points, points)
             nothing = torch.empty((len(members), 0, 2))
@@ -226,7 +226,7 @@ def test_an_epoch_in_one_call_is_that_of_each_alone(code: CodeLength | None, mon
         some, kinds = Population(network, code, members), ["adam", "adam"][: 2 if code else 1]
         parameters = [some.flat(learner) for learner in some.learners()]
         moments = [torch.zeros((len(flat), 2, flat.shape[1])) for flat in parameters]
-        partials = cpu.Partials(network, code, batch, DEVICE, networks=len(members), weights=some.weights)
+        partials = cpu.Workspace(network, code, batch, DEVICE, networks=len(members), weights=some.weights)
         data, other = some.drawn(3, points), some.drawn(3, 700)
         training = cpu.Training(
             partials, [Optimizer(kind, 1.0) for kind in kinds], parameters, moments,
@@ -244,14 +244,14 @@ def test_an_epoch_in_one_call_is_that_of_each_alone(code: CodeLength | None, mon
 
 def test_weights_are_as_many_as_networks(package: ModuleType) -> None:
     with pytest.raises(ValueError, match="2 weights of the term were given for 3 networks"):
-        package.Partials(NARROW, CODE, BATCH, DEVICE, networks=3, weights=[0.1, 0.2])
+        package.Workspace(NARROW, CODE, BATCH, DEVICE, networks=3, weights=[0.1, 0.2])
 
 
 def test_another_number_of_networks_is_refused(package: ModuleType) -> None:
     if package is reference:
         pytest.skip("the reference takes as many as it is given")
     some = Population(NARROW, None, (0, 1, 2))
-    partials = package.Partials(NARROW, None, BATCH, DEVICE, networks=2)
+    partials = package.Workspace(NARROW, None, BATCH, DEVICE, networks=2)
     data = some.drawn(4, BATCH)[:2]
     with pytest.raises(ValueError, match=r"parameters of shape \(3, .* give shape \(2, "):
         package.gradient(partials, [some.flat(0)], None, data[:, :2], data[:, 2:])

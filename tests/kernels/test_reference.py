@@ -28,10 +28,10 @@ def task_gradient(flat: Tensor, network: Network, inputs: Tensor, targets: Tenso
 @pytest.mark.parametrize("points", [1, 2, 37, 252])
 def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int) -> None:
     network = Network(dims)
-    draws = torch.Generator().manual_seed(points)
+    generator = torch.Generator().manual_seed(points)
     flat = random_parameters(network, seed=len(dims))
-    inputs = torch.rand((dims[0], points), generator=draws, dtype=torch.float64)
-    targets = torch.rand((dims[-1], points), generator=draws, dtype=torch.float64)
+    inputs = torch.rand((dims[0], points), generator=generator, dtype=torch.float64)
+    targets = torch.rand((dims[-1], points), generator=generator, dtype=torch.float64)
     loss, gradient = task_gradient(flat, network, inputs, targets)
 
     leaf = flat.clone().requires_grad_()
@@ -48,10 +48,10 @@ def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int) -> None:
 def test_code_gradient_is_autograds(loss: str, bins: int) -> None:
     predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
     code = CodeLength(predictor, loss, 0.3, bins, -1.5, 2.0)
-    draws = torch.Generator().manual_seed(bins)
+    generator = torch.Generator().manual_seed(bins)
     phi = random_parameters(predictor, seed=bins)
-    positions = torch.rand((3, 61), generator=draws, dtype=torch.float64)
-    theta = torch.randn(61, generator=draws, dtype=torch.float64) * 1.5  # past the clip range on both sides
+    positions = torch.rand((3, 61), generator=generator, dtype=torch.float64)
+    theta = torch.randn(61, generator=generator, dtype=torch.float64) * 1.5  # past the clip range on both sides
     theta[0], theta[1] = code.low, code.high  # its ends count as inside
     theta[2] = code.low + (code.high - code.low) / (bins - 1)  # on a bin
     theta[3], theta[4] = -100.0, 100.0
@@ -82,10 +82,10 @@ def test_a_parameter_exactly_on_a_bin_takes_sign_zero() -> None:
 
 def test_float32_is_as_good_as_autograds_float32() -> None:
     network = Network((2, *[10] * 8, 1))
-    draws = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(3)
     flat = random_parameters(network, 4)
-    inputs = torch.rand((2, 1024), generator=draws, dtype=torch.float64)
-    targets = torch.rand((1, 1024), generator=draws, dtype=torch.float64)
+    inputs = torch.rand((2, 1024), generator=generator, dtype=torch.float64)
+    targets = torch.rand((1, 1024), generator=generator, dtype=torch.float64)
     _, truth = task_gradient(flat, network, inputs, targets)
     single = flat.float()
     _, ours = task_gradient(single, network, inputs.float(), targets.float())
@@ -108,14 +108,14 @@ def torchs(optimizer: Optimizer, leaf: Tensor) -> torch.optim.Optimizer:
     ("dtype", "tensor_scalars"), [(torch.float32, False), (torch.float32, True), (torch.float64, False)]
 )
 def test_update_is_torch_optims_step_by_step(kind: str, dtype: torch.dtype, tensor_scalars: bool) -> None:
-    draws = torch.Generator().manual_seed(8)
-    ours = torch.randn(97, generator=draws, dtype=dtype)
+    generator = torch.Generator().manual_seed(8)
+    ours = torch.randn(97, generator=generator, dtype=dtype)
     leaf = ours.clone().requires_grad_()
     optimizer = Optimizer(kind, 0.01, 0.85)
     theirs = torchs(optimizer, leaf)
     moments = torch.zeros((optimizer.moments, 97), dtype=dtype)
     for step in range(1, 40):
-        gradient = torch.randn(97, generator=draws, dtype=dtype) * 10.0 ** (step % 5 - 3)
+        gradient = torch.randn(97, generator=generator, dtype=dtype) * 10.0 ** (step % 5 - 3)
         leaf.grad = gradient.clone()
         theirs.step()
         scalars = [torch.tensor(x, dtype=torch.float32) if tensor_scalars else x for x in optimizer.scalars(step)]
@@ -147,10 +147,10 @@ def test_update_refuses_an_unknown_optimiser() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_signatures_are_the_sum_of_coefficients(dims: tuple[int, ...], dtype: torch.dtype) -> None:
     network = Network(dims)
-    draws = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
     flat = random_parameters(network, 2, dtype)
-    coefficients = torch.randint(2**31 - 100, 2**31 - 1, (network.neurons,), generator=draws)
-    inputs = torch.rand((2, 301), generator=draws, dtype=dtype)
+    coefficients = torch.randint(2**31 - 100, 2**31 - 1, (network.neurons,), generator=generator)
+    inputs = torch.rand((2, 301), generator=generator, dtype=dtype)
     stack = reference.layers(flat, network)
     outputs, signatures = reference.evaluate_one(stack, coefficients, inputs, network.activation)
     hidden, expected, start = inputs, torch.zeros(301, dtype=torch.int64), 0

@@ -75,7 +75,7 @@ def test_an_evaluator_may_be_called_by_several_threads() -> None:
 @pytest.mark.usefixtures("_two_threads")
 def test_a_painter_may_be_called_by_several_threads() -> None:
     coefficients = torch.randint(1, 2**31 - 1, (NETWORK.neurons,), generator=torch.Generator().manual_seed(0))
-    painter = cpu.Painter(NETWORK, coefficients, 301, 200)
+    painter = cpu.Rasterizer(NETWORK, coefficients, 301, 200)
 
     def call(seed: int) -> Callable[[], list[Any]]:
         flat = random_parameters(NETWORK, seed, torch.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from draw_poly.kernels.cpu import Evaluator, Painter, Partials
+from draw_poly.kernels.cpu import Evaluator, Rasterizer, Workspace
 from draw_poly.kernels.spec import Network, leaky_relu
 
 CPU = torch.device("cpu")
@@ -37,18 +37,18 @@ def test_numbers_of_other_kinds_become_pythons() -> None:
 def test_every_cpu_kernel_refuses_what_none_supports(network: Network, said: str) -> None:
     coefficients = torch.ones(network.neurons, dtype=torch.int64)
     with pytest.raises(ValueError, match=said):
-        Partials(network, None, 5, CPU)
+        Workspace(network, None, 5, CPU)
     with pytest.raises(ValueError, match=said):
         Evaluator(network, coefficients[None])
     with pytest.raises(ValueError, match=said):
-        Painter(network, coefficients, 8, 8)
+        Rasterizer(network, coefficients, 8, 8)
 
 
 def test_coefficients_are_as_many_as_neurons() -> None:
     coefficients = torch.ones(2, dtype=torch.int64)
     for made in (
         lambda network: Evaluator(network, coefficients[None]),
-        lambda network: Painter(network, coefficients, 8, 8),
+        lambda network: Rasterizer(network, coefficients, 8, 8),
     ):
         with pytest.raises(ValueError, match=r"coefficients of shape \(1, 2\) .* give shape \(1, 3\)"):
             made(Network((2, 3, 1)))
@@ -58,9 +58,9 @@ def test_pictures_are_of_two_inputs_and_one_output() -> None:
     coefficients = torch.ones(3, dtype=torch.int64)
     solid, coloured = Network((3, 3, 1)), Network((2, 3, 3))
     with pytest.raises(ValueError, match="the network has 3 inputs and 1 outputs"):
-        Painter(solid, coefficients, 8, 8)
+        Rasterizer(solid, coefficients, 8, 8)
     with pytest.raises(ValueError, match="the network has 2 inputs and 3 outputs"):
-        Painter(coloured, coefficients, 8, 8)
+        Rasterizer(coloured, coefficients, 8, 8)
     outputs, signatures = torch.empty(1, 1, 8, 8), torch.empty(1, 8, 8, dtype=torch.int64)
     with pytest.raises(ValueError, match="2 coordinates, and the network has 3 inputs"):
         Evaluator(solid, coefficients[None]).grid(torch.zeros(1, solid.size), (8, 8), 0, outputs, signatures)

@@ -41,7 +41,7 @@ def transposed(tensor: Tensor) -> Tensor:
 @pytest.mark.parametrize("view", [spread, transposed])
 def test_what_is_read_may_have_strides(package: Alone, case: Case, view: object) -> None:
     assert callable(view)
-    partials = package.Partials(case.network, CODE, 21, DEVICE)
+    partials = package.Workspace(case.network, CODE, 21, DEVICE)
     expected = case.gradients(package, partials)
     assert case.positions is not None
     parameters = [spread(flat) for flat in case.parameters]
@@ -99,7 +99,7 @@ def test_what_is_written_in_place_is_refused_with_strides(package: Alone, case: 
 def test_scalars_may_have_strides(package: Alone, case: Case) -> None:
     found = []
     for view in (Tensor.clone, spread):
-        partials = package.Partials(case.network, CODE, 21, DEVICE)
+        partials = package.Workspace(case.network, CODE, 21, DEVICE)
         package.gradient(partials, case.parameters, case.positions, case.inputs, case.targets)
         parameters = [flat.clone() for flat in case.parameters]
         moments = [torch.zeros((2, len(flat))) for flat in parameters]
@@ -132,7 +132,7 @@ def test_other_shapes_and_types_are_refused(package: Alone, case: Case) -> None:
 def trained(order: "np.ndarray[tuple[int], np.dtype[np.int64]]", case: Case) -> list[Tensor]:
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((1, len(flat))) for flat in parameters]
-    partials = cpu.Partials(case.network, CODE, 4, DEVICE)
+    partials = cpu.Workspace(case.network, CODE, 4, DEVICE)
     optimizers = [Optimizer("sgd_momentum", 0.1)] * 2
     points = case.inputs[None], case.targets[None]
     learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
@@ -151,7 +151,7 @@ def test_an_order_with_strides_is_the_order_it_says(case: Case) -> None:
 
 def test_a_painter_takes_strided_parameters() -> None:
     network = Network((2, 6, 5, 1))
-    painter = cpu.Painter(network, torch.arange(1, network.neurons + 1), 50, 40)
+    painter = cpu.Rasterizer(network, torch.arange(1, network.neurons + 1), 50, 40)
     parameters, found = random_parameters(network, 1, torch.float32), []
     for flat in (parameters, spread(parameters)):
         gray, edges = np.empty((40, 50), np.uint8), np.zeros((40, 50), np.uint8)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from draw_poly.kernels.cpu.runtime.threads import PROBE, TRIALS, Helpers, Pace, threads_for
+from draw_poly.kernels.cpu.runtime.threads import PROBE, TRIALS, Helpers, ThreadCountTuner, threads_for
 
 
 def test_many_threads_share_large_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,7 +13,7 @@ def test_many_threads_share_large_work_alone(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_threads_are_taken_while_they_pay_and_tried_again_later() -> None:
-    pace = Pace()
+    pace = ThreadCountTuner()
     seconds = {1: 1.0, 4: 0.4}
 
     def calls(count: int) -> list[int]:

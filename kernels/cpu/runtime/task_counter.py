@@ -12,11 +12,11 @@ from draw_poly.kernels.compiled import part
 from draw_poly.kernels.cpu.runtime.vector import INTEGER, call, place
 
 LINE = 8  # int64 numbers of a cache line: each counter has one of its own
-SPINS = 200  # looks at the clock before the core is offered to others
+SPINS = 200  # looks at the counter before the core is offered to others
 
 
 def fresh(networks: int) -> NDArray[np.int64]:
-    """A clock of so many networks, nothing taken."""
+    """A counter for so many networks, nothing taken."""
     return np.zeros((1 + networks) * LINE, np.int64)
 
 
@@ -53,22 +53,22 @@ def give_way(typing: Any) -> Any:
 
 
 @part
-def take(clock):  # type: ignore[no-untyped-def]
+def claim(counter):  # type: ignore[no-untyped-def]
     """The number of the next task that nobody has taken."""
-    return fetch_add(clock, 0, 1)
+    return fetch_add(counter, 0, 1)
 
 
 @part
-def done(clock, network):  # type: ignore[no-untyped-def]
+def finish(counter, network):  # type: ignore[no-untyped-def]
     """Says that a task of a network is done."""
-    fetch_add(clock, (1 + network) * LINE, 1)
+    fetch_add(counter, (1 + network) * LINE, 1)
 
 
 @part
-def wait(clock, network, tasks):  # type: ignore[no-untyped-def]
+def wait(counter, network, tasks):  # type: ignore[no-untyped-def]
     """Waits until so many tasks of a network are done."""
     spins = 0
-    while fetch(clock, (1 + network) * LINE) < tasks:
+    while fetch(counter, (1 + network) * LINE) < tasks:
         spins += 1
         if spins > SPINS:
             give_way()

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from draw_poly.kernels.cpu.runtime import task_counter as clock
+from draw_poly.kernels.cpu.runtime import task_counter
 from draw_poly.kernels.subnormals import flushed
 
 # Floating-point operations, of a step or of an evaluation, below which another thread is not worth its waiting: where
@@ -32,7 +32,7 @@ def threads_for(operations: float) -> int:
     return min(torch.get_num_threads(), int(operations / THREAD_WORK)) if operations >= SHARED_WORK else 1
 
 
-class Pace:
+class ThreadCountTuner:
     """Whether helpers pay just now, by the clock: where other cores have work of their own, they hold up every step.
 
     What is computed does not depend on it.
@@ -109,7 +109,7 @@ class Team:
     def __init__(self, size: int, networks: int = 1) -> None:
         self._size, self._networks = size, networks
         self._scratch: list[NDArray[np.float32]] = []
-        self._pace = Pace()
+        self._pace = ThreadCountTuner()
         self.begin()
         _teams.add(self)
 
@@ -119,9 +119,9 @@ class Team:
         self._helpers: Helpers | None = None
 
     def run(self, threads: int, operations: float, function: Callable[..., Any], *arguments: Any) -> None:
-        """Calls `function(clock, scratch, *arguments)`, of so many operations, in the caller and perhaps in helpers.
+        """Calls `function(tasks, scratch, *arguments)`, of so many operations, in the caller and perhaps in helpers.
 
-        The function takes tasks by the clock, and returns when all are done. A helper that comes too late finds none,
+        The function takes tasks by it, and returns when all are done. A helper that comes too late finds none,
         so nobody waits for it: to wake a thread can take longer than the work. Subnormals are zeros in all of them.
         """
         with self.turn:
@@ -132,7 +132,7 @@ class Team:
         started = time.perf_counter()
         while len(self._scratch) < threads:
             self._scratch.append(torch.empty(self._size).numpy())  # torch's memory begins on a cache line
-        now = clock.fresh(self._networks)
+        now = task_counter.fresh(self._networks)
         if threads > 1:
             if self._helpers is None or self._helpers.count < threads - 1:
                 self._helpers = Helpers(threads - 1)

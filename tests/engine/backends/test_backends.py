@@ -27,8 +27,8 @@ def test_a_step_descends_the_weighted_sum_of_both_losses(name: str, weight: floa
     words: dict[str, object] = {"kolmogorov_shape": "[6]", "kolmogorov_weight": weight, "kolmogorov_bins": 50}
     config = Config("x", "[7, 3]", 1, optimizer="sgd", learning_rate=1.0, backend=name, **words if weight else {})  # type: ignore[arg-type]
     state, code = fresh_state(config, torch.Generator().manual_seed(2)), config.code_length
-    draws = torch.Generator().manual_seed(1)
-    data = Data(torch.rand((1, 3, 33), generator=draws), torch.rand((1, 3, 21), generator=draws), 33)
+    generator = torch.Generator().manual_seed(1)
+    data = Data(torch.rand((1, 3, 33), generator=generator), torch.rand((1, 3, 21), generator=generator), 33)
     leaves = [learner.parameters[0].double().requires_grad_() for learner in state.learners]
     inputs, targets = data.training[0].double().split((2, 1))
     total = task = torch.nn.functional.mse_loss(plain_forward(leaves[0], state.main.network, inputs), targets)
@@ -40,7 +40,7 @@ def test_a_step_descends_the_weighted_sum_of_both_losses(name: str, weight: floa
     total.backward()
     with torch.inference_mode():
         report = backend.choose(config, torch.device("cpu"))[0](state, config).epoch(
-            data, torch.randperm(33, generator=draws)[None], lambda: False
+            data, torch.randperm(33, generator=generator)[None], lambda: False
         )
     after = []
     for learner, leaf in zip(state.learners, leaves, strict=True):

@@ -86,8 +86,8 @@ class Run:
     def __init__(self, trained: Trained, **words: object) -> None:
         self.config = Config("x", "[5]*2", 1, batch_size=BATCH, points=POINTS, **words)  # type: ignore[arg-type]
         self.state = fresh_state(self.config, torch.Generator().manual_seed(3)).to(CUDA)
-        draws = torch.Generator().manual_seed(4)
-        training, validation = (torch.rand((1, 3, count), generator=draws).to(CUDA) for count in (POINTS, 11))
+        generator = torch.Generator().manual_seed(4)
+        training, validation = (torch.rand((1, 3, count), generator=generator).to(CUDA) for count in (POINTS, 11))
         self.data = Data(training, validation, BATCH)
         self.orders = torch.Generator().manual_seed(5)
         self.backend = trained.backend(self.state, self.config)

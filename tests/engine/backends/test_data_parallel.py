@@ -41,7 +41,7 @@ class Round:
         self.barrier = threading.Barrier(size, timeout=120)
         self.turn = threading.Lock()
 
-    def add_up(self, rank: int, vector: Tensor) -> None:
+    def all_reduce(self, rank: int, vector: Tensor) -> None:
         self.vectors[rank] = vector.clone()
         self.turn.release()
         self.barrier.wait()
@@ -55,7 +55,7 @@ class Thread(Group):
 
     def __init__(self, rank: int, shared: Round) -> None:
         super().__init__(rank, len(shared.vectors))
-        object.__setattr__(self, "add_up", partial(shared.add_up, rank))
+        object.__setattr__(self, "all_reduce", partial(shared.all_reduce, rank))
 
 
 def made(name: str, coded: bool) -> Backend:
@@ -98,9 +98,9 @@ def numbers_of(member: Backend) -> list[Tensor]:
     ],
 )
 def test_shares_add_up_to_the_step_of_one(name: str, size: int, coded: bool) -> None:
-    draws = torch.Generator().manual_seed(1)
-    data = Data(torch.rand((1, 3, 25), generator=draws), torch.rand((1, 3, 21), generator=draws), 8)
-    order = torch.randperm(25, generator=draws)[None]
+    generator = torch.Generator().manual_seed(1)
+    data = Data(torch.rand((1, 3, 25), generator=generator), torch.rand((1, 3, 21), generator=generator), 8)
+    order = torch.randperm(25, generator=generator)[None]
     alone, members = made(name, coded), [made(name, coded) for _ in range(size)]
     with torch.inference_mode():
         expected = torch.tensor(alone.epoch(data, order, lambda: False).tolist())
@@ -115,8 +115,8 @@ def test_shares_add_up_to_the_step_of_one(name: str, size: int, coded: bool) -> 
 
 
 def test_all_stop_before_the_same_step_whoever_is_asked_to() -> None:
-    draws = torch.Generator().manual_seed(1)
-    data = Data(torch.rand((1, 3, 25), generator=draws), torch.rand((1, 3, 21), generator=draws), 8)
+    generator = torch.Generator().manual_seed(1)
+    data = Data(torch.rand((1, 3, 25), generator=generator), torch.rand((1, 3, 21), generator=generator), 8)
     members = [made("eager", False) for _ in range(3)]
     assert in_threads(members, data, torch.arange(25)[None], [None, 2, 3]) == [None] * 3
     assert [member.state.main.steps for member in members] == [2] * 3
@@ -251,8 +251,8 @@ def test_sums_of_real_processes_are_equal_to_the_bit(tmp_path: Path) -> None:
         "import torch, zlib; from draw_poly.engine.processes import joined\n"
         "with joined() as group:\n"
         "    vector = torch.rand(1013, generator=torch.Generator().manual_seed(group.rank))\n"
-        "    group.add_up(vector)\n"
-        "    group.say('word') if group.leads else print(group.hear())\n"
+        "    group.all_reduce(vector)\n"
+        "    group.broadcast('word') if group.is_main else print(group.receive())\n"
         "    print(vector.double().sum().item(), zlib.crc32(vector.numpy().tobytes()))\n"
     )
     with Pair(["-c", program], tmp_path) as pair:
@@ -270,7 +270,7 @@ def test_a_process_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
         "processes.STEP_TIMEOUT = datetime.timedelta(seconds=3)\n"
         "with processes.joined() as group:\n"
         "    try:\n"
-        "        group.add_up(torch.ones(3)) if group.leads else time.sleep(8)\n"
+        "        group.all_reduce(torch.ones(3)) if group.is_main else time.sleep(8)\n"
         "    except processes.Lost as lost:\n"
         "        print(lost)\n"
     )

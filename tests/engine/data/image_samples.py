@@ -114,26 +114,28 @@ def _by_hand() -> dict[str, bytes]:
 
 def damaged(data: bytes, seed: int) -> Iterator[bytes]:
     """The file with some of its bytes changed, in one way after another; a PNG's sums fit again, half the time."""
-    draws = random.Random(seed)
+    generator = random.Random(seed)
     while True:
         made = bytearray(data)
-        for _ in range(draws.choice((1, 1, 2, 5))):
+        for _ in range(generator.choice((1, 1, 2, 5))):
             # Headers are where most depends on a byte.
-            at = draws.randrange(min(len(made), 128) if draws.random() < 0.5 else len(made))
-            kind = draws.randrange(6)
+            at = generator.randrange(min(len(made), 128) if generator.random() < 0.5 else len(made))
+            kind = generator.randrange(6)
             if kind == 0:
-                made[at] ^= 1 << draws.randrange(8)
+                made[at] ^= 1 << generator.randrange(8)
             elif kind == 1:
-                made[at : at + 4] = draws.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\x80\0\0\0"))
+                made[at : at + 4] = generator.choice(
+                    (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\x80\0\0\0")
+                )
             elif kind == 2:
-                del made[at : at + draws.randrange(1, 9)]
+                del made[at : at + generator.randrange(1, 9)]
             elif kind == 3:
-                made[at:at] = draws.randbytes(draws.randrange(1, 9))
+                made[at:at] = generator.randbytes(generator.randrange(1, 9))
             elif kind == 4:
-                made[at : at + 4] = draws.randbytes(4)
+                made[at : at + 4] = generator.randbytes(4)
             else:
                 del made[max(at, 16) :]
-        if made.startswith(PNG_SIGNATURE) and draws.random() < 0.5:
+        if made.startswith(PNG_SIGNATURE) and generator.random() < 0.5:
             made = bytearray(PNG_SIGNATURE + b"".join(chunk(kind, content) for kind, content in chunks(bytes(made))))
         yield bytes(made) or b"x"
 

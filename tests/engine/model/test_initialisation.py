@@ -22,22 +22,22 @@ def test_draws_are_those_of_torchs_own_modules_in_the_originals_order() -> None:
         if out != 1:
             coefficients.append(torch.randint(1, 2**31 - 1, (out,)))
     torch.set_rng_state(state)
-    draws = torch.Generator().manual_seed(9)
-    parameters, drawn = network.initialise_with_coefficients(Network(DIMS), draws)
+    generator = torch.Generator().manual_seed(9)
+    parameters, drawn = network.initialise_with_coefficients(Network(DIMS), generator)
     assert torch.equal(parameters, torch.cat(weights))
     assert torch.equal(drawn, torch.cat(coefficients))
-    assert torch.equal(draws.get_state(), torch.get_rng_state())  # left as it was found
+    assert torch.equal(generator.get_state(), torch.get_rng_state())  # left as it was found
 
 
 def test_the_predictors_output_bias_is_zero_and_its_draws_move_the_generator() -> None:
-    draws = torch.Generator().manual_seed(9)
-    before = draws.get_state()
-    flat = network.initialise(Network((3, 4, 6)), draws, output_bias=0.0)
+    generator = torch.Generator().manual_seed(9)
+    before = generator.get_state()
+    flat = network.initialise(Network((3, 4, 6)), generator, output_bias=0.0)
     views = network.named_views(flat, Network((3, 4, 6)), network.predictor_names(Network((3, 4, 6))))
     assert list(views) == ["hidden_layers.0.weight", "hidden_layers.0.bias", "output_layer.weight", "output_layer.bias"]
     assert torch.all(views["output_layer.bias"] == 0)
     assert torch.all(views["hidden_layers.0.bias"] == torch.tensor(0.1))
-    assert not torch.equal(draws.get_state(), before)
+    assert not torch.equal(generator.get_state(), before)
 
 
 def test_text_reads_back_as_the_flat_vector(tmp_path: object) -> None:

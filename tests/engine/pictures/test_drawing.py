@@ -22,7 +22,7 @@ from draw_poly.engine.pictures.drawing import Drawer
 from draw_poly.engine.pictures.select import drawer_for
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.engine.training.trainer import Trainer
-from draw_poly.kernels.cpu import Painter
+from draw_poly.kernels.cpu import Rasterizer
 from draw_poly.kernels.cpu import draw as painting
 from draw_poly.kernels.spec import leaky_relu
 from tests.conftest import slow
@@ -260,4 +260,4 @@ def test_a_network_that_is_not_affine_on_its_cells_is_drawn_pixel_by_pixel() -> 
         assert drawn.evaluations == 64 * 48
         assert drawn.polytopes > 1
     with pytest.raises(ValueError, match="drawn by their corners"):
-        Painter(bent, made.coefficients, 64, 48)
+        Rasterizer(bent, made.coefficients, 64, 48)

@@ -30,9 +30,9 @@ def plain(gray: NDArray[np.uint8], edges: NDArray[np.uint8] | None = None, highe
 
 
 def random_drawing(width: int, height: int, colours: bool = False) -> Drawing:
-    draws = np.random.default_rng(width)
-    gray, hues = draws.integers(0, 256, (2, height, width), np.uint8)
-    return Drawing(gray, draws.integers(0, 4, gray.shape, np.uint8), hues if colours else NOTHING, 1, 0.0, 1.0, 0)
+    generator = np.random.default_rng(width)
+    gray, hues = generator.integers(0, 256, (2, height, width), np.uint8)
+    return Drawing(gray, generator.integers(0, 4, gray.shape, np.uint8), hues if colours else NOTHING, 1, 0.0, 1.0, 0)
 
 
 def panels_of(width: int, height: int) -> Panels:

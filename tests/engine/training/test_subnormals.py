@@ -30,7 +30,7 @@ SMALLEST = 2.0**-126  # of the normal numbers
 class Alone(Group):
     """A group whose sum is this process's own."""
 
-    def add_up(self, vector: Tensor) -> None:
+    def all_reduce(self, vector: Tensor) -> None:
         pass
 
 
@@ -49,10 +49,10 @@ def late(optimizer: str, loss: str | None, zeros: bool) -> tuple[State, Config]:
     words = {"kolmogorov_shape": "[8]", "kolmogorov_weight": 0.1, "kolmogorov_loss_type": loss} if loss else {}
     config = Config("x", "[40]*2", 1, optimizer=optimizer, batch_size=4096, **words)  # type: ignore[arg-type]
     state = fresh_state(config, torch.Generator().manual_seed(1))
-    draws = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(2)
     for learner in state.learners:
         for numbers in (learner.parameters[0], *learner.moments[0]):
-            tiny = 1e-38 * torch.rand(numbers.shape, generator=draws)
+            tiny = 1e-38 * torch.rand(numbers.shape, generator=generator)
             numbers[::3] = tiny[::3]
             if zeros:
                 numbers[subnormal(numbers)] = 0.0
@@ -79,10 +79,10 @@ def numbers_of(state: State) -> list[Tensor]:
 def test_an_epoch_takes_subnormals_for_zeros_and_leaves_none(
     name: str, optimizer: str, loss: str | None, together: bool
 ) -> None:
-    draws = torch.Generator().manual_seed(1)
-    data = Data(torch.rand((1, 3, 9000), generator=draws), torch.rand((1, 3, 4096), generator=draws), 4096)
+    generator = torch.Generator().manual_seed(1)
+    data = Data(torch.rand((1, 3, 9000), generator=generator), torch.rand((1, 3, 4096), generator=generator), 4096)
     data.training[0, 0] = 0.0  # so what weighs it is not moved
-    order = torch.randperm(9000, generator=draws)[None]
+    order = torch.randperm(9000, generator=generator)[None]
     results = []
     for zeros, threads in ((False, 1), (True, 1), (False, 3), (True, 3)):
         torch.set_num_threads(threads)

@@ -34,7 +34,7 @@ def made(**words: object) -> tuple[State, Trainer]:
 def test_the_order_is_the_loaders() -> None:
     state, trainer = made()
     torch.manual_seed(5)
-    state.draws.manual_seed(5)
+    state.generator.manual_seed(5)
     loader = DataLoader(TensorDataset(torch.arange(101)), batch_size=40, shuffle=True)
     for _ in range(3):
         expected = torch.cat([batch[0] for batch in loader])
@@ -70,7 +70,7 @@ def test_a_snapshot_is_all_that_the_next_epoch_depends_on(words: dict[str, objec
     assert (kept.epoch, kept.main.steps) == (1, 3)
     for ours, theirs in zip(numbers_of(copied), numbers_of(kept), strict=True):
         ours.copy_(theirs)
-    copied.draws.set_state(kept.draws.get_state())
+    copied.generator.set_state(kept.generator.get_state())
     for learner in copied.learners:
         learner.steps = kept.main.steps
     again = other.epoch()
