@@ -21,6 +21,7 @@ from PIL import Image
 from draw_poly import engine
 from draw_poly.engine import allowance
 from draw_poly.engine.backends.reference import Eager
+from draw_poly.engine.prepare.rehearsal import Pictures
 from draw_poly.engine.record.encoder import FrameWriter
 from draw_poly.engine.record.film import count_frames
 from draw_poly.engine.training import setup
@@ -297,6 +298,7 @@ def test_a_device_too_small_for_a_frame_draws_it_in_parts(program: Program, monk
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(self, inputs)
 
+    monkeypatch.setattr(Pictures, "are_kept", lambda self: True)  # nothing is drawn to have it compiled
     monkeypatch.setattr(Eager, "evaluate", full)
     outcome = program("--seed", 1, "--backend", "eager")
     assert outcome.status == 0
