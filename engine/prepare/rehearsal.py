@@ -55,9 +55,9 @@ class Pictures:
         if self.files:
             needed += [panels.paint]
         if self.drawn_by == "picture":
-            from draw_poly.kernels.cpu import draw as painting
+            from draw_poly.kernels.cpu import draw
 
-            needed += [painting.work]
+            needed += [draw.work]
         if self.drawn_by == "points":
             needed += [grid.settle, grid.halve, grid.coordinates, grid.store, grid.draw_rows]
         return all(map(is_kept, needed))

@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_code_kept_on_disk_is_as_new_as_the_newest_kernel() -> None:
     names = [name for name, _ in work._cache._cache_file._source_stamp]
-    assert {"mlp.py", "tiles.py", "training.py", "vector.py", "compiled.py"} <= set(names)
+    assert {"gradient.py", "tiles.py", "training.py", "vector.py", "compiled.py"} <= set(names)
 
 
 def test_a_kernel_is_kept_once_it_has_been_called(folder: Path) -> None:

@@ -22,8 +22,7 @@ from draw_poly.engine.pictures.drawing import Drawer
 from draw_poly.engine.pictures.select import drawer_for
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.engine.training.trainer import Trainer
-from draw_poly.kernels.cpu import Rasterizer
-from draw_poly.kernels.cpu import draw as painting
+from draw_poly.kernels.cpu import Rasterizer, draw
 from draw_poly.kernels.spec import leaky_relu
 from tests.conftest import slow
 
@@ -137,7 +136,7 @@ def test_every_pixel_is_drawn_at_its_own_place(width: int, height: int, seed: in
 @pytest.mark.parametrize(("tile", "bands"), [slow(32, 2**21), (32, 2**13), slow(KERNEL, 2**21), (KERNEL, 2**13)])
 def test_whole_tiles_hide_nothing(name: str, tile: int, bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "BAND_NODES", bands)
-    monkeypatch.setattr(painting, "PART", bands >> 12)
+    monkeypatch.setattr(draw, "PART", bands >> 12)
     one, width, height = NETWORKS[name](), 187, 213
     few, all_of_them = drawn(one, width, height, tile, colours=True), drawn(one, width, height, 1, colours=True)
     assert all_of_them.evaluations == width * height

@@ -13,7 +13,7 @@ from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config
 from draw_poly.engine.prepare.rehearsal import Pictures, rehearse
 from draw_poly.kernels.compiled import is_kept
-from draw_poly.kernels.cpu import draw as painting
+from draw_poly.kernels.cpu import draw
 from draw_poly.kernels.picture import panels
 
 # Runs the command line with a line for each function that Numba has compiled in this process, in the log's place.
@@ -86,7 +86,7 @@ def test_what_is_missing_is_known(kind: type[Cpu] | type[Eager], monkeypatch: py
     monkeypatch.setattr("draw_poly.engine.prepare.rehearsal.is_kept", lambda one: one is not missing and is_kept(one))
     assert not everything.are_kept()
     assert Pictures(kind.drawn_by, film=True, files=False).are_kept()
-    missing = painting.work
+    missing = draw.work
     assert everything.are_kept() == (kind is Eager)
 
 
