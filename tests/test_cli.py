@@ -293,7 +293,7 @@ def test_a_device_too_small_for_a_frame_draws_it_in_parts(program: Program, monk
     real = Eager.evaluate
 
     def full(self: Eager, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if inputs.shape[1] > 20:
+        if inputs.shape[-1] > 20:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(self, inputs)
 
