@@ -1,4 +1,3 @@
-import csv
 import os
 import re
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from draw_poly.engine.inspection import Inspector
 from draw_poly.engine.processes import Group
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels import support
-from tests.conftest import Program
+from tests.conftest import Program, untimed
 
 CPU = torch.device("cpu")
 PICTURE = image.Picture(np.arange(30, dtype=np.uint8).repeat(30).reshape(30, 30), kind="PNG, L")
@@ -129,9 +128,9 @@ def test_phases_that_are_not_timed_ask_no_clock(clock: Iterator[int]) -> None:
     assert next(clock) == 0
 
 
-def rows(folder: Path) -> list[list[str]]:
+def rows(folder: Path) -> list[dict[str, str]]:
     (table,) = folder.glob("results/*/metrics.csv")
-    return [row[:-1] for row in csv.reader(table.open())]
+    return untimed(table)
 
 
 def test_the_flag_tells_everything_and_changes_nothing(
