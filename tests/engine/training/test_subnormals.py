@@ -164,7 +164,7 @@ def test_a_run_that_fails_leaves_the_mode_as_it_was(program: Program, monkeypatc
 
     module = importlib.import_module(
         "draw_poly.kernels.reference.gradient"
-    )  # by this name the package has the function
+    )  # the package has the function
     monkeypatch.setattr(module, "squared_error", fails)
     assert program("--backend", "eager").status == 3
     assert seen == [True]
