@@ -39,6 +39,7 @@ def installed(machine: Machine) -> Iterator[None]:
             machine.operations |= copies.OPERATIONS
             for edge in (launches, compiler, processes):
                 edge.install(machine, patch)
+            _forget()
             yield
         finally:
             library._destroy()
@@ -47,9 +48,10 @@ def installed(machine: Machine) -> Iterator[None]:
 
 
 def _forget() -> None:
-    """What the program keeps of the device from one run to the next."""
-    if partials := sys.modules.get("draw_poly.kernels.gpu.workspace"):
-        partials.layer_table.cache_clear()
+    """What the program and torch keep of the device from one run to the next."""
+    if workspace := sys.modules.get("draw_poly.kernels.gpu.workspace"):
+        workspace.layer_table.cache_clear()
+    torch.utils._device._device_constructors.cache_clear()  # which are others meanwhile
 
 
 def _stand_in(machine: Machine, calls: Calls, patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from draw_poly.engine.config import Config
 from draw_poly.engine.pictures.device_drawing import DeviceDrawer
 from draw_poly.engine.pictures.drawing import Drawer
 from draw_poly.engine.training.fresh import fresh_state
-from tests.conftest import INTERPRETED
+from tests.conftest import INTERPRETED, slow
 
 pytestmark = INTERPRETED
 CONFIG = Config("x.png", "[7]*3", 1, seed=1)
@@ -24,7 +24,7 @@ def drawer(width: int, height: int, chunk: int, colours: bool = False, scale: fl
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 40), (40, 1), (67, 45)])
-@pytest.mark.parametrize(("chunk", "part"), [(131072, 2**22), (100, 300)])
+@pytest.mark.parametrize(("chunk", "part"), [(131072, 2**22), slow(100, 300)])
 def test_it_draws_what_halving_tiles_draws(
     monkeypatch: pytest.MonkeyPatch, width: int, height: int, chunk: int, part: int
 ) -> None:

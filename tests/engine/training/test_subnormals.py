@@ -162,9 +162,7 @@ def test_a_run_that_fails_leaves_the_mode_as_it_was(program: Program, monkeypatc
         seen.append(flushes())
         raise MemoryError
 
-    module = importlib.import_module(
-        "draw_poly.kernels.reference.gradient"
-    )  # the package has the function
+    module = importlib.import_module("draw_poly.kernels.reference.gradient")  # the package has the function
     monkeypatch.setattr(module, "squared_error", fails)
     assert program("--backend", "eager").status == 3
     assert seen == [True]
