@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Chosen before any kernel is imported, and before torch looks for a device."""
     if config.getoption("--gpu"):
+        config.option.markexpr = config.option.markexpr.replace("not slow", "")  # there is no other time for those
         os.environ.update(with_gpus(os.environ))
         for name in ("TRITON_INTERPRET", *(name for name in VISIBLE if not os.environ.get(name))):
             os.environ.pop(name, None)

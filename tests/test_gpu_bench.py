@@ -540,7 +540,7 @@ def test_the_whole_course_on_a_simulated_device(
     cuda: Machine, tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if os.environ.get(ALONE) != "1":  # autograd counts devices once in a process, and other tests have used it
-        command = [sys.executable, "-m", "pytest", "-n", "0", "-q", f"{__file__}::{COURSE}"]
+        command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", "slow", f"{__file__}::{COURSE}"]
         plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         done = subprocess.run(command, cwd=ROOT, env=plain | {ALONE: "1"}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-8000:]

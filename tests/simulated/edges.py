@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils import _device
 
 from tests.simulated import compiler, copies, launches, native, processes
 from tests.simulated.calls import NAMES, Calls
@@ -51,7 +52,7 @@ def _forget() -> None:
     """What the program and torch keep of the device from one run to the next."""
     if workspace := sys.modules.get("draw_poly.kernels.gpu.workspace"):
         workspace.layer_table.cache_clear()
-    torch.utils._device._device_constructors.cache_clear()  # which are others meanwhile
+    _device._device_constructors.cache_clear()  # which are others meanwhile
 
 
 def _stand_in(machine: Machine, calls: Calls, patch: pytest.MonkeyPatch) -> None:
