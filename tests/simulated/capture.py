@@ -120,6 +120,16 @@ class GraphBase:
             self._done = capture
             machine.graphs += 1
 
+    def capture_end_pre(self) -> None:
+        GraphBase.capture_end(self)  # from PyTorch 2.14 on in two parts, around what its own class does
+
+    def capture_end_post(self) -> None:
+        """Done when the capture ended."""
+
+    @property
+    def _has_graph_exec(self) -> bool:
+        return self._done is not None
+
     def replay(self) -> None:
         machine = self.machine
         with machine.lock:
