@@ -27,7 +27,7 @@ def surroundings():
     return (
         [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
         [(list(one.handlers), one.level, one.propagate, one.disabled) for one in loggers],
-        torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(),
+        torch.get_num_threads(), torch.get_default_dtype(), torch.empty(0).device, torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(), torch.get_float32_matmul_precision(), torch.get_rng_state().tolist(),
         np.random.get_state()[1].tolist(), [one.name for one in threading.enumerate()],
     )
