@@ -23,8 +23,7 @@ def own_torch_state(most: int | None = None) -> Iterator[None]:
         torch.set_num_threads(most or min(threads, allowance.cores()))
         torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision("highest")
-        # Not `get_default_device`, which PyTorch 2.9 cannot tell once it was set to None. On a CPU the context would only
-        # cost time, at each operation.
+        # PyTorch 2.9's `get_default_device` fails once it was set to None. On a CPU the context would only cost time.
         if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         for kind in ("cpu", "cuda"):
