@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import torch
+
+# NumPy before 2.4 finds out by arithmetic what a type's limits are, once, and warns where subnormals are zeros.
+for _kind in (np.float32, np.float64):
+    _ = np.finfo(_kind).smallest_subnormal
 
 # An environment is 32 bytes in glibc on x86-64, and no larger elsewhere.
 _Environment = ctypes.c_byte * 64

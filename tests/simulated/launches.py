@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,10 +29,13 @@ def install(machine: Machine, patch: pytest.MonkeyPatch) -> None:
     def run(function: Any, *args: Any, grid: Any, warmup: bool = False, **words: Any) -> None:
         with machine.lock:
             device = machine.device(machine.current_device())
-            launch = GridExecutor(function.rewrite(), function.arg_names, grid, function.pre_run_hooks)
+            hooks = [function.pre_run_hooks] if hasattr(function, "pre_run_hooks") else []  # from Triton 3.6 on
+            launch = GridExecutor(function.rewrite(), function.arg_names, grid, *hooks)
             _launch(machine, device, compiled, function, launch, args, words, warmup)
 
-    patch.setattr(InterpretedFunction, "run", run)
+    patch.setattr(InterpretedFunction, "run", run, raising=False)
+    if "__getitem__" in vars(InterpretedFunction):  # Triton 3.5: the executor itself, in place of `run`
+        patch.setattr(InterpretedFunction, "__getitem__", lambda function, grid: partial(run, function, grid=grid))
     patch_once(patch)
 
 

@@ -75,7 +75,8 @@ def cuda(request: pytest.FixtureRequest, trained: Trained) -> Iterator[Machine]:
 def for_the_host() -> Iterator[None]:
     """The compiler makes code for the host, and looks for no driver of the device that it sees."""
     has_triton.cache_clear()
-    with torch._inductor.config.patch(triton_disable_device_detection=True):
+    known = hasattr(torch._inductor.config, "triton_disable_device_detection")  # not by PyTorch 2.9
+    with torch._inductor.config.patch({"triton_disable_device_detection": True} if known else {}):
         yield
         has_triton.cache_clear()
 
