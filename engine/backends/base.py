@@ -15,6 +15,7 @@ from draw_poly.engine.model import kolmogorov
 from draw_poly.engine.model.state import Learner, State
 from draw_poly.kernels import reference
 from draw_poly.kernels.subnormals import flushed
+from draw_poly.kernels.tensors import shares
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Scalars = Sequence[reference.Scalar]
@@ -81,7 +82,8 @@ class Backend(ABC):
         self.device = state.main.parameters.device
         self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
         self.weights = [code.weight if code else 0.0] * state.networks  # of the Kolmogorov term
-        self._members = [self._member(index) for index in range(state.networks)]
+        each = shares(state.main.network, code, state.networks, self.weights)
+        self._members = [self._member(index, share) for index, share in enumerate(each)]
         self._most_points: int | None = None  # evaluated at once, where the device's memory holds no more
 
     @classmethod
@@ -161,11 +163,10 @@ class Backend(ABC):
         ]
         return [rows] * self.state.networks
 
-    def _member(self, index: int) -> Member:
+    def _member(self, index: int, share: float) -> Member:
         learners = self.state.learners
         parameters = [one.parameters[index] for one in learners]
         stacks = [reference.layers(flat, one.network) for flat, one in zip(parameters, learners, strict=True)]
-        share = self.weights[index] / self.state.main.network.size
         return Member(parameters, [one.moments[index] for one in learners], stacks, share)
 
 

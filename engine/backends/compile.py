@@ -47,7 +47,7 @@ class Compiled(Backend):
             scalars: Scalars,
         ) -> list[Tensor]:  # fmt: skip
             losses, gradients = differentiate(parameters, inputs, targets, share)
-            plain.update(optimizers, parameters, moments, gradients, scalars)
+            reference.update_one(optimizers, parameters, moments, gradients, scalars)
             return losses
 
         def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,10 +92,7 @@ class Compile(Compiled, plain.Stepwise):
 
 
 class CompileOnGpu(Compiled, Graphed):
-    """On a GPU. What a step makes on its way lies in the graph's own memory.
-
-    Of the scalars Adam's alone are read from step to step: the other optimisers' rate is compiled in.
-    """
+    """On a GPU. What a step makes on its way lies in the graph's own memory."""
 
     # Whose graphs cannot be captured in ours.
     options: ClassVar[dict[str, Any]] = {"triton.cudagraphs": False}

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from draw_poly.engine.backends.base import Backend, Data, Interrupted, flushing
-from draw_poly.engine.backends.reference import update
 from draw_poly.engine.processes import Group
+from draw_poly.kernels import reference
 
 
 class Parallel(Backend):
@@ -47,8 +47,8 @@ class Parallel(Backend):
             if self._stop.item():
                 raise Interrupted
             for index, member in enumerate(self._members):
-                gradients = [gradient[index] for gradient in self._gradients]
-                update(self.state.optimizers, member.parameters, member.moments, gradients, numbers[index][step])
+                gradients, scalars = [gradient[index] for gradient in self._gradients], numbers[index][step]
+                reference.update_one(self.state.optimizers, member.parameters, member.moments, gradients, scalars)
             for learner in self.state.learners:
                 learner.steps += 1
             losses[:, step] = self._losses

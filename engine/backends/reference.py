@@ -10,7 +10,6 @@ from draw_poly.engine.backends.base import Backend, Data, Interrupted, Member, S
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import State
 from draw_poly.kernels import reference
-from draw_poly.kernels.spec import Optimizer
 
 
 class Stepwise(Backend):
@@ -67,7 +66,7 @@ class Eager(Stepwise):
     def step(self, member: Member, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Stepwise.step`."""
         losses = self._differentiate(member, inputs, targets)
-        update(self.state.optimizers, member.parameters, member.moments, self._gradients, scalars)
+        reference.update_one(self.state.optimizers, member.parameters, member.moments, self._gradients, scalars)
         return losses
 
     @flushing
@@ -98,13 +97,3 @@ class Eager(Stepwise):
         return side_by_side(
             [reference.evaluate_one(one.stacks[0], codes, points, activation) for one, codes, points in trios]
         )
-
-
-def update(
-    optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
-    gradients: Sequence[Tensor], scalars: Scalars,
-) -> None:  # fmt: skip
-    """A step of each learner of a network, in place."""
-    for index, optimizer in enumerate(optimizers):
-        pair = scalars[2 * index : 2 * index + 2]
-        reference.step(optimizer, parameters[index], gradients[index], moments[index], pair)

@@ -104,11 +104,8 @@ def work(  # type: ignore[no-untyped-def]
             wait(counter, 0, len(found))
             return
         row, column = divmod(begin + block, (width + COLUMNS - 1) // COLUMNS)
-        top, left, side = (
-            row * ROWS,
-            column * COLUMNS,
-            np.int64(SIDE),
-        )  # no literal: its callees would be compiled twice
+        top, left = row * ROWS, column * COLUMNS
+        side = np.int64(SIDE)  # no literal: its callees would be compiled twice
         down, across = min(ROWS, height - top), min(COLUMNS, width - left)
         needed, count = whole_tiles(across, down, wanted, tiles)
         listed, evaluated = np.int64(0), 0

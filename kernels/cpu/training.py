@@ -43,7 +43,7 @@ ROWS_SIZE, FEWEST_ROWS, MOST_ROWS = 2**24, 4, 64
 class Rows(NamedTuple):
     """How each network's points are shared out, and the partial sums of each share.
 
-    `layers` is their `mlp.table` for blocks of `panels`; row r takes the points from `r * span` on.
+    `layers` is their `gradient.table` for blocks of `panels`; row r takes the points from `r * span` on.
     """
 
     layers: NDArray[np.int64]

@@ -8,7 +8,7 @@ from draw_poly.kernels.reference.evaluate import evaluate, evaluate_grid, evalua
 from draw_poly.kernels.reference.gradient import differentiate, gradient, squared_error, task_gradient, weigh
 from draw_poly.kernels.reference.kolmogorov import TEMPERATURE, WINDOW, code_gradient, cross_entropy
 from draw_poly.kernels.reference.network import Layer, Memory, Scalar, backward, forward, layers
-from draw_poly.kernels.reference.update import step, total, update
+from draw_poly.kernels.reference.update import step, total, update, update_one
 from draw_poly.kernels.reference.validate import validate, validate_one
 from draw_poly.kernels.reference.workspace import Workspace
 
@@ -34,7 +34,8 @@ __all__ = [
     "task_gradient",
     "total",
     "update",
+    "update_one",
     "validate",
     "validate_one",
     "weigh",
-]  # fmt: skip
+]

@@ -47,6 +47,16 @@ def _descend(parameters: Tensor, direction: Tensor, step_size: Scalar, root: Ten
         parameters.addcdiv_(direction, root, value=-step_size)
 
 
+def update_one(
+    optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
+    gradients: Sequence[Tensor], scalars: Sequence[Scalar],
+) -> None:  # fmt: skip
+    """A step of each learner of one network, in place: parameters (P,), moments (count, P), scalars (2 each,)."""
+    for index, optimizer in enumerate(optimizers):
+        pair = scalars[2 * index : 2 * index + 2]
+        step(optimizer, parameters[index], gradients[index], moments[index], pair)
+
+
 def total(partials: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: each learner's gradient (networks, P), and the `losses`."""
     losses.copy_(partials.losses)
@@ -63,9 +73,8 @@ def update(
     `scalars` (networks, 2 per learner) are `Optimizer.scalars`. Writes `losses` (networks, 1 per learner).
     """
     losses.copy_(partials.losses)
-    for which, optimizer in enumerate(optimizers):
-        for index, row in enumerate(scalars.tolist()):
-            step(
-                optimizer, parameters[which][index], partials.gradients[which][index], moments[which][index],
-                row[2 * which : 2 * which + 2],
-            )  # fmt: skip
+    for index, row in enumerate(scalars.tolist()):
+        flats, kept, gradients = (
+            [one[index] for one in learners] for learners in (parameters, moments, partials.gradients)
+        )
+        update_one(optimizers, flats, kept, gradients, row)
