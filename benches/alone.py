@@ -23,24 +23,24 @@ class Alone:
         return getattr(self.package, name)
 
     def gradient(
-        self, partials: Any, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
+        self, workspace: Any, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
         *order: Tensor,
     ) -> None:  # fmt: skip
         """`parameters` (P,) of each learner, `inputs` (2, n), `targets` (k, n), perhaps an `order` (m,)."""
         points = [one[None] for one in (inputs, targets, *order)]
-        self.package.gradient(partials, _with_axis(parameters), positions, *points)
+        self.package.gradient(workspace, _with_axis(parameters), positions, *points)
 
-    def total(self, partials: Any, gradients: Sequence[Tensor], losses: Tensor) -> None:
+    def total(self, workspace: Any, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """Each learner's gradient (P,); the `losses` (1 per learner,)."""
-        self.package.total(partials, _with_axis(gradients), losses[None])
+        self.package.total(workspace, _with_axis(gradients), losses[None])
 
     def update(
-        self, partials: Any, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
+        self, workspace: Any, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
         scalars: Tensor, losses: Tensor,
     ) -> None:  # fmt: skip
         """`parameters` (P,) and `moments` (count, P) of each learner, `scalars` (2 each,), `losses` (1 each,)."""
         flats = _with_axis(parameters), _with_axis(moments)
-        self.package.update(partials, optimizers, *flats, scalars[None], losses[None])
+        self.package.update(workspace, optimizers, *flats, scalars[None], losses[None])
 
     def evaluate(self, network: Network, *tensors: Tensor) -> None:
         """Parameters (P,), coefficients (neurons,), inputs (2, n), outputs (k, n), signatures (n,)."""

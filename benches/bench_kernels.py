@@ -34,7 +34,7 @@ class Work:
     """A package of kernels, and tensors on its device to call them with."""
 
     package: Any
-    partials: Any
+    workspace: Any
     parameters: list[Tensor]
     positions: Tensor | None
     inputs: Tensor
@@ -53,14 +53,14 @@ class Work:
         generator = torch.Generator().manual_seed(points)
         inputs, targets = (torch.rand((1, rows, points), generator=generator).to(suite.device) for rows in (2, 1))
         positions = kolmogorov.positions(config.network).to(suite.device) if code else None
-        partials = package.Workspace(config.network, code, points, suite.device)
-        made = Work(package, partials, [one.parameters for one in state.learners], positions, inputs, targets)
+        workspace = package.Workspace(config.network, code, points, suite.device)
+        made = Work(package, workspace, [one.parameters for one in state.learners], positions, inputs, targets)
         made.gradient()
         return made
 
     def gradient(self) -> None:
         """A batch's losses and gradients."""
-        self.package.gradient(self.partials, self.parameters, self.positions, self.inputs, self.targets)
+        self.package.gradient(self.workspace, self.parameters, self.positions, self.inputs, self.targets)
 
 
 def gradient(points: int) -> Make:
@@ -84,7 +84,7 @@ def update(kind: str) -> Make:
         call = work.package.update
 
         def run() -> None:
-            call(work.partials, [optimizer] * len(moments), work.parameters, moments, scalars, losses)
+            call(work.workspace, [optimizer] * len(moments), work.parameters, moments, scalars, losses)
 
         return Variant(run, suite.threads)
 

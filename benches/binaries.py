@@ -154,35 +154,35 @@ def gradient(hidden: tuple[int, ...], code: CodeLength | None = None, points: in
     network = Network((2, *hidden, words.pop("outputs", 1)))
     dependent, networks = words.pop("dependent", False), words.get("networks", 1)
     order = torch.zeros((networks, points), dtype=torch.int64) if words.pop("ordered", False) else None
-    partials = gpu.Workspace(network, code, points, torch.device("cpu"), **words)
-    partials.task = partials.task._replace(launch=partials.task.launch._replace(dependent=dependent))
+    workspace = gpu.Workspace(network, code, points, torch.device("cpu"), **words)
+    workspace.task = workspace.task._replace(launch=workspace.task.launch._replace(dependent=dependent))
     parameters = [torch.zeros((networks, one.size)) for one in (network, *([code.predictor] if code else []))]
     positions = torch.zeros((3, network.size)) if code else None
     inputs, targets = torch.zeros((networks, 2, points)), torch.zeros((networks, network.dims[-1], points))
-    gpu.gradient(partials, parameters, positions, inputs, targets, order)
+    gpu.gradient(workspace, parameters, positions, inputs, targets, order)
 
 
 def operator(hidden: tuple[int, ...]) -> None:
     """Launches what the library operator's backward does."""
     network = Network((2, *hidden, 1))
-    partials = gpu.Workspace(network, None, 1024, torch.device("cpu"))
+    workspace = gpu.Workspace(network, None, 1024, torch.device("cpu"))
     points = torch.zeros((1, 2, 1024))
     to_outputs, to_points = torch.zeros((1, 1, 1024)), torch.empty_like(points)
-    input_gradient(partials, torch.zeros((1, network.size)), points, to_outputs, to_points)
-    gpu.total(partials, [torch.empty((1, network.size))], torch.empty((1, 1)))
+    input_gradient(workspace, torch.zeros((1, network.size)), points, to_outputs, to_points)
+    gpu.total(workspace, [torch.empty((1, network.size))], torch.empty((1, 1)))
 
 
 def update(kind: str, code: CodeLength | None, dependent: bool = False, networks: int = 1) -> None:
     """Launches an update."""
     network, optimizer = Network((2, *[10] * 8, 1)), Optimizer(kind, 0.001)
-    partials = gpu.Workspace(network, code, 1024, torch.device("cpu"), networks=networks)
-    partials.task = partials.task._replace(launch=partials.task.launch._replace(dependent=dependent))
-    partials.batch = partials.programs = 1
+    workspace = gpu.Workspace(network, code, 1024, torch.device("cpu"), networks=networks)
+    workspace.task = workspace.task._replace(launch=workspace.task.launch._replace(dependent=dependent))
+    workspace.batch = workspace.programs = 1
     sizes = [network.size] + ([code.predictor.size] if code else [])
     moments = [torch.zeros((networks, optimizer.moments, size)) for size in sizes]
     parameters, count = [torch.zeros((networks, size)) for size in sizes], len(sizes)
     scalars, losses = torch.zeros((networks, 2 * count)), torch.zeros((networks, count))
-    gpu.update(partials, [optimizer] * count, parameters, moments, scalars, losses)
+    gpu.update(workspace, [optimizer] * count, parameters, moments, scalars, losses)
 
 
 def validate(hidden: tuple[int, ...], points: int = 1024, networks: int = 1) -> None:

@@ -174,15 +174,15 @@ def faults(package: Any, case: Case) -> Iterator[str]:
 
 
 def _gradient_faults(package: Alone, case: Case) -> Iterator[str]:
-    partials = package.Workspace(case.network, case.code, case.inputs.shape[1] + case.seed % 3, CPU)
+    workspace = package.Workspace(case.network, case.code, case.inputs.shape[1] + case.seed % 3, CPU)
     flats = [case.given(flat) for flat in case.parameters]
     positions = None if case.positions is None else case.given(case.positions)
     found = []
     for _ in range(2):
-        poison(partials)
-        package.gradient(partials, flats, positions, case.given(case.inputs), case.given(case.targets))
+        poison(workspace)
+        package.gradient(workspace, flats, positions, case.given(case.inputs), case.given(case.targets))
         gradients, losses = [torch.full_like(flat, NAN) for flat in case.parameters], torch.full((len(flats),), NAN)
-        package.total(partials, gradients, losses)
+        package.total(workspace, gradients, losses)
         found.append([*losses, *gradients])
     for name, ours, again, exact, plain in zip(
         _names(case), *found, case.by_pytorch(torch.float64), case.by_pytorch(torch.float32), strict=True
@@ -232,13 +232,13 @@ def _update_faults(package: Alone, case: Case) -> Iterator[str]:
         ([flat.to(dtype, copy=True) for flat in case.parameters], [torch.zeros(shape, dtype=dtype) for shape in shapes])
         for dtype in (torch.float32, torch.float32, torch.float64)
     ]
-    partials = package.Workspace(case.network, case.code, case.inputs.shape[1], CPU)
+    workspace = package.Workspace(case.network, case.code, case.inputs.shape[1], CPU)
     for step in range(1, 4):
         scalars = case.optimizer.scalars(step)
-        package.gradient(partials, states[0][0], case.positions, case.inputs, case.targets)
+        package.gradient(workspace, states[0][0], case.positions, case.inputs, case.targets)
         gradients, losses = [torch.empty_like(flat) for flat in case.parameters], torch.empty(len(case.parameters))
-        package.total(partials, gradients, losses)
-        package.update(partials, optimizers, *states[0], case.given(torch.tensor(scalars * len(optimizers))), losses)
+        package.total(workspace, gradients, losses)
+        package.update(workspace, optimizers, *states[0], case.given(torch.tensor(scalars * len(optimizers))), losses)
         for parameters, moments in states[1:]:
             for flat, gradient, moment in zip(parameters, gradients, moments, strict=True):
                 reference.step(case.optimizer, flat, gradient.to(flat), moment, scalars)

@@ -96,20 +96,20 @@ def gradient_rows(
     on_device = [one.to(device) for one in parameters]
     placed = positions.to(device) if positions is not None else None
     words = {} if precision == "fp32" else {"precision": precision}
-    partials = package.Workspace(network, code, points, device, **words)
+    workspace = package.Workspace(network, code, points, device, **words)
     found = []
     whole, ways = torch.cat((inputs, targets)), ["", ", again"]
     if "gpu" in package.__name__:
         ways.append(", by an order")
     for way in ways:
-        poison(partials)
+        poison(workspace)
         data, named = whole, []
         if "order" in way:
             order = torch.randperm(points, generator=generator)
             data, named = whole[:, order.argsort()], [order.to(device)]
         data = data.contiguous().to(device)
-        package.gradient(partials, on_device, placed, data[: len(inputs)], data[len(inputs) :], *named)
-        found.append(stepped(package, partials, on_device))
+        package.gradient(workspace, on_device, placed, data[: len(inputs)], data[len(inputs) :], *named)
+        found.append(stepped(package, workspace, on_device))
     case = f"{name_of(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
     kernel = f"gradient {precision}"
     names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
@@ -126,14 +126,14 @@ def drawing(points: int, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(points + 10_000 * seed)
 
 
-def stepped(package: Alone, partials: object, parameters: Sequence[Tensor]) -> list[Tensor]:
+def stepped(package: Alone, workspace: object, parameters: Sequence[Tensor]) -> list[Tensor]:
     """Losses, then gradients: what a step of plain descent at rate one takes off zeros."""
     count, device = len(parameters), parameters[0].device
     downhill = [torch.zeros_like(one) for one in parameters]
     losses = torch.full((count,), NAN, device=device)
     nothing = [torch.empty((0, one.numel()), device=device) for one in parameters]
     scalars = torch.ones(2 * count, device=device)
-    package.update(partials, [Optimizer("sgd", 1.0)] * count, downhill, nothing, scalars, losses)
+    package.update(workspace, [Optimizer("sgd", 1.0)] * count, downhill, nothing, scalars, losses)
     return [*losses.cpu().unbind(0), *(-one.cpu() for one in downhill)]
 
 
@@ -206,13 +206,13 @@ def update_rows(kind: str, package: Alone, device: torch.device, seed: int = 0) 
     ours, moments = start.to(device), torch.zeros((optimizer.moments, network.size), device=device)
     exact, exact_moments = start.double(), torch.zeros((optimizer.moments, network.size), dtype=torch.float64)
     plain, plain_moments = start.clone(), torch.zeros((optimizer.moments, network.size))
-    partials = package.Workspace(network, None, 77, device)
+    workspace = package.Workspace(network, None, 77, device)
     for step in range(1, 6):
         inputs = points_away(exact, network, 77, generator, MARGIN["fp32"])
         targets = torch.rand((1, 77), generator=generator) * 10.0 ** (step - 3)
-        package.gradient(partials, [ours], None, inputs.to(device), targets.to(device))
+        package.gradient(workspace, [ours], None, inputs.to(device), targets.to(device))
         scalars = torch.tensor(optimizer.scalars(step), device=device)
-        package.update(partials, [optimizer], [ours], [moments], scalars, torch.empty(1, device=device))
+        package.update(workspace, [optimizer], [ours], [moments], scalars, torch.empty(1, device=device))
         for flat, stored in ((exact, exact_moments), (plain, plain_moments)):
             out = torch.empty_like(flat)
             reference.task_gradient(

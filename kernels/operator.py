@@ -84,9 +84,9 @@ def _backward(
     from draw_poly.kernels.gpu.update import total
     from draw_poly.kernels.gpu.workspace import Workspace
 
-    partials = Workspace(network, None, points, parameters.device)
-    input_gradient(partials, parameters[None], coordinates[None], to_outputs[None], to_coordinates[None])
-    total(partials, [to_parameters[None]], to_parameters.new_empty((1, 1)))  # the loss is the caller's own
+    workspace = Workspace(network, None, points, parameters.device)
+    input_gradient(workspace, parameters[None], coordinates[None], to_outputs[None], to_coordinates[None])
+    total(workspace, [to_parameters[None]], to_parameters.new_empty((1, 1)))  # the loss is the caller's own
     return to_parameters, to_coordinates
 
 

@@ -56,10 +56,10 @@ class Step:
         self, network: Network, points: int, code: CodeLength | None, device: torch.device, precision: str = "fp32",
         **changes: Any,
     ) -> None:  # fmt: skip
-        self.partials = Workspace(network, code, points, device, precision)
+        self.workspace = Workspace(network, code, points, device, precision)
         if changes:
-            task = self.partials.task
-            self.partials.task = task._replace(launch=task.launch._replace(**changes))
+            task = self.workspace.task
+            self.workspace.task = task._replace(launch=task.launch._replace(**changes))
         learners = [network] + ([code.predictor] if code else [])
         self.parameters = [random_parameters(one, 1, torch.float32)[None].to(device) for one in learners]
         self.positions = kolmogorov.positions(network).to(device) if code else None
@@ -74,11 +74,11 @@ class Step:
 
     def gradient(self) -> None:
         """The first launch."""
-        gpu.gradient(self.partials, self.parameters, self.positions, self.inputs, self.targets, self.order)
+        gpu.gradient(self.workspace, self.parameters, self.positions, self.inputs, self.targets, self.order)
 
     def update(self) -> None:
         """The second, after the first at least once."""
-        gpu.update(self.partials, self.optimizers, self.parameters, self.moments, self.scalars, self.losses)
+        gpu.update(self.workspace, self.optimizers, self.parameters, self.moments, self.scalars, self.losses)
 
     def both(self) -> None:
         """A whole step."""
@@ -105,7 +105,7 @@ def tuned(hidden: tuple[int, ...], points: int, tile: int, unrolled: bool, **cha
         network = Network((2, *hidden, 1))
         made = Step(network, points, None, device)
         constants, launch = plan(network, network.dims, points, tile, "fp32", unrolled)
-        made.partials.task = share(network, (constants, launch._replace(**changes)), device)
+        made.workspace.task = share(network, (constants, launch._replace(**changes)), device)
         return made.gradient
 
     return Case(make, 50)

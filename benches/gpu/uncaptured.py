@@ -65,8 +65,8 @@ def _operator(hidden: tuple[int, ...], points: int, device: torch.device) -> Wor
     given, to_inputs = made.targets, torch.empty_like(made.inputs)
 
     def work() -> None:
-        input_gradient(made.partials, made.parameters[0], made.inputs, given, to_inputs)
-        gpu.total(made.partials, [torch.empty_like(made.parameters[0])], made.losses)
+        input_gradient(made.workspace, made.parameters[0], made.inputs, given, to_inputs)
+        gpu.total(made.workspace, [torch.empty_like(made.parameters[0])], made.losses)
 
     return work
 

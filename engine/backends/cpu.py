@@ -25,7 +25,7 @@ class Cpu(Backend):
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
         self._evaluator = cpu.Evaluator(state.main.network, state.coefficients)
-        self._partials: cpu.Workspace | None = None
+        self._workspace: cpu.Workspace | None = None
         self._data: Data | None = None
 
     def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
@@ -55,10 +55,10 @@ class Cpu(Backend):
     def _prepare(self, data: Data) -> None:
         learners, size = self.state.learners, data.batch_size
         self._data = data
-        partials = self._partials = self._partials_for(size)
-        self._stride = max(1, int(SLICE / partials.operations(size)))  # steps between two looks at a signal
+        workspace = self._workspace = self._workspace_for(size)
+        self._stride = max(1, int(SLICE / workspace.operations(size)))  # steps between two looks at a signal
         self._training = cpu.Training(
-            partials,
+            workspace,
             self.state.optimizers,
             [learner.parameters for learner in learners],
             [learner.moments for learner in learners],
@@ -67,18 +67,18 @@ class Cpu(Backend):
             (data.validation[:, :2], data.validation[:, 2:]),
         )
 
-    def _partials_for(self, points: int) -> cpu.Workspace:
+    def _workspace_for(self, points: int) -> cpu.Workspace:
         network, networks = self.state.main.network, self.state.networks
         return cpu.Workspace(network, self.code, points, self.device, networks=networks, weights=self.weights)
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
-        partials, points = self._partials, inputs.shape[-1]
-        if partials is None or partials.points < points:
-            partials = self._partials = self._partials_for(points)
+        workspace, points = self._workspace, inputs.shape[-1]
+        if workspace is None or workspace.points < points:
+            workspace = self._workspace = self._workspace_for(points)
         parameters = [learner.parameters for learner in self.state.learners]
-        cpu.gradient(partials, parameters, self.positions, inputs, targets)
-        cpu.total(partials, gradients, losses)
+        cpu.gradient(workspace, parameters, self.positions, inputs, targets)
+        cpu.total(workspace, gradients, losses)
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Backend.evaluate`."""

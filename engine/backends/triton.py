@@ -26,15 +26,15 @@ class Triton(Graphed):
 
     def stepper(self, data: Data) -> Step:
         """See `Graphed.stepper`."""
-        partials, positions, learners = self._partials(data.batch_size), self.positions, self.state.learners
+        workspace, positions, learners = self._workspace(data.batch_size), self.positions, self.state.learners
         optimizers = self.state.optimizers
         parameters, moments = [one.parameters for one in learners], [one.moments for one in learners]
 
         inputs, targets = data.training[:, :2], data.training[:, 2:]
 
         def step(points: Tensor, scalars: Tensor, losses: Tensor) -> None:
-            gpu.gradient(partials, parameters, positions, inputs, targets, points)
-            gpu.update(partials, optimizers, parameters, moments, scalars, losses)
+            gpu.gradient(workspace, parameters, positions, inputs, targets, points)
+            gpu.update(workspace, optimizers, parameters, moments, scalars, losses)
 
         return step
 
@@ -53,14 +53,14 @@ class Triton(Graphed):
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""
-        partials, points = self._shared, inputs.shape[-1]
-        if partials is None or partials.points < points:
-            partials = self._shared = self._partials(points)
+        workspace, points = self._shared, inputs.shape[-1]
+        if workspace is None or workspace.points < points:
+            workspace = self._shared = self._workspace(points)
         parameters = [learner.parameters for learner in self.state.learners]
-        gpu.gradient(partials, parameters, self.positions, inputs, targets)
-        gpu.total(partials, gradients, losses)
+        gpu.gradient(workspace, parameters, self.positions, inputs, targets)
+        gpu.total(workspace, gradients, losses)
 
-    def _partials(self, points: int) -> gpu.Workspace:
+    def _workspace(self, points: int) -> gpu.Workspace:
         return gpu.Workspace(
             self.state.main.network, self.code, points, self.device, self.config.precision, self.state.networks,
             self.weights,

@@ -125,27 +125,27 @@ class Workspace:
 
 
 def gradient(
-    partials: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
+    workspace: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
 ) -> None:
-    """Writes the partial gradients and losses of a batch of each network into `partials`.
+    """Writes the partial gradients and losses of a batch of each network into `workspace`.
 
     `parameters` are those of the networks (networks, P) and of the predictors, if there are any; `positions` (3, P);
-    `inputs` (networks, 2, n), `targets` (networks, outputs, n), of at most the points that `partials` was made for.
+    `inputs` (networks, 2, n), `targets` (networks, outputs, n), of at most the points that `workspace` was made for.
     Raises ValueError for others.
     """
     count = inputs.shape[-1]
-    if not 0 < count <= partials.points:
-        raise ValueError(f"a batch of {count} points where 1 to {partials.points} were provided for")
-    if partials.code and positions is None:
+    if not 0 < count <= workspace.points:
+        raise ValueError(f"a batch of {count} points where 1 to {workspace.points} were provided for")
+    if workspace.code and positions is None:
         raise ValueError("the Kolmogorov term needs the positions of the parameters")
-    order = np.ascontiguousarray(partials.order[:, :count])
-    batches = Batches(*partials.points_of(inputs, targets), order, count)
-    partials.launch(partials.learners(parameters), partials.term(positions), batches)
-    partials.used = count
+    order = np.ascontiguousarray(workspace.order[:, :count])
+    batches = Batches(*workspace.points_of(inputs, targets), order, count)
+    workspace.launch(workspace.learners(parameters), workspace.term(positions), batches)
+    workspace.used = count
 
 
 def update(
-    partials: Workspace,
+    workspace: Workspace,
     optimizers: Sequence[Optimizer],
     parameters: Sequence[Tensor],
     moments: Sequence[Tensor],
@@ -158,36 +158,36 @@ def update(
     that networks may differ in. Writes `losses` (networks, 1 per learner): of the task, and the mean of the Kolmogorov
     term.
     """
-    networks, used = partials.networks, partials.used
-    nothing, order = np.empty((networks, 2, 0), np.float32), np.ascontiguousarray(partials.order[:, :used])
-    learners = partials.learners(parameters, moments, optimizers)
+    networks, used = workspace.networks, workspace.used
+    nothing, order = np.empty((networks, 2, 0), np.float32), np.ascontiguousarray(workspace.order[:, :used])
+    learners = workspace.learners(parameters, moments, optimizers)
     numbers = read_array("scalars", scalars, networks, 2 * len(parameters)).reshape(networks, 1, -1)
     results = written("losses", losses, networks, len(parameters)).view(networks, 1, -1).numpy()
     batches = Batches(nothing, nothing, order, used)
-    partials.launch(learners, partials.term(None), batches, numbers, results, gradients=False)
+    workspace.launch(learners, workspace.term(None), batches, numbers, results, gradients=False)
 
 
-def total(partials: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
+def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: each learner's gradient (networks, P), and the `losses`."""
     for gradient in gradients:
         written("gradient", gradient, *gradient.shape).zero_()
     # A step of descent from zero at the rate -1 ends at the gradient.
     descent, scalars = [Optimizer("sgd", -1.0)] * len(gradients), losses.new_full((len(losses), 2 * len(gradients)), -1)
     nothing = [gradient.new_empty((len(gradient), 0, gradient.shape[-1])) for gradient in gradients]
-    update(partials, descent, gradients, nothing, scalars, losses)
+    update(workspace, descent, gradients, nothing, scalars, losses)
 
 
 class Training:
     """What `gradient` and `update` do, batch after batch of some points: prepared once, since that takes a while.
 
-    `points` are inputs (networks, 2, all) and targets (networks, outputs, all); a batch is `partials.points` of them,
+    `points` are inputs (networks, 2, all) and targets (networks, outputs, all); a batch is `workspace.points` of them,
     the last one fewer. `validation` are others. Parameters and moments are trained in place, wherever `run` is called:
     by one thread at a time.
     """
 
     def __init__(
         self,
-        partials: Workspace,
+        workspace: Workspace,
         optimizers: Sequence[Optimizer],
         parameters: Sequence[Tensor],
         moments: Sequence[Tensor],
@@ -195,10 +195,10 @@ class Training:
         points: tuple[Tensor, Tensor],
         validation: tuple[Tensor, Tensor],
     ) -> None:
-        self._partials = partials
-        self._learners, self._term = partials.learners(parameters, moments, optimizers), partials.term(positions)
-        self._inputs, self._targets = partials.points_of(*points)
-        self._checks = partials.checks(*validation)
+        self._workspace = workspace
+        self._learners, self._term = workspace.learners(parameters, moments, optimizers), workspace.term(positions)
+        self._inputs, self._targets = workspace.points_of(*points)
+        self._checks = workspace.checks(*validation)
 
     def run(
         self,
@@ -212,7 +212,7 @@ class Training:
         `order` is (networks, n). Writes `losses` (networks, steps, 1 per learner), contiguous; then validates, if asked
         to. Raises ValueError where the points are not those of so many steps.
         """
-        size, points = self._partials.points, order.shape[1]
+        size, points = self._workspace.points, order.shape[1]
         if not scalars.shape[1] == losses.shape[1] == -(-points // size):
             raise ValueError(
                 f"{points} points are {-(-points // size)} steps of {size}, and {scalars.shape[1]} rows of scalars "
@@ -222,7 +222,7 @@ class Training:
         batches = Batches(self._inputs, self._targets, np.ascontiguousarray(order, np.int64), size)
         scalars = np.ascontiguousarray(scalars, np.float32)
         checks = self._checks if validates else None
-        self._partials.launch(self._learners, self._term, batches, scalars, losses, checks=checks)
+        self._workspace.launch(self._learners, self._term, batches, scalars, losses, checks=checks)
 
     def found(self) -> list[tuple[float, float, float]]:
         """Each network's mean squared error, lowest and highest output of the last validation."""

@@ -159,7 +159,7 @@ def gradient_kernel(
 
 
 def gradient(
-    partials: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
+    workspace: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
     order: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Losses and partial gradients of a batch of each network, in one launch.
@@ -169,29 +169,29 @@ def gradient(
     it writes, `update` reads. Raises ValueError for more points than the partials were made for, and for other shapes
     and types.
     """
-    _launch(partials, parameters, positions, inputs, targets, order, None)
+    _launch(workspace, parameters, positions, inputs, targets, order, None)
 
 
 def input_gradient(
-    partials: Workspace, parameters: Tensor, inputs: Tensor, to_outputs: Tensor, to_inputs: Tensor
+    workspace: Workspace, parameters: Tensor, inputs: Tensor, to_outputs: Tensor, to_inputs: Tensor
 ) -> None:
     """Partial gradients from that of the outputs (networks, k, n).
 
     Writes that of the inputs into `to_inputs` (networks, 2, n).
     """
-    _launch(partials, [parameters], None, inputs, to_outputs, None, to_inputs)
+    _launch(workspace, [parameters], None, inputs, to_outputs, None, to_inputs)
 
 
 def _launch(
-    partials: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
+    workspace: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor,
     order: Tensor | None, to_inputs: Tensor | None,
 ) -> None:  # fmt: skip
     given = inputs.shape[-1]
     points = given if order is None else order.shape[-1]
-    if not 1 <= points <= partials.points:
-        raise ValueError(f"a batch of {points} points, where the partials were made for 1 to {partials.points}")
-    networks, network, task = partials.networks, partials.network, partials.task
-    code, predictor = partials.code, partials.predictor
+    if not 1 <= points <= workspace.points:
+        raise ValueError(f"a batch of {points} points, where the partials were made for 1 to {workspace.points}")
+    networks, network, task = workspace.networks, workspace.network, workspace.task
+    code, predictor = workspace.code, workspace.predictor
     if order is not None and not (order.stride(-1) == 1 and order.dtype == torch.int64 and len(order) == networks):
         raise ValueError(
             f"the order is {order.dtype} of shape {tuple(order.shape)}, stride {order.stride(-1)}: give contiguous "
@@ -209,7 +209,7 @@ def _launch(
         written("the inputs' gradient", to_inputs, networks, network.dims[0], points)
     tiles = -(-points // task.plan.tile)
     programs = min(tiles, task.launch.programs)
-    partials.programs, partials.batch = programs, points
+    workspace.programs, workspace.batch = programs, points
     code_programs, code_plan, code_add, block = 0, None, False, 0
     if code and predictor:
         code_plan, code_programs = predictor.plan, predictor.launch.programs
@@ -233,8 +233,8 @@ def _launch(
             p_code_rows=other.rows,
             p_code_losses=other.losses,
             p_positions=parameters[0] if positions is None else positions,
-            p_to_theta=partials.to_theta,
-            p_shares=partials.shares,
+            p_to_theta=workspace.to_theta,
+            p_shares=workspace.shares,
             points=points,
             programs=programs,
             size=network.size,

@@ -153,7 +153,7 @@ def sum_losses(p_losses, rows, BLOCK: tl.constexpr):
 
 
 def update(
-    partials: Workspace, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
+    workspace: Workspace, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
     scalars: Tensor, losses: Tensor,
 ) -> None:  # fmt: skip
     """Takes one step of each network with the gradient that `gradient` left, in one launch.
@@ -163,31 +163,31 @@ def update(
     differ in; `losses` (networks, 1 per learner) receives task and Kolmogorov loss. A captured launch follows the
     scalars.
     """
-    networks = partials.networks
-    for flat, kept, one, size in zip(parameters, moments, optimizers, _sizes(partials, parameters), strict=True):
+    networks = workspace.networks
+    for flat, kept, one, size in zip(parameters, moments, optimizers, _sizes(workspace, parameters), strict=True):
         written("parameters", flat, networks, size)
         written("moments", kept, networks, one.moments, size)
     scalars = read_rows("scalars", scalars, networks, 2 * len(parameters))
-    _launch(partials, parameters, moments, scalars, losses, [one.kind for one in optimizers])
+    _launch(workspace, parameters, moments, scalars, losses, [one.kind for one in optimizers])
 
 
-def total(partials: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
+def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: the gradient (networks, P) of each learner, and the `losses`."""
-    for gradient, size in zip(gradients, _sizes(partials, gradients), strict=True):
-        written("gradient", gradient, partials.networks, size)
-    _launch(partials, gradients, gradients, losses, losses, ["none"] * len(gradients))
+    for gradient, size in zip(gradients, _sizes(workspace, gradients), strict=True):
+        written("gradient", gradient, workspace.networks, size)
+    _launch(workspace, gradients, gradients, losses, losses, ["none"] * len(gradients))
 
 
-def _sizes(partials: Workspace, vectors: Sequence[Tensor]) -> list[int]:
-    return sizes(vectors, partials.network, partials.code)
+def _sizes(workspace: Workspace, vectors: Sequence[Tensor]) -> list[int]:
+    return sizes(vectors, workspace.network, workspace.code)
 
 
 def _launch(
-    partials: Workspace, parameters: Sequence[Tensor], moments: Sequence[Tensor], scalars: Tensor, losses: Tensor,
+    workspace: Workspace, parameters: Sequence[Tensor], moments: Sequence[Tensor], scalars: Tensor, losses: Tensor,
     kinds: Sequence[str],
 ) -> None:  # fmt: skip
-    networks, network, task = partials.networks, partials.network, partials.task
-    code, predictor = partials.code, partials.predictor
+    networks, network, task = workspace.networks, workspace.network, workspace.task
+    code, predictor = workspace.code, workspace.predictor
     written_rows("losses", losses, networks, len(parameters))
     other = predictor or task
     blocks, code_blocks = -(-network.size // BLOCK), -(-code.predictor.size // BLOCK) if code else 0
@@ -196,7 +196,7 @@ def _launch(
             p_theta=parameters[0],
             p_moments=moments[0],
             p_rows=task.rows,
-            p_to_theta=partials.to_theta,
+            p_to_theta=workspace.to_theta,
             p_losses=task.losses,
             p_phi=parameters[-1],
             p_code_moments=moments[-1],
@@ -204,12 +204,12 @@ def _launch(
             p_code_losses=other.losses,
             p_scalars=scalars,
             p_out=losses,
-            rows=partials.programs,
+            rows=workspace.programs,
             size=network.size,
             moments_stride=moments[0].stride(0),
             scalars_stride=scalars.stride(0),
             out_stride=losses.stride(0),
-            loss_scale=1.0 / (partials.batch * network.dims[-1]),
+            loss_scale=1.0 / (workspace.batch * network.dims[-1]),
             code_rows=other.launch.programs,
             code_size=code.predictor.size if code else 0,
             code_moments_stride=moments[-1].stride(0),

@@ -70,22 +70,22 @@ def weigh(share: Scalar, gradients: Sequence[Tensor], addition: Tensor | None) -
 
 
 def gradient(
-    partials: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
+    workspace: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
 ) -> None:
     """Losses and gradients of a batch of each network: inputs (networks, 2, n), targets (networks, k, n).
 
     `parameters` (networks, P) of the networks, and of the predictors if there are any; `positions` (3, P).
     """
-    network, code = partials.network, partials.code
+    network, code = workspace.network, workspace.code
     learners = [network, *([code.predictor] if code else [])]
     sizes(parameters, network, code)
-    partials.gradients = [torch.empty_like(flat, memory_format=torch.contiguous_format) for flat in parameters]
+    workspace.gradients = [torch.empty_like(flat, memory_format=torch.contiguous_format) for flat in parameters]
     losses = []
-    for index, share in enumerate(partials.shares):
+    for index, share in enumerate(workspace.shares):
         flats = [flat[index].contiguous() for flat in parameters]
-        gradients = [flat[index] for flat in partials.gradients]
+        gradients = [flat[index] for flat in workspace.gradients]
         stacks, out = (list(map(layers, one, learners)) for one in (flats, gradients))
         found, addition = differentiate(network, code, stacks, flats[0], positions, inputs[index], targets[index], out)
         weigh(share, gradients, addition)
         losses.append(torch.stack(found))
-    partials.losses = torch.stack(losses)
+    workspace.losses = torch.stack(losses)

@@ -57,24 +57,24 @@ def update_one(
         step(optimizer, parameters[index], gradients[index], moments[index], pair)
 
 
-def total(partials: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
+def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
     """What `update` would take its steps with: each learner's gradient (networks, P), and the `losses`."""
-    losses.copy_(partials.losses)
-    for wanted, ours in zip(gradients, partials.gradients, strict=True):
+    losses.copy_(workspace.losses)
+    for wanted, ours in zip(gradients, workspace.gradients, strict=True):
         wanted.copy_(ours)
 
 
 def update(
-    partials: Workspace, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
+    workspace: Workspace, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
     scalars: Tensor, losses: Tensor,
 ) -> None:  # fmt: skip
     """A step of each network, in place: parameters (networks, P), moments (networks, count, P) of each learner.
 
     `scalars` (networks, 2 per learner) are `Optimizer.scalars`. Writes `losses` (networks, 1 per learner).
     """
-    losses.copy_(partials.losses)
+    losses.copy_(workspace.losses)
     for index, row in enumerate(scalars.tolist()):
         flats, kept, gradients = (
-            [one[index] for one in learners] for learners in (parameters, moments, partials.gradients)
+            [one[index] for one in learners] for learners in (parameters, moments, workspace.gradients)
         )
         update_one(optimizers, flats, kept, gradients, row)

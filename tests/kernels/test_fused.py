@@ -82,22 +82,22 @@ class Case:
         found = truth(self.parameters, self.network, self.inputs, self.targets, self.positions, self.code, dtype)
         return found[: len(self.parameters)], found[len(self.parameters) :]
 
-    def partials(self, package: Alone, points: int | None = None) -> Any:
+    def workspace(self, package: Alone, points: int | None = None) -> Any:
         made = package.Workspace(self.network, self.code, points or self.inputs.shape[1], DEVICE)
         package.gradient(made, self.parameters, self.positions, self.inputs, self.targets)
         poison(made)
         return made
 
-    def gradients(self, package: Alone, partials: Any | None = None) -> tuple[Tensor, list[Tensor]]:
+    def gradients(self, package: Alone, workspace: Any | None = None) -> tuple[Tensor, list[Tensor]]:
         """Losses and gradients by a package: the gradient is what a first moment of momentum is after one step."""
-        partials = partials or self.partials(package)
-        package.gradient(partials, self.parameters, self.positions, self.inputs, self.targets)
+        workspace = workspace or self.workspace(package)
+        package.gradient(workspace, self.parameters, self.positions, self.inputs, self.targets)
         optimizers = [Optimizer("sgd_momentum", 0.0) for _ in self.parameters]
         moments = [torch.zeros((1, len(flat))) for flat in self.parameters]
         losses = torch.full((len(self.parameters),), NAN)
         scalars = torch.tensor([0.0, 1.0] * len(self.parameters))
         parameters = [flat.clone() for flat in self.parameters]
-        package.update(partials, optimizers, parameters, moments, scalars, losses)
+        package.update(workspace, optimizers, parameters, moments, scalars, losses)
         return losses, [moment[0] for moment in moments]
 
 
@@ -170,9 +170,9 @@ def test_a_large_batch_in_larger_blocks(cpu: Alone) -> None:
 def test_rows_of_several_blocks(cpu: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("draw_poly.kernels.cpu.training.ROWS_SIZE", 1)
     case = Case.of((2, 10, 10, 1), 1300)
-    partials = case.partials(cpu)
-    assert partials._rows[0].losses.shape == (1, 3)
-    assert_true(case, *case.gradients(cpu, partials))
+    workspace = case.workspace(cpu)
+    assert workspace._rows[0].losses.shape == (1, 3)
+    assert_true(case, *case.gradients(cpu, workspace))
 
 
 # Fewer bins than the window, as many, one more, tile remainders, and the default.
@@ -208,13 +208,13 @@ def test_total_is_the_gradient_that_update_steps_with(
 ) -> None:
     code = CodeLength(Network((3, 30, 50)), "cross_entropy", 0.7, 50) if coded else None
     case = Case.of(dims, points, code)
-    partials = case.partials(package, points + 30)
-    package.gradient(partials, case.parameters, case.positions, case.inputs, case.targets)
+    workspace = case.workspace(package, points + 30)
+    package.gradient(workspace, case.parameters, case.positions, case.inputs, case.targets)
     gradients = [torch.full_like(flat, NAN) for flat in case.parameters]
     losses = torch.full((len(gradients),), NAN)
-    package.total(partials, gradients, losses)
+    package.total(workspace, gradients, losses)
     assert_true(case, losses, gradients)
-    assert identical([losses, gradients], list(case.gradients(package, partials)))
+    assert identical([losses, gradients], list(case.gradients(package, workspace)))
 
 
 def test_parameters_on_a_bin_at_the_ends_and_beyond(package: Alone) -> None:
@@ -235,14 +235,14 @@ def numbers_of(package: Alone, case: Case, kind: str, steps: int) -> tuple[list[
     optimizers = each_its_own(kind)[: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
-    partials = case.partials(package)
+    workspace = case.workspace(package)
     rows = []
     for step in range(1, steps + 1):
         batch = slice(0, None if step % 2 else 9)
         losses = torch.full((len(parameters),), NAN)
         scalars = torch.tensor([number for one in optimizers for number in one.scalars(step)])
-        package.gradient(partials, parameters, case.positions, case.inputs[:, batch], case.targets[:, batch])
-        package.update(partials, optimizers, parameters, moments, scalars, losses)
+        package.gradient(workspace, parameters, case.positions, case.inputs[:, batch], case.targets[:, batch])
+        package.update(workspace, optimizers, parameters, moments, scalars, losses)
         rows.append(losses)
     return parameters, moments, torch.stack(rows)
 
@@ -278,9 +278,9 @@ def test_reruns_are_identical_to_the_bit(package: Alone) -> None:
 
 def test_a_short_batch_after_a_long_one_forgets_it(package: Alone) -> None:
     long, short = Case.of((2, 6, 5, 1), 333), Case.of((2, 6, 5, 1), 5)
-    used = long.partials(package)
+    used = long.workspace(package)
     package.gradient(used, long.parameters, None, long.inputs, long.targets)
-    fresh = short.gradients(package, short.partials(package, 333))
+    fresh = short.gradients(package, short.workspace(package, 333))
     assert_true(short, *short.gradients(package, used))
     assert identical(short.gradients(package, used), fresh)
 
@@ -356,9 +356,9 @@ def test_what_is_not_supported_is_said_in_a_sentence(package: Alone) -> None:
 @pytest.mark.parametrize("points", [0, 11])
 def test_a_batch_that_does_not_fit_is_refused(package: Alone, points: int) -> None:
     case = Case.of((2, 3, 1), 10)
-    partials = package.Workspace(case.network, None, 10, DEVICE)
+    workspace = package.Workspace(case.network, None, 10, DEVICE)
     with pytest.raises(ValueError, match=f"a batch of {points} points"):
-        package.gradient(partials, case.parameters, None, torch.zeros(2, points), torch.zeros(1, points))
+        package.gradient(workspace, case.parameters, None, torch.zeros(2, points), torch.zeros(1, points))
 
 
 @pytest.fixture
@@ -374,11 +374,11 @@ def trained(cpu: Alone, case: Case, kind: str, batch: int, count: int) -> list[T
     optimizers = [Optimizer(kind, 0.01), Optimizer(kind, 0.003)][: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
-    partials = cpu.Workspace(case.network, case.code, batch, DEVICE)
+    workspace = cpu.Workspace(case.network, case.code, batch, DEVICE)
     steps = -(-case.inputs.shape[1] // batch)
     points = case.inputs[None], case.targets[None]
     learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
-    training = cpu.Training(partials, optimizers, *learners, case.positions, points, points)
+    training = cpu.Training(workspace, optimizers, *learners, case.positions, points, points)
     rows = []
     for epoch in range(3):
         order = torch.randperm(case.inputs.shape[1], generator=torch.Generator().manual_seed(epoch))
@@ -404,15 +404,15 @@ def test_train_is_gradient_and_update_whatever_the_threads(cpu: Alone, coded: bo
     optimizers = [Optimizer("adam", 0.01), Optimizer("adam", 0.003)][: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((2, len(flat))) for flat in parameters]
-    partials = cpu.Workspace(case.network, code, 1024, DEVICE)
+    workspace = cpu.Workspace(case.network, code, 1024, DEVICE)
     step, losses = 0, torch.empty(len(parameters))
     for epoch in range(3):
         order = torch.randperm(2500, generator=torch.Generator().manual_seed(epoch))
         for batch in order.split(1024):
             step += 1
-            cpu.gradient(partials, parameters, case.positions, case.inputs[:, batch], case.targets[:, batch])
+            cpu.gradient(workspace, parameters, case.positions, case.inputs[:, batch], case.targets[:, batch])
             scalars = torch.tensor([number for optimizer in optimizers for number in optimizer.scalars(step)])
-            cpu.update(partials, optimizers, parameters, moments, scalars, losses)
+            cpu.update(workspace, optimizers, parameters, moments, scalars, losses)
     for ours, theirs in zip(one, [*parameters, *moments], strict=False):
         assert torch.equal(ours, theirs)
     assert torch.equal(one[-1][-1], losses)

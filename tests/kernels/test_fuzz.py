@@ -44,8 +44,8 @@ def spoilt(package: Any, **functions: Any) -> Any:
     return SimpleNamespace(**{**offered, **functions, "__name__": "draw_poly.kernels.spoilt"})
 
 
-def a_digit_less(partials: Any, gradients: list[Tensor], losses: Tensor) -> None:
-    cpu.total(partials, gradients, losses)
+def a_digit_less(workspace: Any, gradients: list[Tensor], losses: Tensor) -> None:
+    cpu.total(workspace, gradients, losses)
     gradients[0][0] += 1e-4 * gradients[0].norm()
 
 
@@ -57,9 +57,9 @@ def gaps_ignored(
 
 
 def infinities_cut_off(
-    partials: Any, parameters: list[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
+    workspace: Any, parameters: list[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
 ) -> None:
-    cpu.gradient(partials, parameters, positions, inputs.nan_to_num(), targets.nan_to_num())
+    cpu.gradient(workspace, parameters, positions, inputs.nan_to_num(), targets.nan_to_num())
 
 
 @pytest.mark.parametrize(

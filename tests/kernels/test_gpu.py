@@ -113,10 +113,10 @@ def test_a_batch_past_the_partials_is_refused() -> None:
     from draw_poly.kernels import gpu
 
     network = Network((2, 5, 1))
-    partials, flat = gpu.Workspace(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
+    workspace, flat = gpu.Workspace(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
     for points in (0, 11):
         with pytest.raises(ValueError, match=f"a batch of {points} points, where the partials were made for 1 to 10"):
-            Alone(gpu).gradient(partials, [flat], None, torch.zeros((2, points)), torch.zeros((1, points)))
+            Alone(gpu).gradient(workspace, [flat], None, torch.zeros((2, points)), torch.zeros((1, points)))
 
 
 @pytest.mark.parametrize(
@@ -140,10 +140,10 @@ def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], code: CodeLen
         (data[:2], data[2:], [order]),
         (data[:2, order].contiguous(), data[2:, order].contiguous(), []),
     ):
-        partials = gpu.Workspace(network, code, 37, CPU)
-        poison(partials)
-        Alone(gpu).gradient(partials, parameters, positions, inputs, targets, *chosen)
-        found.append(stepped(Alone(gpu), partials, parameters))
+        workspace = gpu.Workspace(network, code, 37, CPU)
+        poison(workspace)
+        Alone(gpu).gradient(workspace, parameters, positions, inputs, targets, *chosen)
+        found.append(stepped(Alone(gpu), workspace, parameters))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
@@ -151,10 +151,10 @@ def test_an_order_is_contiguous_int64() -> None:
     from draw_poly.kernels import gpu
 
     network = Network((2, 5, 1))
-    partials, flat = gpu.Workspace(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
+    workspace, flat = gpu.Workspace(network, None, 10, CPU), random_parameters(network, 1, torch.float32)
     for order in (torch.arange(10)[::2], torch.arange(5, dtype=torch.int32)):
         with pytest.raises(ValueError, match="give contiguous int64"):
-            Alone(gpu).gradient(partials, [flat], None, torch.zeros((2, 10)), torch.zeros((1, 10)), order)
+            Alone(gpu).gradient(workspace, [flat], None, torch.zeros((2, 10)), torch.zeros((1, 10)), order)
 
 
 # Unrolled and by a loop; one point, a tile and one more, many tiles to a program.
@@ -219,9 +219,9 @@ def test_rows_of_inputs_may_lie_further_apart_than_32_bits_count() -> None:
     for points in (inputs, inputs.clone()):
         outputs, signatures = torch.full((2, 4), torch.nan), torch.full((4,), -1)
         Alone(gpu).evaluate(network, flat, coefficients, points, outputs, signatures)
-        partials = gpu.Workspace(network, None, 4, CPU)
-        Alone(gpu).gradient(partials, [flat], None, points, torch.ones((2, 4)))
-        found.append([outputs, signatures, *stepped(Alone(gpu), partials, [flat])])
+        workspace = gpu.Workspace(network, None, 4, CPU)
+        Alone(gpu).gradient(workspace, [flat], None, points, torch.ones((2, 4)))
+        found.append([outputs, signatures, *stepped(Alone(gpu), workspace, [flat])])
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 

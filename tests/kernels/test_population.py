@@ -88,7 +88,7 @@ def steps(package: ModuleType, some: Population, kinds: list[str], count: int = 
         torch.zeros((len(flat), one.moments, flat.shape[1])) for flat, one in zip(parameters, optimizers, strict=True)
     ]
     positions = kolmogorov.positions(some.network) if some.code else None
-    partials = package.Workspace(
+    workspace = package.Workspace(
         some.network, some.code, BATCH + 3, DEVICE, networks=len(some.members), weights=some.weights
     )
     data, left = some.drawn(2 + some.network.dims[-1], POINTS), []
@@ -97,14 +97,14 @@ def steps(package: ModuleType, some: Population, kinds: list[str], count: int = 
         batch, named = data, [order]
         if "gpu" not in package.__name__:
             batch, named = data.gather(2, order[:, None].expand(-1, data.shape[1], -1)), []
-        poison(partials)
+        poison(workspace)
         losses = torch.full((len(some.members), len(parameters)), NAN)
-        package.gradient(partials, parameters, positions, batch[:, :2], batch[:, 2:], *named)
+        package.gradient(workspace, parameters, positions, batch[:, :2], batch[:, 2:], *named)
         gradients = [torch.full_like(flat, NAN) for flat in parameters]
-        package.total(partials, gradients, losses)
+        package.total(workspace, gradients, losses)
         left += [losses.clone(), *gradients]
         losses.fill_(NAN)
-        package.update(partials, optimizers, parameters, moments, some.scalars(kinds, step), losses)
+        package.update(workspace, optimizers, parameters, moments, some.scalars(kinds, step), losses)
         left.append(losses)
     return [*left, *parameters, *moments]
 
@@ -191,9 +191,9 @@ def test_validations_are_those_of_each_alone(package: ModuleType, network: Netwo
         if package is reference:
             reference.validate(network, some.flat(0), data[:, :2], data[:, 2:], out)
         elif package is cpu:
-            partials = cpu.Workspace(network, None, BATCH, DEVICE, networks=len(members))
+            workspace = cpu.Workspace(network, None, BATCH, DEVICE, networks=len(members))
             points = data[:, :2], data[:, 2:]
-            training = cpu.Training(partials, [], [some.flat(0)], [], None, points, points)
+            training = cpu.Training(workspace, [], [some.flat(0)], [], None, points, points)
             nothing = torch.empty((len(members), 0, 2))
             training.run(some.orders(0).numpy(), nothing.numpy(), nothing[..., :1].numpy(), validates=True)
             out = torch.tensor(training.found(), dtype=torch.float64)
@@ -226,10 +226,10 @@ def test_an_epoch_in_one_call_is_that_of_each_alone(code: CodeLength | None, mon
         some, kinds = Population(network, code, members), ["adam", "adam"][: 2 if code else 1]
         parameters = [some.flat(learner) for learner in some.learners()]
         moments = [torch.zeros((len(flat), 2, flat.shape[1])) for flat in parameters]
-        partials = cpu.Workspace(network, code, batch, DEVICE, networks=len(members), weights=some.weights)
+        workspace = cpu.Workspace(network, code, batch, DEVICE, networks=len(members), weights=some.weights)
         data, other = some.drawn(3, points), some.drawn(3, 700)
         training = cpu.Training(
-            partials, [Optimizer(kind, 1.0) for kind in kinds], parameters, moments,
+            workspace, [Optimizer(kind, 1.0) for kind in kinds], parameters, moments,
             kolmogorov.positions(network) if code else None, (data[:, :2], data[:, 2:]), (other[:, :2], other[:, 2:]),
         )  # fmt: skip
         losses = torch.full((len(members), 3, len(kinds)), NAN)
@@ -251,7 +251,7 @@ def test_another_number_of_networks_is_refused(package: ModuleType) -> None:
     if package is reference:
         pytest.skip("the reference takes as many as it is given")
     some = Population(NARROW, None, (0, 1, 2))
-    partials = package.Workspace(NARROW, None, BATCH, DEVICE, networks=2)
+    workspace = package.Workspace(NARROW, None, BATCH, DEVICE, networks=2)
     data = some.drawn(4, BATCH)[:2]
     with pytest.raises(ValueError, match=r"parameters of shape \(3, .* give shape \(2, "):
-        package.gradient(partials, [some.flat(0)], None, data[:, :2], data[:, 2:])
+        package.gradient(workspace, [some.flat(0)], None, data[:, :2], data[:, 2:])

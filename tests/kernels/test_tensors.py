@@ -41,13 +41,13 @@ def transposed(tensor: Tensor) -> Tensor:
 @pytest.mark.parametrize("view", [spread, transposed])
 def test_what_is_read_may_have_strides(package: Alone, case: Case, view: object) -> None:
     assert callable(view)
-    partials = package.Workspace(case.network, CODE, 21, DEVICE)
-    expected = case.gradients(package, partials)
+    workspace = package.Workspace(case.network, CODE, 21, DEVICE)
+    expected = case.gradients(package, workspace)
     assert case.positions is not None
     parameters = [spread(flat) for flat in case.parameters]
-    package.gradient(partials, parameters, view(case.positions), view(case.inputs), view(case.targets))
+    package.gradient(workspace, parameters, view(case.positions), view(case.inputs), view(case.targets))
     gradients, losses = [torch.empty_like(flat) for flat in case.parameters], torch.empty(2)
-    package.total(partials, gradients, losses)
+    package.total(workspace, gradients, losses)
     assert identical([losses, gradients], list(expected))
 
 
@@ -69,7 +69,7 @@ def test_what_is_evaluated_may_have_strides(package: Alone, case: Case, view: ob
 
 
 def test_what_is_written_in_place_is_refused_with_strides(package: Alone, case: Case) -> None:
-    partials = case.partials(package)
+    workspace = case.workspace(package)
     optimizers = [Optimizer("adam", 0.01)] * 2
     moments = [torch.zeros((2, len(flat))) for flat in case.parameters]
     scalars, losses = torch.tensor([0.1, 1.0, 0.1, 1.0]), torch.empty(2)
@@ -81,9 +81,9 @@ def test_what_is_written_in_place_is_refused_with_strides(package: Alone, case: 
     }
     for name, (parameters, kept, results) in strided.items():
         with pytest.raises(ValueError, match=f"{name} of strides .* give a contiguous tensor"):
-            package.update(partials, optimizers, parameters, kept, scalars, results)
+            package.update(workspace, optimizers, parameters, kept, scalars, results)
     with pytest.raises(ValueError, match="gradient of strides"):
-        package.total(partials, [spread(flat) for flat in case.parameters], losses)
+        package.total(workspace, [spread(flat) for flat in case.parameters], losses)
     outputs, signatures = poisoned((3, 21))
     codes = torch.ones(case.network.neurons, dtype=torch.int64)
     for name, tensors in (("outputs", (spread(outputs), signatures)), ("signatures", (outputs, spread(signatures)))):
@@ -99,31 +99,31 @@ def test_what_is_written_in_place_is_refused_with_strides(package: Alone, case: 
 def test_scalars_may_have_strides(package: Alone, case: Case) -> None:
     found = []
     for view in (Tensor.clone, spread):
-        partials = package.Workspace(case.network, CODE, 21, DEVICE)
-        package.gradient(partials, case.parameters, case.positions, case.inputs, case.targets)
+        workspace = package.Workspace(case.network, CODE, 21, DEVICE)
+        package.gradient(workspace, case.parameters, case.positions, case.inputs, case.targets)
         parameters = [flat.clone() for flat in case.parameters]
         moments = [torch.zeros((2, len(flat))) for flat in parameters]
         scalars = view(torch.tensor([0.1, 0.7, 0.2, 0.9]))
-        package.update(partials, [Optimizer("adam", 0.01)] * 2, parameters, moments, scalars, torch.empty(2))
+        package.update(workspace, [Optimizer("adam", 0.01)] * 2, parameters, moments, scalars, torch.empty(2))
         found.append(parameters)
     assert identical(*found)
 
 
 def test_other_shapes_and_types_are_refused(package: Alone, case: Case) -> None:
-    partials = case.partials(package)
+    workspace = case.workspace(package)
     flat, phi = case.parameters
     batch = case.positions, case.inputs, case.targets
     for parameters in ([flat[:-1], phi], [flat, phi.double()]):
         with pytest.raises(ValueError, match=r"parameters of shape .* were given: give shape"):
-            package.gradient(partials, parameters, *batch)
+            package.gradient(workspace, parameters, *batch)
     with pytest.raises(ValueError, match="1 vectors of parameters"):
-        package.gradient(partials, [flat], *batch)
+        package.gradient(workspace, [flat], *batch)
     with pytest.raises(ValueError, match="positions"):
-        package.gradient(partials, case.parameters, None, case.inputs, case.targets)
+        package.gradient(workspace, case.parameters, None, case.inputs, case.targets)
     with pytest.raises(ValueError, match="targets of shape"):
-        package.gradient(partials, case.parameters, case.positions, case.inputs, case.targets[:1])
+        package.gradient(workspace, case.parameters, case.positions, case.inputs, case.targets[:1])
     with pytest.raises(ValueError, match="inputs of shape"):
-        package.gradient(partials, case.parameters, case.positions, case.inputs[:1], case.targets)
+        package.gradient(workspace, case.parameters, case.positions, case.inputs[:1], case.targets)
     outputs, signatures = poisoned((3, 21))
     with pytest.raises(ValueError, match="coefficients of shape"):
         package.evaluate(case.network, flat, torch.ones(3, dtype=torch.int64), case.inputs, outputs, signatures)
@@ -132,11 +132,11 @@ def test_other_shapes_and_types_are_refused(package: Alone, case: Case) -> None:
 def trained(order: "np.ndarray[tuple[int], np.dtype[np.int64]]", case: Case) -> list[Tensor]:
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((1, len(flat))) for flat in parameters]
-    partials = cpu.Workspace(case.network, CODE, 4, DEVICE)
+    workspace = cpu.Workspace(case.network, CODE, 4, DEVICE)
     optimizers = [Optimizer("sgd_momentum", 0.1)] * 2
     points = case.inputs[None], case.targets[None]
     learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
-    training = cpu.Training(partials, optimizers, *learners, case.positions, points, points)
+    training = cpu.Training(workspace, optimizers, *learners, case.positions, points, points)
     scalars = np.ones((1, 3, 8), np.float32)[:, :, ::2]
     training.run(order[None], scalars, np.empty((1, 3, 2), np.float32))
     return parameters
