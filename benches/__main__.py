@@ -26,10 +26,10 @@ from benches.job import IMAGE
 from benches.method import ROOT
 
 WITHOUT_FRAMES = ["--no-film", "--save-interval", "1000000"]
-CODED = ["--kolmogorov-shape", "[8, 8]", "--kolmogorov-weight", "0.05"]
+WITH_TERM = ["--kolmogorov-shape", "[8, 8]", "--kolmogorov-weight", "0.05"]
 CASES = {
     "the default run, no frames": ["-s", "[10]*8", "-e", "1500", *WITHOUT_FRAMES],
-    "with the Kolmogorov term, no frames": ["-s", "[10]*8", "-e", "800", *CODED, *WITHOUT_FRAMES],
+    "with the Kolmogorov term, no frames": ["-s", "[10]*8", "-e", "800", *WITH_TERM, *WITHOUT_FRAMES],
     "a small network, no frames": ["-s", "[4]*2", "-p", "200", "-b", "200", "-e", "3000", *WITHOUT_FRAMES],
     "a frame an epoch, PNG and film": ["-s", "[10]*8", "-e", "60"],
 }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 
 if TYPE_CHECKING:  # imported where a frame is drawn: a machine for training alone may lack it
     import av
@@ -47,24 +47,24 @@ class Module(nn.Module):
 class Predictor(nn.Module):
     """The predictor of the Kolmogorov term and its binned cross-entropy, with a bin by bin soft target."""
 
-    def __init__(self, code: CodeLength, positions: Tensor, parameters: dict[str, Tensor]) -> None:
+    def __init__(self, term: KolmogorovTerm, positions: Tensor, parameters: dict[str, Tensor]) -> None:
         super().__init__()
-        *hidden, last = code.predictor.shapes
+        *hidden, last = term.predictor.shapes
         layers: list[nn.Module] = []
         for out, into in hidden:
-            layers += [nn.Linear(into, out), nn.LeakyReLU(code.predictor.slope)]
+            layers += [nn.Linear(into, out), nn.LeakyReLU(term.predictor.slope)]
         self.hidden_layers = nn.Sequential(*layers)
         self.output_layer = nn.Linear(last[1], last[0])
         self.load_state_dict(parameters)
-        self.code, self.positions = code, positions
+        self.term, self.positions = term, positions
 
     def loss(self, weights: Tensor) -> Tensor:
         """Cross-entropy of weights (P,)."""
-        code = self.code
+        term = self.term
         logits = self.output_layer(self.hidden_layers(self.positions))  # (P, bins)
-        clipped = weights.clamp(code.low, code.high)
-        center = (clipped - code.low) / (code.high - code.low) * (code.bins - 1)
-        distances = (center[:, None] - torch.arange(code.bins, dtype=torch.float32, device=weights.device)).abs()
+        clipped = weights.clamp(term.low, term.high)
+        center = (clipped - term.low) / (term.high - term.low) * (term.bins - 1)
+        distances = (center[:, None] - torch.arange(term.bins, dtype=torch.float32, device=weights.device)).abs()
         target = torch.softmax(-distances / 0.1, dim=1)
         return -(target * torch.log_softmax(logits, dim=1)).sum(1).mean()
 
@@ -110,9 +110,9 @@ class Baseline:
         task = loss = nn.functional.mse_loss(outputs, targets)
         if self.predictor:
             flat = torch.cat([parameter.reshape(-1) for parameter in self.module.parameters()])
-            code = self.weight * self.predictor.loss(flat)
-            loss = task + code
-            code.item()
+            term = self.weight * self.predictor.loss(flat)
+            loss = task + term
+            term.item()
         loss.backward()
         for optimizer in self.optimizers:
             optimizer.step()

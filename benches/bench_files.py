@@ -24,7 +24,7 @@ from draw_poly.engine.model.state import State
 from draw_poly.engine.record import checkpoint
 from draw_poly.engine.training.watch import Watch
 
-CODED, MAIN = Job(bins=256), Job()
+WITH_TERM, MAIN = Job(bins=256), Job()
 COLD = "cpu, nothing cached"
 
 
@@ -142,7 +142,7 @@ def import_alone(suite: Suite, job: Job) -> Variant:
 
 
 GROUPS = [
-    Group("checkpoint", CODED, (ORIGINAL, "eager"), saved, limit=bytes_alone),
+    Group("checkpoint", WITH_TERM, (ORIGINAL, "eager"), saved, limit=bytes_alone),
     Group(
         "start", MAIN, (ORIGINAL, "torch.compile", "JAX", *OURS, COLD), start, limit=import_alone, turns=2 / 15
     ),

@@ -46,14 +46,14 @@ class Work:
         config, on_gpu = job.config, suite.device.type == "cuda"
         if name == "cpu" and on_gpu:
             raise Absent("it needs a CPU")
-        if name == "triton" and (reason := unsupported_on_gpu(config.network, config.code_length, suite.device)):
+        if name == "triton" and (reason := unsupported_on_gpu(config.network, config.kolmogorov_term, suite.device)):
             raise Absent(reason)
         package = importlib.import_module(f"draw_poly.kernels.{PACKAGES[name]}")
-        state, code = job.state().to(suite.device), config.code_length
+        state, term = job.state().to(suite.device), config.kolmogorov_term
         generator = torch.Generator().manual_seed(points)
         inputs, targets = (torch.rand((1, rows, points), generator=generator).to(suite.device) for rows in (2, 1))
-        positions = kolmogorov.positions(config.network).to(suite.device) if code else None
-        workspace = package.Workspace(config.network, code, points, suite.device)
+        positions = kolmogorov.positions(config.network).to(suite.device) if term else None
+        workspace = package.Workspace(config.network, term, points, suite.device)
         made = Work(package, workspace, [one.parameters for one in state.learners], positions, inputs, targets)
         made.gradient()
         return made
@@ -120,23 +120,28 @@ def painting(suite: Suite, job: Job, name: str) -> Variant:
     from draw_poly.kernels.cpu import Rasterizer
 
     state, side = job.state(), job.side
-    painter = Rasterizer(job.config.network, state.coefficients[0], side, side)
+    rasterizer = Rasterizer(job.config.network, state.coefficients[0], side, side)
     gray, edges, none = np.empty((side, side), np.uint8), np.zeros((side, side), np.uint8), np.empty((0, 0), np.uint8)
 
     def run() -> None:
         edges[:] = 0
-        painter.draw(state.main.parameters[0], gray, edges, none)
+        rasterizer.draw(state.main.parameters[0], gray, edges, none)
 
     return Variant(run, suite.threads)
 
 
-MAIN, CODED, LARGER = Job(), Job(bins=256), Job(batch=LARGE)
+MAIN, WITH_TERM, LARGER = Job(), Job(bins=256), Job(batch=LARGE)
 MILLION = MAIN.forward_operations(EVALUATED)
 GROUPS = [
     Group("kernel: gradient", MAIN, NAMES, gradient(MAIN.batch), flops=MAIN.step_operations, turns=SHARE),
     Group("kernel: gradient, 65536 points", LARGER, NAMES, gradient(LARGE), flops=LARGER.step_operations, turns=SHARE),
     Group(
-        "kernel: gradient with the term", CODED, NAMES, gradient(CODED.batch), flops=CODED.step_operations, turns=SHARE
+        "kernel: gradient with the term",
+        WITH_TERM,
+        NAMES,
+        gradient(WITH_TERM.batch),
+        flops=WITH_TERM.step_operations,
+        turns=SHARE,
     ),
     *(
         Group(f"kernel: update by {kind}", MAIN, NAMES, update(kind), bytes=16.0 * 811, turns=SHARE)

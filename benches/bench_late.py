@@ -15,7 +15,7 @@ from benches.job import Job
 from benches.suite import Group
 
 NAMES = ("eager", "cpu", "triton")  # others take minutes over such states
-LATE, CODED = Job(late=True), Job(bins=256, late=True)
+LATE, WITH_TERM = Job(late=True), Job(bins=256, late=True)
 EPOCHS = (1, 500, 1500, 3000, 5000)
 SHARE = 0.3  # of a run's turns
 PIXELS = MAIN.forward_operations(MAIN.side**2)
@@ -33,7 +33,7 @@ def trained(epochs: int) -> Group:
 GROUPS = [
     Group("late epoch", LATE, NAMES, epoch, flops=LATE.epoch_operations, turns=SHARE, info={"fresh": "epoch"}),
     Group(
-        "late epoch with the Kolmogorov term", CODED, (*NAMES, "compile"), epoch, flops=CODED.epoch_operations,
+        "late epoch with the Kolmogorov term", WITH_TERM, (*NAMES, "compile"), epoch, flops=WITH_TERM.epoch_operations,
         turns=SHARE, info={"fresh": "epoch with the Kolmogorov term"},
     ),
     Group(

@@ -20,7 +20,7 @@ from benches.method import Variant
 from benches.suite import Group, Suite
 from draw_poly.engine.pictures.caption import LossCurves, caption
 from draw_poly.engine.pictures.frame import Panels, film_canvas
-from draw_poly.engine.pictures.select import drawer_for
+from draw_poly.engine.pictures.select import rasterizer_for
 from draw_poly.engine.record.encoder import Frame, FrameWriter
 from draw_poly.engine.record.film import Film, count_frames
 from draw_poly.engine.record.ledger import Due
@@ -97,7 +97,7 @@ class Artist:
         size = job.picture.width, job.picture.height
         shared = Panels.of(job.picture, job.split, size)
         self._made, self._config = made, job.config
-        self._drawer = drawer_for(made.backend, *size, job.config.chunk_size)
+        self._rasterizer = rasterizer_for(made.backend, *size, job.config.chunk_size)
         self._curves = LossCurves(size[0], job.config)
         self._writer = FrameWriter(
             shared, format, job.config.jpeg_quality, Film(film, *film_canvas(*size)) if film else None
@@ -112,7 +112,7 @@ class Artist:
         due = Due(epoch, self._made.backend.state.main.parameters[0].clone(), values)
         self._writer.ledger.add(due)
         with torch.inference_mode():
-            drawing = self._drawer.draw()
+            drawing = self._rasterizer.draw()
         self._writer.put(Frame(drawing, caption(self._config, values, self._curves), path, due))
 
 

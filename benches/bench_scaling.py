@@ -16,8 +16,8 @@ from benches.entries import entries
 from benches.job import Job
 from benches.method import Variant
 from benches.suite import Group, Make, Suite
-from draw_poly.engine.pictures.drawing import Drawer
-from draw_poly.engine.pictures.select import drawer_for
+from draw_poly.engine.pictures.drawing import AdaptiveRasterizer
+from draw_poly.engine.pictures.select import rasterizer_for
 
 NAMES: tuple[str, ...] = (ORIGINAL, "eager", "cpu", "triton")
 CORES = os.cpu_count() or 1
@@ -63,12 +63,12 @@ def drawing(suite: Suite, job: Job, name: str) -> Variant:
         path, pixels = folder(suite) / "frame.png", job.picture.pixels
         return Variant(lambda: made.baseline.frame(pixels, path), made.threads)
     assert isinstance(made, Ours)
-    kind = partial(Drawer, tile=1) if name.endswith(EVERY_PIXEL) else drawer_for
-    drawer, notes = kind(made.backend, width, height, job.config.chunk_size), dict[str, int]()
+    kind = partial(AdaptiveRasterizer, tile=1) if name.endswith(EVERY_PIXEL) else rasterizer_for
+    rasterizer, notes = kind(made.backend, width, height, job.config.chunk_size), dict[str, int]()
 
     def draw() -> None:
         with torch.inference_mode():
-            notes["evaluations"] = drawer.draw().evaluations
+            notes["evaluations"] = rasterizer.draw().evaluations
 
     return Variant(draw, made.threads, notes=notes)
 

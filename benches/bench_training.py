@@ -11,7 +11,7 @@ from benches.method import Variant
 from benches.suite import Group, Suite
 
 ALL = tuple(ENTRIES)
-MAIN, CODED = Job(), Job(bins=256)
+MAIN, WITH_TERM = Job(), Job(bins=256)
 EVALUATED = 2**20
 
 
@@ -37,7 +37,7 @@ def evaluate(suite: Suite, job: Job, name: str) -> Variant:
 GROUPS = [
     Group("step", MAIN, ALL, step, flops=MAIN.step_operations),
     Group("epoch", MAIN, ALL, epoch, flops=MAIN.epoch_operations),
-    Group("epoch with the Kolmogorov term", CODED, ALL, epoch, flops=CODED.epoch_operations),
+    Group("epoch with the Kolmogorov term", WITH_TERM, ALL, epoch, flops=WITH_TERM.epoch_operations),
     # Coordinates are read, an output and a signature written.
     Group(
         "evaluate a million points", MAIN, ALL, evaluate, flops=MAIN.forward_operations(EVALUATED),

@@ -28,7 +28,7 @@ from triton.runtime.driver import driver
 
 from draw_poly.kernels import gpu
 from draw_poly.kernels.gpu.gradient import input_gradient
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -144,20 +144,20 @@ def _number(binary: bytes, name: bytes) -> int:
     return int.from_bytes(binary[at + 1 : at + 1 + {0xCC: 1, 0xCD: 2, 0xCE: 4}[first]], "big")
 
 
-def coded(loss: str, shape: tuple[int, ...] = (8, 8), bins: int = 256) -> CodeLength:
+def with_term(loss: str, shape: tuple[int, ...] = (8, 8), bins: int = 256) -> KolmogorovTerm:
     """A Kolmogorov term."""
-    return CodeLength(Network((3, *shape, CodeLength.outputs(loss, bins))), loss, 0.05, bins)
+    return KolmogorovTerm(Network((3, *shape, KolmogorovTerm.outputs(loss, bins))), loss, 0.05, bins)
 
 
-def gradient(hidden: tuple[int, ...], code: CodeLength | None = None, points: int = 1024, **words: Any) -> None:
+def gradient(hidden: tuple[int, ...], term: KolmogorovTerm | None = None, points: int = 1024, **words: Any) -> None:
     """Launches the gradient of a network on one batch."""
     network = Network((2, *hidden, words.pop("outputs", 1)))
     dependent, networks = words.pop("dependent", False), words.get("networks", 1)
     order = torch.zeros((networks, points), dtype=torch.int64) if words.pop("ordered", False) else None
-    workspace = gpu.Workspace(network, code, points, torch.device("cpu"), **words)
+    workspace = gpu.Workspace(network, term, points, torch.device("cpu"), **words)
     workspace.task = workspace.task._replace(launch=workspace.task.launch._replace(dependent=dependent))
-    parameters = [torch.zeros((networks, one.size)) for one in (network, *([code.predictor] if code else []))]
-    positions = torch.zeros((3, network.size)) if code else None
+    parameters = [torch.zeros((networks, one.size)) for one in (network, *([term.predictor] if term else []))]
+    positions = torch.zeros((3, network.size)) if term else None
     inputs, targets = torch.zeros((networks, 2, points)), torch.zeros((networks, network.dims[-1], points))
     gpu.gradient(workspace, parameters, positions, inputs, targets, order)
 
@@ -172,13 +172,13 @@ def operator(hidden: tuple[int, ...]) -> None:
     gpu.total(workspace, [torch.empty((1, network.size))], torch.empty((1, 1)))
 
 
-def update(kind: str, code: CodeLength | None, dependent: bool = False, networks: int = 1) -> None:
+def update(kind: str, term: KolmogorovTerm | None, dependent: bool = False, networks: int = 1) -> None:
     """Launches an update."""
     network, optimizer = Network((2, *[10] * 8, 1)), Optimizer(kind, 0.001)
-    workspace = gpu.Workspace(network, code, 1024, torch.device("cpu"), networks=networks)
+    workspace = gpu.Workspace(network, term, 1024, torch.device("cpu"), networks=networks)
     workspace.task = workspace.task._replace(launch=workspace.task.launch._replace(dependent=dependent))
     workspace.batch = workspace.programs = 1
-    sizes = [network.size] + ([code.predictor.size] if code else [])
+    sizes = [network.size] + ([term.predictor.size] if term else [])
     moments = [torch.zeros((networks, optimizer.moments, size)) for size in sizes]
     parameters, count = [torch.zeros((networks, size)) for size in sizes], len(sizes)
     scalars, losses = torch.zeros((networks, 2 * count)), torch.zeros((networks, count))
@@ -222,21 +222,21 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
     "task [10]*8, tf32": lambda: gradient(SHAPES["[10]*8"], precision="tf32"),
     "task [64]*4, tf32": lambda: gradient(SHAPES["[64]*4"], precision="tf32"),
     **{
-        f"task [7,12,5] + {loss} [8, 8]": lambda loss=loss: gradient(SHAPES["[7,12,5]"], coded(loss))  # type: ignore[misc]
-        for loss in CODE_LOSSES
+        f"task [7,12,5] + {loss} [8, 8]": lambda loss=loss: gradient(SHAPES["[7,12,5]"], with_term(loss))  # type: ignore[misc]
+        for loss in KOLMOGOROV_LOSSES
     },
-    "task [10]*8 + cross_entropy [8, 8]": lambda: gradient(SHAPES["[10]*8"], coded("cross_entropy")),
+    "task [10]*8 + cross_entropy [8, 8]": lambda: gradient(SHAPES["[10]*8"], with_term("cross_entropy")),
     "task [10]*8 + cross_entropy [8, 8], 8 networks": lambda: gradient(
-        SHAPES["[10]*8"], coded("cross_entropy"), networks=8
+        SHAPES["[10]*8"], with_term("cross_entropy"), networks=8
     ),
-    "task [16]*12 + cross_entropy [8, 8]": lambda: gradient(SHAPES["[16]*12"], coded("cross_entropy")),
-    "task [64]*4 + cross_entropy [64, 64]": lambda: gradient(SHAPES["[64]*4"], coded("cross_entropy", (64, 64))),
-    "task [5]*40 + cross_entropy [8]*20": lambda: gradient(SHAPES["[5]*40"], coded("cross_entropy", (8,) * 20)),
+    "task [16]*12 + cross_entropy [8, 8]": lambda: gradient(SHAPES["[16]*12"], with_term("cross_entropy")),
+    "task [64]*4 + cross_entropy [64, 64]": lambda: gradient(SHAPES["[64]*4"], with_term("cross_entropy", (64, 64))),
+    "task [5]*40 + cross_entropy [8]*20": lambda: gradient(SHAPES["[5]*40"], with_term("cross_entropy", (8,) * 20)),
     "operator [10]*8": lambda: operator(SHAPES["[10]*8"]),
     "operator [5]*40": lambda: operator(SHAPES["[5]*40"]),
     **{f"update {kind}": lambda kind=kind: update(kind, None) for kind in OPTIMIZERS},  # type: ignore[misc]
-    "update adam + predictor": lambda: update("adam", coded("cross_entropy")),
-    "update adam + predictor, 8 networks": lambda: update("adam", coded("cross_entropy"), networks=8),
+    "update adam + predictor": lambda: update("adam", with_term("cross_entropy")),
+    "update adam + predictor, 8 networks": lambda: update("adam", with_term("cross_entropy"), networks=8),
     **{f"validate {name}": lambda hidden=hidden: validate(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
     **{f"evaluate {name}": lambda hidden=hidden: evaluate(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]
     "validate [10]*8, 8 networks": lambda: validate(SHAPES["[10]*8"], networks=8),

@@ -34,7 +34,7 @@ from draw_poly.kernels.oracle import (
     weights_away,
 )
 from draw_poly.kernels.picture import grid
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer, leaky_relu
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer, leaky_relu
 
 CPU = torch.device("cpu")
 RANGES = [(-3.0, 3.0)] * 3 + [(-1.0, 0.5), (0.0, 1e-3), (100.0, 101.0), (-1000.0, -999.5), (4096.0, 4100.0)]
@@ -48,7 +48,7 @@ class Case:
 
     seed: int
     network: Network
-    code: CodeLength | None
+    term: KolmogorovTerm | None
     parameters: list[Tensor]
     positions: Tensor | None
     inputs: Tensor
@@ -60,7 +60,7 @@ class Case:
     spoilt: str = ""
 
     def __str__(self) -> str:
-        term = f", {self.code.loss} of {self.code.bins} bins in {self.code.low}..{self.code.high}" if self.code else ""
+        term = f", {self.term.loss} of {self.term.bins} bins in {self.term.low}..{self.term.high}" if self.term else ""
         return (
             f"{self.network.dims}, slope {self.network.slope}, {self.inputs.shape[1]} points{term}, "
             f"{self.optimizer.kind}{', strided' if self.strided else ''}{', ' + self.spoilt if self.spoilt else ''}"
@@ -77,7 +77,7 @@ class Case:
     def by_pytorch(self, dtype: torch.dtype) -> list[Tensor]:
         """Losses, then gradients."""
         return by_autograd(
-            self.parameters, self.network, self.inputs, self.targets, self.positions, self.code, dtype, CPU
+            self.parameters, self.network, self.inputs, self.targets, self.positions, self.term, dtype, CPU
         )
 
 
@@ -102,19 +102,19 @@ def _drawn(seed: int, chance: random.Random, generator: torch.Generator, small: 
     slope = chance.choice([0.01, 0.01, 0.01, 0.2, 1.0, chance.uniform(1e-3, 1)])
     network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), leaky_relu(slope))
     points = chance.choice([1, 2, 15, 16, 17, 32, 33, chance.randint(1, 70), 65 if small else chance.randint(70, 1500)])
-    parameters, code, positions = [random_parameters(network, seed, torch.float32)], None, None
+    parameters, term, positions = [random_parameters(network, seed, torch.float32)], None, None
     if chance.random() < 0.5:
         bins = chance.choice([2, 3, 9, 10, 11, 64, 65, 120 if small else 1025])
-        loss = chance.choice(["cross_entropy", *CODE_LOSSES])
+        loss = chance.choice(["cross_entropy", *KOLMOGOROV_LOSSES])
         predictor = Network(
-            (3, *(chance.randint(1, 9) for _ in range(chance.choice([1, 2]))), CodeLength.outputs(loss, bins))
+            (3, *(chance.randint(1, 9) for _ in range(chance.choice([1, 2]))), KolmogorovTerm.outputs(loss, bins))
         )
-        code = CodeLength(predictor, loss, chance.choice([0.05, 1.0]), bins, low, high)
+        term = KolmogorovTerm(predictor, loss, chance.choice([0.05, 1.0]), bins, low, high)
         positions = kolmogorov.positions(network)
         parameters.append(random_parameters(predictor, seed + 1, torch.float32))
         if loss == "cross_entropy":
-            parameters[0] = _off_bins(parameters[0], code, far, generator)
-        parameters[0] = weights_away(parameters[0], parameters[1], positions, code, MARGIN["fp32"])
+            parameters[0] = _off_bins(parameters[0], term, far, generator)
+        parameters[0] = weights_away(parameters[0], parameters[1], positions, term, MARGIN["fp32"])
     inputs = points_away(parameters[0], network, points, generator, _margin(parameters[0]))
     targets = torch.rand((network.dims[-1], points), generator=generator)
     # Parameters of thousands make gradients of millions.
@@ -122,7 +122,7 @@ def _drawn(seed: int, chance: random.Random, generator: torch.Generator, small: 
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=generator)
     size = (chance.randint(1, 20), chance.randint(1, 9)) if small else (chance.randint(1, 400), chance.randint(1, 200))
     case = Case(
-        seed, network, code, parameters, positions, inputs, targets, optimizer, coefficients, size,
+        seed, network, term, parameters, positions, inputs, targets, optimizer, coefficients, size,
         chance.random() < 0.3,
     )  # fmt: skip
     if chance.random() < 0.3:
@@ -135,25 +135,25 @@ def _margin(flat: Tensor) -> float:
     return MARGIN["fp32"] * max(1.0, float(flat.abs().max()))
 
 
-def _off_bins(flat: Tensor, code: CodeLength, far: bool, generator: torch.Generator) -> Tensor:
+def _off_bins(flat: Tensor, term: KolmogorovTerm, far: bool, generator: torch.Generator) -> Tensor:
     """Parameters, around the clip range if that is far from zero, none of them near a bin."""
-    span = code.high - code.low
+    span = term.high - term.low
     for _ in range(100):
-        center = (flat.double() - code.low) / span * (code.bins - 1)
+        center = (flat.double() - term.low) / span * (term.bins - 1)
         beside = (center - center.round()).abs() < BIN_MARGIN
-        strange = (center > -0.5) & (center < code.bins - 0.5) & beside
+        strange = (center > -0.5) & (center < term.bins - 0.5) & beside
         if far:
-            strange |= (center < -code.bins) | (center > 2 * code.bins)
+            strange |= (center < -term.bins) | (center > 2 * term.bins)
         if not strange.any():
             return flat
         fresh = torch.rand(flat.shape, generator=generator, dtype=torch.float64) * 1.4 - 0.2
-        flat = torch.where(strange, code.low + fresh * span, flat).float()
-    return torch.where(strange, code.low - span, flat).float()
+        flat = torch.where(strange, term.low + fresh * span, flat).float()
+    return torch.where(strange, term.low - span, flat).float()
 
 
 def _spoil(case: Case, chance: random.Random) -> None:
     tensors = {"a parameter": case.parameters[0], "an input": case.inputs, "a target": case.targets}
-    if case.code:
+    if case.term:
         tensors["a parameter of the predictor"] = case.parameters[1]
     name = chance.choice(list(tensors))
     flat = tensors[name].view(-1)
@@ -174,7 +174,7 @@ def faults(package: Any, case: Case) -> Iterator[str]:
 
 
 def _gradient_faults(package: Alone, case: Case) -> Iterator[str]:
-    workspace = package.Workspace(case.network, case.code, case.inputs.shape[1] + case.seed % 3, CPU)
+    workspace = package.Workspace(case.network, case.term, case.inputs.shape[1] + case.seed % 3, CPU)
     flats = [case.given(flat) for flat in case.parameters]
     positions = None if case.positions is None else case.given(case.positions)
     found = []
@@ -191,8 +191,8 @@ def _gradient_faults(package: Alone, case: Case) -> Iterator[str]:
             yield f"{name} differs from run to run"
         if case.spoilt:
             # The gradients of a likelihood that is not finite hang on how it is written.
-            if case.code is None or case.code.loss == "cross_entropy" or "loss" in name:
-                yield from _kind_faults(name, ours, exact, plain, strict=case.code is None)
+            if case.term is None or case.term.loss == "cross_entropy" or "loss" in name:
+                yield from _kind_faults(name, ours, exact, plain, strict=case.term is None)
         else:
             yield from _error_faults(name, ours, exact, plain)
 
@@ -232,7 +232,7 @@ def _update_faults(package: Alone, case: Case) -> Iterator[str]:
         ([flat.to(dtype, copy=True) for flat in case.parameters], [torch.zeros(shape, dtype=dtype) for shape in shapes])
         for dtype in (torch.float32, torch.float32, torch.float64)
     ]
-    workspace = package.Workspace(case.network, case.code, case.inputs.shape[1], CPU)
+    workspace = package.Workspace(case.network, case.term, case.inputs.shape[1], CPU)
     for step in range(1, 4):
         scalars = case.optimizer.scalars(step)
         package.gradient(workspace, states[0][0], case.positions, case.inputs, case.targets)
@@ -264,10 +264,10 @@ def _evaluation_faults(package: Alone, case: Case) -> Iterator[str]:
     places, (width, height) = pixels(*case.size), case.size
     expected, patterns = torch.full((network.dims[-1], height * width), NAN), torch.full((height * width,), -1)
     package.evaluate(network, *numbers, places, expected, patterns)
-    values, codes = torch.full((network.dims[-1], height, width), NAN), torch.full((height, width), -1)
-    package.evaluate_grid(network, *numbers, case.size, 0, values, codes)
+    values, terms = torch.full((network.dims[-1], height, width), NAN), torch.full((height, width), -1)
+    package.evaluate_grid(network, *numbers, case.size, 0, values, terms)
     if not (
-        torch.equal(codes.view(-1), patterns)
+        torch.equal(terms.view(-1), patterns)
         and torch.equal(values.nan_to_num().view(expected.shape), expected.nan_to_num())
     ):
         yield "a grid is not what its pixels are"
@@ -276,11 +276,11 @@ def _evaluation_faults(package: Alone, case: Case) -> Iterator[str]:
 def _signatures(flat: Tensor, network: Network, coefficients: Tensor, inputs: Tensor) -> Tensor:
     """Signatures (points,), neuron by neuron."""
     signatures, hidden = torch.zeros(inputs.shape[1], dtype=torch.int64), inputs.double()
-    for (weight, bias), codes in zip(
+    for (weight, bias), terms in zip(
         reference.layers(flat.double(), network)[:-1], coefficients.split(list(network.dims[1:-1])), strict=True
     ):
         before = torch.addmm(bias, weight, hidden)
-        signatures += torch.where(before > 0, codes[:, None], 0).sum(0)
+        signatures += torch.where(before > 0, terms[:, None], 0).sum(0)
         hidden = torch.nn.functional.leaky_relu(before, network.slope)
     return signatures
 

@@ -54,28 +54,28 @@ class JaxNetwork(Contender):
         first, second = ([jnp.asarray(one.moments[0, index].numpy()) for one in state.learners] for index in range(2))
         self._carry = (learners, first, second, jnp.asarray(state.main.steps, jnp.int32))
         positions = jnp.asarray(kolmogorov.positions(config.network).numpy())
-        batch, code, network, rate = (
+        batch, term, network, rate = (
             min(job.batch, job.points),
-            config.code_length,
+            config.kolmogorov_term,
             config.network,
             config.learning_rate,
         )
 
-        def loss(learners: Any, points: Any) -> Any:
+        def objective(learners: Any, points: Any) -> Any:
             task = jnp.square(forward(learners[0], network, points[:2]) - points[2:]).mean()
-            if code is None:
+            if term is None:
                 return task, task
-            logits = forward(learners[1], code.predictor, positions)  # (bins, P)
-            clipped = jnp.clip(learners[0], code.low, code.high)
-            center = (clipped - code.low) / (code.high - code.low) * (code.bins - 1)
-            bins = jnp.arange(code.bins, dtype=jnp.float32)[:, None]
+            logits = forward(learners[1], term.predictor, positions)  # (bins, P)
+            clipped = jnp.clip(learners[0], term.low, term.high)
+            center = (clipped - term.low) / (term.high - term.low) * (term.bins - 1)
+            bins = jnp.arange(term.bins, dtype=jnp.float32)[:, None]
             target = jax.nn.softmax(-jnp.abs(center - bins) / 0.1, axis=0)
-            term = -(target * jax.nn.log_softmax(logits, axis=0)).sum(0).mean()
-            return task + code.weight * term, task
+            loss = -(target * jax.nn.log_softmax(logits, axis=0)).sum(0).mean()
+            return task + term.weight * loss, task
 
         def step(points: Any, carry: Any, order: Any) -> Any:
             learners, first, second, count = carry
-            (_, task), gradients = jax.value_and_grad(loss, has_aux=True)(learners, points[:, order])
+            (_, task), gradients = jax.value_and_grad(objective, has_aux=True)(learners, points[:, order])
             count = count + 1
             one, two = (1 - beta ** count.astype(jnp.float32) for beta in ADAM_BETAS)
             first = [ADAM_BETAS[0] * m + (1 - ADAM_BETAS[0]) * g for m, g in zip(first, gradients, strict=True)]

@@ -92,7 +92,7 @@ class Job:
             learner.moments.copy_(learnt.moments)
             learner.steps = learnt.steps
         if self.late:
-            make_late(state, self.config.code_length)
+            make_late(state, self.config.kolmogorov_term)
         return state
 
     @cached_property
@@ -113,18 +113,18 @@ class Job:
 
     def baseline(self) -> Baseline:
         """The original's way of working on a fresh state."""
-        state, code, device = self.state().to(torch.device(self.device)), self.config.code_length, self.device
+        state, term, device = self.state().to(torch.device(self.device)), self.config.kolmogorov_term, self.device
         main = state.main
         named = network.named_views(main.parameters[0], main.network, network.network_names(main.network))
         module = Module(main.network, named, list(state.coefficients[0].split(main.network.dims[1:-1]))).to(device)
         predictor = None
-        if code and state.predictor:
+        if term and state.predictor:
             named = network.named_views(
-                state.predictor.parameters[0], code.predictor, network.predictor_names(code.predictor)
+                state.predictor.parameters[0], term.predictor, network.predictor_names(term.predictor)
             )
             positions = kolmogorov.positions(main.network).t().contiguous().to(device)
-            predictor = Predictor(code, positions, named).to(device)
-        weight = code.weight if code else 0.0
+            predictor = Predictor(term, positions, named).to(device)
+        weight = term.weight if term else 0.0
         made = Baseline(module, predictor, weight, self.training, self.validation, self.batch)
         for optimizer, learner in zip(made.optimizers, state.learners, strict=True):
             go_on(optimizer, learner.moments[0], learner.steps)
@@ -132,21 +132,21 @@ class Job:
 
     def threads(self, available: int) -> int:
         """How many threads the engine gives a step of this size."""
-        return training_threads(self.config.network, self.config.code_length, self.batch, available)
+        return training_threads(self.config.network, self.config.kolmogorov_term, self.batch, available)
 
     @property
     def step_operations(self) -> float:
         """Floating-point operations of a step's matrix products."""
-        network, code = self.config.network, self.config.code_length
+        network, term = self.config.network, self.config.kolmogorov_term
         count = _gradient_operations(network, self.batch)
-        return count + _gradient_operations(code.predictor, network.size) if code else count
+        return count + _gradient_operations(term.predictor, network.size) if term else count
 
     @property
     def epoch_operations(self) -> float:
         """Those of an epoch: its steps, the last of them short, and the validation's forward pass."""
-        network, code, steps = self.config.network, self.config.code_length, -(-self.points // self.batch)
+        network, term, steps = self.config.network, self.config.kolmogorov_term, -(-self.points // self.batch)
         count = _gradient_operations(network, self.points) + self.forward_operations(self.batch)
-        return count + steps * _gradient_operations(code.predictor, network.size) if code else count
+        return count + steps * _gradient_operations(term.predictor, network.size) if term else count
 
     def forward_operations(self, points: int) -> float:
         """Those of so many points evaluated."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from draw_poly.engine.model.state import Learner, State
 from draw_poly.kernels import reference
-from draw_poly.kernels.spec import CodeLength
+from draw_poly.kernels.spec import KolmogorovTerm
 
 STEPS = 25_000
 # Subnormal in float32: a weight, a first and a second moment.
@@ -22,14 +22,14 @@ LOWEST, HIGHEST = -105.0, -75.0
 APART = 20  # bins from any parameter's own: it does not come there in hundreds of epochs
 
 
-def make_late(state: State, code: CodeLength | None) -> None:
+def make_late(state: State, term: KolmogorovTerm | None) -> None:
     """Lets every other neuron die, or with a Kolmogorov term, which pulls at every parameter, the bins nobody needs."""
     for learner in state.learners:
         learner.steps = STEPS
-    if code is None or state.predictor is None:
+    if term is None or state.predictor is None:
         _let_neurons_die(state.main)
     else:
-        _empty_bins(state.predictor, state.main.parameters[0], code)
+        _empty_bins(state.predictor, state.main.parameters[0], term)
 
 
 def _let_neurons_die(main: Learner) -> None:
@@ -47,17 +47,17 @@ def _let_neurons_die(main: Learner) -> None:
                 layers[index + 1][0][:, place::4] = outer
 
 
-def _empty_bins(predictor: Learner, parameters: Tensor, code: CodeLength) -> None:
+def _empty_bins(predictor: Learner, parameters: Tensor, term: KolmogorovTerm) -> None:
     """Makes the bins that are far from any parameter improbable."""
-    if code.loss != "cross_entropy":
+    if term.loss != "cross_entropy":
         return
-    places = (parameters.clamp(code.low, code.high) - code.low) / (code.high - code.low) * (code.bins - 1)
-    bins = places.new_tensor(range(code.bins))
+    places = (parameters.clamp(term.low, term.high) - term.low) / (term.high - term.low) * (term.bins - 1)
+    bins = places.new_tensor(range(term.bins))
     empty = ((bins[:, None] - places).abs() > APART).all(1)
     stack = reference.layers(predictor.parameters[0], predictor.network)
     firsts, seconds = (reference.layers(row, predictor.network) for row in predictor.moments[0])
     stack[-1][0][empty] = 0.0
-    stack[-1][1][empty, 0] = bins[empty] / (code.bins - 1) * (HIGHEST - LOWEST) + LOWEST
+    stack[-1][1][empty, 0] = bins[empty] / (term.bins - 1) * (HIGHEST - LOWEST) + LOWEST
     for layers, moment in ((firsts, FIRST), (seconds, SECOND)):
         for part in layers[-1]:
             part[empty] = moment

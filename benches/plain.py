@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 
 
 class TensorFloat(torch.autograd.Function):
@@ -47,20 +47,20 @@ def plain_forward(flat: Tensor, network: Network, inputs: Tensor, precision: str
     return hidden.t()
 
 
-def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Tensor:
+def plain_term_loss(outputs: Tensor, parameters: Tensor, term: KolmogorovTerm) -> Tensor:
     """Each loss from its definition, bin by bin; outputs (k, P)."""
-    if code.loss == "cross_entropy":
+    if term.loss == "cross_entropy":
         # By PyTorch before 2.14 as by the original, whose derivative at both ends is that of the inside; then it is 0.
-        inside = (parameters >= code.low) & (parameters <= code.high)
-        clipped = torch.where(inside, parameters, parameters.detach().clamp(code.low, code.high))
-        center = (clipped - code.low) / (code.high - code.low) * (code.bins - 1)
-        distance = (center[:, None] - torch.arange(code.bins, dtype=parameters.dtype, device=parameters.device)).abs()
+        inside = (parameters >= term.low) & (parameters <= term.high)
+        clipped = torch.where(inside, parameters, parameters.detach().clamp(term.low, term.high))
+        center = (clipped - term.low) / (term.high - term.low) * (term.bins - 1)
+        distance = (center[:, None] - torch.arange(term.bins, dtype=parameters.dtype, device=parameters.device)).abs()
         target = torch.softmax(-distance / 0.1, 1)
         return -(target * torch.log_softmax(outputs.t(), 1)).sum(1).mean()
-    if code.loss == "mse":
+    if term.loss == "mse":
         return nn.functional.mse_loss(outputs[0], parameters)
     location, log_scale = outputs
-    if code.loss == "gaussian_nll":
+    if term.loss == "gaussian_nll":
         return nn.functional.gaussian_nll_loss(location, parameters, log_scale.exp(), full=True, eps=0)
     likelihood: Tensor = torch.distributions.Laplace(location, log_scale.exp(), validate_args=False).log_prob(
         parameters
@@ -70,16 +70,16 @@ def plain_code_loss(outputs: Tensor, parameters: Tensor, code: CodeLength) -> Te
 
 def by_autograd(
     parameters: Sequence[Tensor], network: Network, inputs: Tensor, targets: Tensor, positions: Tensor | None,
-    code: CodeLength | None, dtype: torch.dtype, device: torch.device, precision: str = "fp32",
+    term: KolmogorovTerm | None, dtype: torch.dtype, device: torch.device, precision: str = "fp32",
 ) -> list[Tensor]:  # fmt: skip
     """Losses, then gradients of their weighted sum, by PyTorch's own functions."""
     leaves = [one.to(device, dtype, copy=True).requires_grad_() for one in parameters]
     outputs = plain_forward(leaves[0], network, inputs.to(device, dtype), precision)
     losses = [torch.nn.functional.mse_loss(outputs, targets.to(device, dtype))]
     total = losses[0]
-    if code and positions is not None:
-        predicted = plain_forward(leaves[1], code.predictor, positions.to(device, dtype), precision)
-        losses.append(plain_code_loss(predicted, leaves[0], code))
-        total = total + code.weight * losses[1]
+    if term and positions is not None:
+        predicted = plain_forward(leaves[1], term.predictor, positions.to(device, dtype), precision)
+        losses.append(plain_term_loss(predicted, leaves[0], term))
+        total = total + term.weight * losses[1]
     total.backward()
     return [*(loss.detach() for loss in losses), *(leaf.grad for leaf in leaves if leaf.grad is not None)]

@@ -45,7 +45,7 @@ def rows(name: str, device: torch.device) -> Iterator[Row]:
 
 
 def _rows(chosen: type[Backend], config: Config, points: int, device: torch.device) -> Iterator[Row]:
-    network, code = config.network, config.code_length
+    network, term = config.network, config.kolmogorov_term
     generator = torch.Generator().manual_seed(points)
     state = fresh_state(config, torch.Generator().manual_seed(points))
     for number, learner in enumerate(state.learners):
@@ -53,13 +53,13 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
     parameters = [learner.parameters[0].clone() for learner in state.learners]
     inputs = points_away(parameters[0], network, points, generator, MARGIN["fp32"])
     targets = torch.rand((1, points), generator=generator)
-    positions = kolmogorov.positions(network) if code else None
+    positions = kolmogorov.positions(network) if term else None
     cpu = torch.device("cpu")
-    exact = by_autograd(parameters, network, inputs, targets, positions, code, torch.float64, cpu)
-    plain = by_autograd(parameters, network, inputs, targets, positions, code, torch.float32, device)
+    exact = by_autograd(parameters, network, inputs, targets, positions, term, torch.float64, cpu)
+    plain = by_autograd(parameters, network, inputs, targets, positions, term, torch.float32, device)
 
     made = chosen(state.to(device), config)
-    case = f"{name_of(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
+    case = f"{name_of(network)}, {points} points" + (f", {term.loss} {term.bins}" if term else "")
     with torch.inference_mode():
         outputs, signatures = (one[0].cpu() for one in made.evaluate(inputs[None].to(device)))
         points_of = torch.cat((inputs, targets))[None].to(device)

@@ -22,7 +22,7 @@ from draw_poly.kernels.oracle import (
     poison,
     random_parameters,
 )
-from draw_poly.kernels.spec import BELOW, CODE_LOSSES, OPTIMIZERS, RIGHT, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import BELOW, KOLMOGOROV_LOSSES, OPTIMIZERS, RIGHT, KolmogorovTerm, Network, Optimizer
 
 SHAPES: list[tuple[tuple[int, ...], int]] = [
     ((2, *[10] * 8, 1), 1024), ((2, *[10] * 8, 1), 904), ((2, *[10] * 8, 1), 5000), ((2, 7, 12, 5, 3), 333),
@@ -67,19 +67,19 @@ def groups(precision: str, small: bool) -> dict[str, Rows]:
         if precision == "fp32":
             found[f"evaluate {name}"] = partial(evaluate_rows, Network(dims), points)
             found[f"validate {name}"] = partial(validate_rows, Network(dims), points)
-    for index, loss in enumerate(CODE_LOSSES):
+    for index, loss in enumerate(KOLMOGOROV_LOSSES):
         for bins in (256, 11) if loss == "cross_entropy" else (256,):
-            predictor = Network((3, 8, 5 + index, CodeLength.outputs(loss, bins)))
-            code = CodeLength(predictor, loss, 0.7, bins, -0.8, 1.1)  # a range that cuts off on both sides
+            predictor = Network((3, 8, 5 + index, KolmogorovTerm.outputs(loss, bins)))
+            term = KolmogorovTerm(predictor, loss, 0.7, bins, -0.8, 1.1)  # a range that cuts off on both sides
             network = Network((2, 5, 1) if small else (2, *[10] * 8, 1))
-            found[f"{loss} {bins}"] = partial(gradient_rows, network, 65, code, precision)
+            found[f"{loss} {bins}"] = partial(gradient_rows, network, 65, term, precision)
     if precision == "fp32":
         found |= {f"update {kind}": partial(update_rows, kind) for kind in OPTIMIZERS}
     return found
 
 
 def gradient_rows(
-    network: Network, points: int, code: CodeLength | None, precision: str, package: Alone, device: torch.device,
+    network: Network, points: int, term: KolmogorovTerm | None, precision: str, package: Alone, device: torch.device,
     seed: int = 0,
 ) -> Iterator[Row]:  # fmt: skip
     """Losses and gradients of one step, that a second run gives the same bits, and of a batch named by an order.
@@ -87,16 +87,16 @@ def gradient_rows(
     That is another kernel, which a compiler may lay out otherwise: it is held to float64 as the first one is.
     """
     generator = drawing(points, seed)
-    start = drawn(network, code, points, generator, MARGIN[precision])
+    start = drawn(network, term, points, generator, MARGIN[precision])
     parameters, positions, inputs = start.parameters, start.positions, start.inputs
     targets = torch.rand((network.dims[-1], points), generator=generator)
-    exact = by_autograd(parameters, network, inputs, targets, positions, code, torch.float64, torch.device("cpu"))
-    plain = by_autograd(parameters, network, inputs, targets, positions, code, torch.float32, device, precision)
+    exact = by_autograd(parameters, network, inputs, targets, positions, term, torch.float64, torch.device("cpu"))
+    plain = by_autograd(parameters, network, inputs, targets, positions, term, torch.float32, device, precision)
 
     on_device = [one.to(device) for one in parameters]
     placed = positions.to(device) if positions is not None else None
     words = {} if precision == "fp32" else {"precision": precision}
-    workspace = package.Workspace(network, code, points, device, **words)
+    workspace = package.Workspace(network, term, points, device, **words)
     found = []
     whole, ways = torch.cat((inputs, targets)), ["", ", again"]
     if "gpu" in package.__name__:
@@ -110,7 +110,7 @@ def gradient_rows(
         data = data.contiguous().to(device)
         package.gradient(workspace, on_device, placed, data[: len(inputs)], data[len(inputs) :], *named)
         found.append(stepped(package, workspace, on_device))
-    case = f"{name_of(network)}, {points} points" + (f", {code.loss} {code.bins}" if code else "")
+    case = f"{name_of(network)}, {points} points" + (f", {term.loss} {term.bins}" if term else "")
     kernel = f"gradient {precision}"
     names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
     for name, truth, theirs, *ours in zip(names, exact, plain, *found, strict=True):

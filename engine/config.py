@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from draw_poly.engine.flags import ConfigError, checked, flag, option, save_interval
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.shape import parse_shape
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer
 
 __all__ = ["BACKENDS", "Config", "ConfigError"]
 
@@ -26,7 +26,7 @@ COUNT, RATE, VALUE = (1, LARGEST_COUNT), (LEAST_VALUE, LARGEST_VALUE), (-LARGEST
 WITH_MOMENTUM = ", ".join(kind.name for kind in OPTIMIZERS.values() if kind.has_momentum)
 
 NETWORK, DATA, OPTIMISER = "network and image", "points", "optimiser"
-CODE, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
+TERM, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
 RESUME, MACHINE = "checkpoints and resume", "machine and messages"
 
 
@@ -53,27 +53,31 @@ class Config:
     )
 
     kolmogorov_shape: str | None = flag(
-        None, CODE, "the predictor's hidden widths; needs a weight", "--kolmogorov-shape '[8, 8]'", metavar="SHAPE"
+        None, TERM, "the predictor's hidden widths; needs a weight", "--kolmogorov-shape '[8, 8]'", metavar="SHAPE"
     )
     kolmogorov_weight: float = flag(
-        0.0, CODE, "weight of the term in the loss; 0 is off", "--kolmogorov-weight 0.05", kind=float, metavar="WEIGHT",
+        0.0, TERM, "weight of the term in the loss; 0 is off", "--kolmogorov-weight 0.05", kind=float, metavar="WEIGHT",
         limits=(0, LARGEST_VALUE),
     )  # fmt: skip
     kolmogorov_loss_type: str = flag(
-        "cross_entropy", CODE, "how a prediction is scored", "--kolmogorov-loss-type mse", choices=tuple(CODE_LOSSES)
+        "cross_entropy",
+        TERM,
+        "how a prediction is scored",
+        "--kolmogorov-loss-type mse",
+        choices=tuple(KOLMOGOROV_LOSSES),
     )
     kolmogorov_bins: int = flag(
-        256, CODE, "bins of the cross-entropy", "--kolmogorov-bins 128", kind=int, metavar="BINS",
+        256, TERM, "bins of the cross-entropy", "--kolmogorov-bins 128", kind=int, metavar="BINS",
         limits=(2, LARGEST_COUNT),
     )  # fmt: skip
     kolmogorov_weight_min: float = flag(
-        -3.0, CODE, "value of the first bin", "--kolmogorov-weight-min=-2", kind=float, metavar="VALUE", limits=VALUE
+        -3.0, TERM, "value of the first bin", "--kolmogorov-weight-min=-2", kind=float, metavar="VALUE", limits=VALUE
     )
     kolmogorov_weight_max: float = flag(
-        3.0, CODE, "value of the last bin", "--kolmogorov-weight-max 2", kind=float, metavar="VALUE", limits=VALUE
+        3.0, TERM, "value of the last bin", "--kolmogorov-weight-max 2", kind=float, metavar="VALUE", limits=VALUE
     )
     kolmogorov_lr: float | None = flag(
-        None, CODE, "the predictor's learning rate; else the main one", "--kolmogorov-lr 0.0005", kind=float,
+        None, TERM, "the predictor's learning rate; else the main one", "--kolmogorov-lr 0.0005", kind=float,
         metavar="RATE", limits=RATE,
     )  # fmt: skip
 
@@ -183,10 +187,10 @@ class Config:
             for name in ("resume_optimizer", "resume_lr"):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{option(name)} changes a resumed run, and needs --resume with a checkpoint")
-        self._check_code_length()
+        self._check_kolmogorov_term()
         parse_shape(self.shape, "--shape")
 
-    def _check_code_length(self) -> None:
+    def _check_kolmogorov_term(self) -> None:
         weight = self.kolmogorov_weight
         if 0 < weight < LEAST_VALUE:
             raise ConfigError(
@@ -207,7 +211,7 @@ class Config:
                 "give the first below the second"
             )
         parse_shape(self.kolmogorov_shape, "--kolmogorov-shape")
-        if self.code_length and (limit := self.code_length.range_limit):
+        if self.kolmogorov_term and (limit := self.kolmogorov_term.range_limit):
             raise ConfigError(
                 f"--kolmogorov-weight-min {low} and --kolmogorov-weight-max {high} with --kolmogorov-bins "
                 f"{self.kolmogorov_bins} were given: {limit}; give a wider range, nearer to zero, or fewer bins"
@@ -221,8 +225,8 @@ class Config:
     @property
     def networks(self) -> list[Network]:
         """The networks that are trained: the one that learns the image and, where the term is on, the predictor."""
-        code = self.code_length
-        return [self.network] + ([code.predictor] if code else [])
+        term = self.kolmogorov_term
+        return [self.network] + ([term.predictor] if term else [])
 
     @property
     def schedule(self) -> Schedule:
@@ -230,13 +234,13 @@ class Config:
         return Schedule(self.save_interval)
 
     @property
-    def code_length(self) -> CodeLength | None:
+    def kolmogorov_term(self) -> KolmogorovTerm | None:
         """The Kolmogorov term, or None where it is off."""
         if self.kolmogorov_shape is None:
             return None
-        outputs = CodeLength.outputs(self.kolmogorov_loss_type, self.kolmogorov_bins)
+        outputs = KolmogorovTerm.outputs(self.kolmogorov_loss_type, self.kolmogorov_bins)
         hidden = parse_shape(self.kolmogorov_shape, "--kolmogorov-shape")
-        return CodeLength(
+        return KolmogorovTerm(
             Network((3, *hidden, outputs)),
             self.kolmogorov_loss_type,
             self.kolmogorov_weight,

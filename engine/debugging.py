@@ -62,8 +62,8 @@ def backends(config: Config, device: torch.device, chosen: type[Backend], why: s
         found = torch.cuda.get_device_properties(device)
         yield f"Device: {found.name}, {found.total_memory / 2**30:.1f} GiB, {found.multi_processor_count} processors"
     limits = {
-        "cpu": unsupported_on_cpu(config.network, config.code_length, device),
-        "triton": unsupported_on_gpu(config.network, config.code_length, device),
+        "cpu": unsupported_on_cpu(config.network, config.kolmogorov_term, device),
+        "triton": unsupported_on_gpu(config.network, config.kolmogorov_term, device),
         "compile": backend.missing_compiler(device),
         "eager": None,
     }

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from draw_poly.kernels import reference
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 
 NAN = float("nan")
 # An error's norm, over the truth's, may be so many times that of PyTorch in the same type, or the second number where
@@ -38,22 +38,22 @@ ROUNDS, NETWORKS = 20, 100
 
 def truth(
     parameters: Sequence[Tensor], network: Network, inputs: Tensor, targets: Tensor, positions: Tensor | None,
-    code: CodeLength | None, dtype: torch.dtype = torch.float64,
+    term: KolmogorovTerm | None, dtype: torch.dtype = torch.float64,
 ) -> list[Tensor]:  # fmt: skip
     """Losses, then the gradients of their weighted sum, by the reference.
 
     Parameters are θ (P,) and, with a code, φ; inputs (in, n), targets (out, n), positions (3, P).
     """
-    flats, networks = [flat.to(dtype) for flat in parameters], [network, *([code.predictor] if code else [])]
+    flats, networks = [flat.to(dtype) for flat in parameters], [network, *([term.predictor] if term else [])]
     stacks = [reference.layers(flat, one) for flat, one in zip(flats, networks, strict=True)]
     gradients = [torch.full_like(flat, NAN) for flat in flats]
     out = [reference.layers(flat, one) for flat, one in zip(gradients, networks, strict=True)]
     losses = [reference.task_gradient(stacks[0], inputs.to(dtype), targets.to(dtype), network.activation, out[0])]
-    if code and positions is not None:
-        total, addition = reference.code_gradient(flats[0], stacks[1], positions.to(dtype), code, out[1])
+    if term and positions is not None:
+        total, addition = reference.kolmogorov_gradient(flats[0], stacks[1], positions.to(dtype), term, out[1])
         losses.append(total / network.size)
-        gradients[0].add_(addition, alpha=code.weight / network.size)
-        gradients[1].mul_(code.weight / network.size)
+        gradients[0].add_(addition, alpha=term.weight / network.size)
+        gradients[1].mul_(term.weight / network.size)
     return [*losses, *gradients]
 
 
@@ -78,7 +78,7 @@ def poison(thing: Any) -> None:
     elif isinstance(thing, list | tuple):
         for part in thing:
             poison(part)
-    elif type(thing).__module__.startswith("draw_poly.kernels.") and not isinstance(thing, Network | CodeLength):
+    elif type(thing).__module__.startswith("draw_poly.kernels.") and not isinstance(thing, Network | KolmogorovTerm):
         for name, part in vars(thing).items():
             if name != "shares":  # of the term: read
                 poison(part)
@@ -113,17 +113,19 @@ class Drawn:
     inputs: Tensor
 
 
-def drawn(network: Network, code: CodeLength | None, points: int, generator: torch.Generator, margin: float) -> Drawn:
+def drawn(
+    network: Network, term: KolmogorovTerm | None, points: int, generator: torch.Generator, margin: float
+) -> Drawn:
     """A network, a predictor and points away from all their boundaries."""
     for number in range(NETWORKS):
         seed = generator.initial_seed() + 1_000_000 * number
         flat, positions = random_parameters(network, seed, torch.float32), None
         parameters = [flat]
         try:
-            if code:
-                predictor = random_parameters(code.predictor, seed, torch.float32)
-                positions = points_away(predictor, code.predictor, network.size, generator, margin)
-                parameters = [weights_away(flat, predictor, positions, code, margin), predictor]
+            if term:
+                predictor = random_parameters(term.predictor, seed, torch.float32)
+                positions = points_away(predictor, term.predictor, network.size, generator, margin)
+                parameters = [weights_away(flat, predictor, positions, term, margin), predictor]
             return Drawn(parameters, positions, points_away(parameters[0], network, points, generator, margin))
         except TooNear:
             continue
@@ -152,14 +154,14 @@ def points_away(flat: Tensor, network: Network, count: int, generator: torch.Gen
     raise TooNear(f"of {count} points, {left} could not be drawn that stand {margin} away from every neuron's zero")
 
 
-def weights_away(flat: Tensor, predictor: Tensor, positions: Tensor, code: CodeLength, margin: float) -> Tensor:
+def weights_away(flat: Tensor, predictor: Tensor, positions: Tensor, term: KolmogorovTerm, margin: float) -> Tensor:
     """Parameters (P,) moved off the corners of their loss: bins' centres and the range's ends, or what is predicted."""
-    if code.loss == "cross_entropy":
-        width = (code.high - code.low) / (code.bins - 1)
-        centre = (flat.double() - code.low) / width
+    if term.loss == "cross_entropy":
+        width = (term.high - term.low) / (term.bins - 1)
+        centre = (flat.double() - term.low) / width
         return torch.where((centre - centre.round()).abs() < BIN_MARGIN, flat + 3 * BIN_MARGIN * width, flat)
-    if code.loss == "laplacian_nll":
-        stack = reference.layers(predictor.double(), code.predictor)
-        predicted = reference.forward(stack, positions.double(), code.predictor.activation)[1][0]
+    if term.loss == "laplacian_nll":
+        stack = reference.layers(predictor.double(), term.predictor)
+        predicted = reference.forward(stack, positions.double(), term.predictor.activation)[1][0]
         return torch.where((flat.double() - predicted).abs() < margin, flat + 3 * margin, flat)
     return flat

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import torch
 
-from draw_poly.kernels.spec import Activation, CodeLength, Network
+from draw_poly.kernels.spec import Activation, KolmogorovTerm, Network
 
 WIDEST_ON_CPU, WIDEST_ON_GPU = 256, 64
 # Activations that the kernels have a line for; those keep its results alone for the way back.
@@ -24,11 +24,11 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def unsupported_on_cpu(network: Network, code: CodeLength | None, device: torch.device) -> str | None:
+def unsupported_on_cpu(network: Network, term: KolmogorovTerm | None, device: torch.device) -> str | None:
     """Why the kernels in Numba cannot run this network on this device, naming the limit; None if they can."""
     if device.type != "cpu":
         return f"the CPU kernels do not run on {device.type}"
-    for name, one in (("layer", network), ("predictor's layer", code.predictor if code else None)):
+    for name, one in (("layer", network), ("predictor's layer", term.predictor if term else None)):
         if one is None:
             continue
         widest = max(one.dims[:-1])
@@ -38,29 +38,29 @@ def unsupported_on_cpu(network: Network, code: CodeLength | None, device: torch.
             return reason
         if one.slope == 0:  # times an infinity
             return "slope 0 is not above 0"
-    return code.range_limit if code else None
+    return term.range_limit if term else None
 
 
-def unsupported_on_gpu(network: Network, code: CodeLength | None, device: torch.device) -> str | None:
+def unsupported_on_gpu(network: Network, term: KolmogorovTerm | None, device: torch.device) -> str | None:
     """Why the kernels in Triton cannot run this network on this device, naming the limit; None if they can."""
-    if limit := gpu_limit(network, code):
+    if limit := gpu_limit(network, term):
         return limit
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
     return _unsupported_device(device)
 
 
-def gpu_limit(network: Network, code: CodeLength | None) -> str | None:
+def gpu_limit(network: Network, term: KolmogorovTerm | None) -> str | None:
     """The limit that a network is past, on any device; None if it is within all."""
-    for name, dims in (("layer", network.dims), ("predictor's layer", code.predictor.dims[:-1] if code else ())):
+    for name, dims in (("layer", network.dims), ("predictor's layer", term.predictor.dims[:-1] if term else ())):
         if dims and max(dims) > WIDEST_ON_GPU:
             return f"{name} width {max(dims)} is above {WIDEST_ON_GPU}"
-    if len(network.dims) < 3 or (code and len(code.predictor.dims) < 3):
+    if len(network.dims) < 3 or (term and len(term.predictor.dims) < 3):
         return "a network without a hidden layer has nothing to fuse"
-    for one in (network, *([code.predictor] if code else [])):
+    for one in (network, *([term.predictor] if term else [])):
         if reason := _unsupported_activation(one.activation, ACTIVATIONS_ON_GPU, "Triton"):
             return reason
-    return code.range_limit if code else None
+    return term.range_limit if term else None
 
 
 def _unsupported_activation(activation: Activation, known: Collection[str], kernels: str) -> str | None:

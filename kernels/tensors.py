@@ -8,27 +8,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 
 
-def sizes(vectors: Sequence[Tensor], network: Network, code: CodeLength | None) -> list[int]:
+def sizes(vectors: Sequence[Tensor], network: Network, term: KolmogorovTerm | None) -> list[int]:
     """How many numbers each vector has: of the network, and of the predictor where there is one.
 
     Raises ValueError for another number of vectors.
     """
-    networks = [network, *([code.predictor] if code else [])]
+    networks = [network, *([term.predictor] if term else [])]
     if len(vectors) != len(networks):
         raise ValueError(f"{len(vectors)} vectors of parameters were given for {len(networks)} networks")
     return [one.size for one in networks]
 
 
-def shares(network: Network, code: CodeLength | None, networks: int, weights: Sequence[float] | None) -> list[float]:
-    """Each network's share (networks,) of a parameter's loss in the loss: its term's weight, by default the code's.
+def shares(
+    network: Network, term: KolmogorovTerm | None, networks: int, weights: Sequence[float] | None
+) -> list[float]:
+    """Each network's share (networks,) of a parameter's loss in the loss: its term's weight, by default as it says.
 
     Zeros without a term. Raises ValueError for another number of weights.
     """
     if weights is None:
-        weights = [code.weight if code else 0.0] * networks
+        weights = [term.weight if term else 0.0] * networks
     if len(weights) != networks:
         raise ValueError(f"{len(weights)} weights of the term were given for {networks} networks")
     return [weight / network.size for weight in weights]

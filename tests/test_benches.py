@@ -20,35 +20,35 @@ from benches.plain import TensorFloat
 from benches.verify_kernels import Row
 from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import oracle, reference
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_the_baseline_computes_our_losses_and_gradients() -> None:
     job = Job(bins=32)
-    state, baseline, code = job.state(), job.baseline(), job.config.code_length
+    state, baseline, term = job.state(), job.baseline(), job.config.kolmogorov_term
     assert state.predictor
-    assert code
+    assert term
     assert baseline.predictor
     inputs, targets = (tensor[:, :333] for tensor in job.training)
     made = Ours(job, 1, "eager").backend
     assert made.positions is not None
     theta, phi = (one.parameters[0] for one in state.learners)
     gradient, to_predictor = torch.empty_like(theta), torch.empty_like(phi)
-    stacks = [reference.layers(theta, state.main.network), reference.layers(phi, code.predictor)]
-    out = [reference.layers(gradient, state.main.network), reference.layers(to_predictor, code.predictor)]
+    stacks = [reference.layers(theta, state.main.network), reference.layers(phi, term.predictor)]
+    out = [reference.layers(gradient, state.main.network), reference.layers(to_predictor, term.predictor)]
     task_loss = reference.task_gradient(stacks[0], inputs, targets, state.main.network.activation, out[0])
-    total, addition = reference.code_gradient(theta, stacks[1], made.positions, code, out[1])
+    total, addition = reference.kolmogorov_gradient(theta, stacks[1], made.positions, term, out[1])
     losses = [task_loss, total / 811]
-    gradient += addition * code.weight / 811
-    to_predictor *= code.weight / 811
+    gradient += addition * term.weight / 811
+    to_predictor *= term.weight / 811
     outputs, signatures = baseline.module(inputs.t())
     task = torch.nn.functional.mse_loss(outputs, targets.t())
     flat = torch.cat([parameter.reshape(-1) for parameter in baseline.module.parameters()])
-    term = baseline.predictor.loss(flat)
-    (task + code.weight * term).backward()
-    torch.testing.assert_close(torch.stack(losses), torch.stack((task, term)).detach())
+    term_loss = baseline.predictor.loss(flat)
+    (task + term.weight * term_loss).backward()
+    torch.testing.assert_close(torch.stack(losses), torch.stack((task, term_loss)).detach())
     for module, ours in ((baseline.module, gradient), (baseline.predictor, to_predictor)):
         theirs = torch.cat([p.grad.reshape(-1) for p in module.parameters() if p.grad is not None])
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -87,12 +87,12 @@ def test_a_contender_is_built_on_the_suites_device_and_checked_as_of_its_job(mon
 def test_points_are_drawn_away_from_every_boundary() -> None:
     generator = torch.Generator().manual_seed(1)
     for margin in (1e-5, 1e-2):
-        code = CodeLength(Network((3, 8, 11)), "cross_entropy", 0.5, 11, -0.8, 1.1)
-        found = oracle.drawn(Network((2, *[10] * 8, 1)), code, 300, generator, margin)
+        term = KolmogorovTerm(Network((3, 8, 11)), "cross_entropy", 0.5, 11, -0.8, 1.1)
+        found = oracle.drawn(Network((2, *[10] * 8, 1)), term, 300, generator, margin)
         flat, predictor = found.parameters
         assert found.positions is not None
         assert float(oracle.nearest(flat.double(), Network((2, *[10] * 8, 1)), found.inputs.double()).min()) > margin
-        assert float(oracle.nearest(predictor.double(), code.predictor, found.positions.double()).min()) > margin
+        assert float(oracle.nearest(predictor.double(), term.predictor, found.positions.double()).min()) > margin
         bins = (flat.double() + 0.8) / 1.9 * 10
         assert float((bins - bins.round()).abs().min()) > 0.9 * oracle.BIN_MARGIN
     flat = torch.zeros(Network((2, 3, 1)).size)  # every neuron is zero everywhere
@@ -101,10 +101,10 @@ def test_points_are_drawn_away_from_every_boundary() -> None:
 
 
 def test_a_laplacians_predictions_are_no_weights() -> None:
-    code = CodeLength(Network((3, 4, 2)), "laplacian_nll", 0.5)
-    predictor, positions = torch.zeros(code.predictor.size), torch.rand((3, 6))
+    term = KolmogorovTerm(Network((3, 4, 2)), "laplacian_nll", 0.5)
+    predictor, positions = torch.zeros(term.predictor.size), torch.rand((3, 6))
     flat = torch.tensor([0.0, 5e-6, -5e-6, 0.1, -0.1, 2e-5])
-    moved = oracle.weights_away(flat, predictor, positions, code, 1e-5)
+    moved = oracle.weights_away(flat, predictor, positions, term, 1e-5)
     assert float(moved.abs().min()) > 1e-5
     assert torch.equal(moved[3:], flat[3:])
 
@@ -191,7 +191,7 @@ def test_growth_is_the_exponent() -> None:
 
 
 JOB = Job("[7, 5]", points=500, batch=128, bins=20)
-LATE, LATE_CODED = replace(JOB, bins=None, late=True), replace(JOB, bins=256, late=True)
+LATE, LATE_WITH_TERM = replace(JOB, bins=None, late=True), replace(JOB, bins=256, late=True)
 TRAINED = replace(JOB, trained=3)
 SMALLEST = 2.0**-126  # of the normal numbers of float32
 
@@ -199,7 +199,7 @@ SMALLEST = 2.0**-126  # of the normal numbers of float32
 @pytest.mark.parametrize(
     ("name", "job"),
     [
-        *((name, job) for name in (ORIGINAL, "eager", "cpu") for job in (JOB, LATE, LATE_CODED, TRAINED)),
+        *((name, job) for name in (ORIGINAL, "eager", "cpu") for job in (JOB, LATE, LATE_WITH_TERM, TRAINED)),
         ("JAX", TRAINED),
     ],
 )
@@ -217,7 +217,7 @@ def test_a_late_state_is_subnormal_in_weights_moments_and_probabilities() -> Non
     state = LATE.state()
     assert subnormal(state.main.parameters).any()
     assert all(subnormal(moment).any() for moment in state.main.moments[0])
-    state = LATE_CODED.state()
+    state = LATE_WITH_TERM.state()
     assert state.predictor
     assert all(subnormal(moment).any() for moment in state.predictor.moments[0])
     positions = kolmogorov.positions(state.main.network)
@@ -229,18 +229,18 @@ def test_a_late_state_is_subnormal_in_weights_moments_and_probabilities() -> Non
 
 def test_a_late_state_stays_late() -> None:
     before, made = LATE.state().main.parameters[0], Ours(LATE, 1, "cpu")
-    coded, made_coded = LATE_CODED.state().predictor, Ours(LATE_CODED, 1, "cpu")
-    assert coded
+    with_term, made_with_term = LATE_WITH_TERM.state().predictor, Ours(LATE_WITH_TERM, 1, "cpu")
+    assert with_term
     for _ in range(20):
         made.epoch()
-        made_coded.epoch()
+        made_with_term.epoch()
     gone = before.abs() < SMALLEST
     assert gone.sum() > 20
     assert (made.parameters()[gone].abs() < SMALLEST).all()
-    predictor = made_coded.backend.state.predictor
+    predictor = made_with_term.backend.state.predictor
     assert predictor
-    empty = coded.parameters < -70
-    torch.testing.assert_close(predictor.parameters[empty], coded.parameters[empty])
+    empty = with_term.parameters < -70
+    torch.testing.assert_close(predictor.parameters[empty], with_term.parameters[empty])
 
 
 def test_a_job_goes_on_from_all_that_was_trained() -> None:

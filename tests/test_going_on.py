@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from draw_poly.engine.pictures.caption import LossCurves
-from draw_poly.engine.pictures.drawing import Drawer
+from draw_poly.engine.pictures.drawing import AdaptiveRasterizer
 from draw_poly.engine.record.film import Film, count_frames
 from draw_poly.engine.record.metrics import Metrics
 from draw_poly.engine.record.recorder import Recorder
@@ -168,7 +168,9 @@ def test_what_could_not_be_written_is_made_by_the_resume(
         elif fault.startswith("film"):
             patched.setattr(Film, "append_planes", Once(Film.append_planes, 5, full(Path("film.mp4"))))
         elif fault == "drawing":
-            patched.setattr(Drawer, "draw", Once(Drawer.draw, 5, RuntimeError("the device is tired")))
+            patched.setattr(
+                AdaptiveRasterizer, "draw", Once(AdaptiveRasterizer.draw, 5, RuntimeError("the device is tired"))
+            )
         else:
             patched.setattr(Metrics, "_write", Once(Metrics._write, 2, full(Path("metrics.csv"))))
         failed = program(*words)

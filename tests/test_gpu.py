@@ -20,7 +20,7 @@ from tests.test_run_ahead import left
 
 pytestmark = pytest.mark.gpu
 DEVICE = torch.device("cuda", 0)
-CODED = {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": 64}
+WITH_TERM = {"kolmogorov_shape": "[8, 8]", "kolmogorov_weight": 0.05, "kolmogorov_bins": 64}
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_every_kernel_is_right_on_the_device(precision: str) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("words", [{}, CODED, {"optimizer": "sgd_momentum"}])
+@pytest.mark.parametrize("words", [{}, WITH_TERM, {"optimizer": "sgd_momentum"}])
 @pytest.mark.parametrize("name", ["triton", "compile"])
 def test_replayed_epochs_are_launched_ones_to_the_bit(
     monkeypatch: pytest.MonkeyPatch, name: str, words: dict[str, object]

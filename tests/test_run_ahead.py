@@ -13,7 +13,7 @@ from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.training.trainer import Epoch, Launched, Trainer
 from tests.conftest import Outcome, Program, untimed
 
-CODED = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]
+WITH_TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]
 SGD = ["--optimizer", "sgd"]
 # A frame of epochs 0, 4, 8 and 9, a checkpoint of 3, 6 and 9.
 WORDS = ["--seed", 1, "--backend", "eager", "-e", 9, "--save-interval", 4, "--checkpoint-interval", 3]
@@ -68,7 +68,7 @@ def flat(stored: object) -> object:
     ("words", "status", "said"),
     [
         ([], 0, "Epoch 9/9"),
-        (CODED, 0, "Code length"),
+        (WITH_TERM, 0, "Code length"),
         ([*SGD, "-l", 2.2], 1, "the loss was not finite in epoch"),
         (["-l", 1e-30], 1, "Stopped at epoch 2: the optimisation loops"),
     ],
@@ -103,9 +103,9 @@ def test_no_epoch_passes_that_something_is_made_of(
 
 
 def test_a_resumed_run_is_the_straight_one(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    straight = program(*WORDS, *CODED, folder="straight")
+    straight = program(*WORDS, *WITH_TERM, folder="straight")
     monkeypatch.setattr(Eager, "runs_ahead", True)
-    words = [*WORDS, *CODED, "--save-interval", 100]
+    words = [*WORDS, *WITH_TERM, "--save-interval", 100]
     assert program(*words, "-e", 5, folder="resumed").status == 0
     resumed = program(*words, "--resume", tmp_path / "resumed" / "results", folder="resumed")
     lines = [re.findall(r"Epoch [6-9]/9.*", outcome.log) for outcome in (straight, resumed)]

@@ -21,10 +21,10 @@ from tests.engine.prepare.test_resume import same
 from tests.faults import ERRORS, KILL, Ended, Fault, Server
 
 EPOCHS, HALF = 5, 3
-CODE = ["--kolmogorov-shape", "[3]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 8]
+TERM = ["--kolmogorov-shape", "[3]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 8]
 CONFIGS: dict[str, list[object]] = {
     "frames and film": ["--save-interval", 2, "--checkpoint-interval", 1],
-    "film alone": ["--save-interval", 1, "--checkpoint-interval", 2, "--snapshot-format", "none", *CODE],
+    "film alone": ["--save-interval", 1, "--checkpoint-interval", 2, "--snapshot-format", "none", *TERM],
     "no film": ["--save-interval", "log", "--checkpoint-interval", 1, "--snapshot-format", "jpg", "--no-film"],
     "only a last checkpoint": ["--save-interval", 3, "--snapshot-format", "jpg"],
 }

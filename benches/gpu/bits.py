@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from benches.gpu import command_line, tool
 from benches.gpu import device as devices
-from benches.gpu import tool
 from benches.gpu.cases import USUAL, Step
-from benches.gpu.command_line import command, term
+from benches.gpu.command_line import command
 from benches.gpu.course import Bench
 from benches.gpu.epochs import JOBS, job
 from benches.job import Job
@@ -74,10 +74,10 @@ def dependent(bench: Bench) -> None:
     if bench.device.type != "cuda" or interpreted():
         bench.note(**{"dependent launches": "not to be had here"})
         return
-    for code in (None, USUAL.code):
+    for term in (None, USUAL.term):
         found = []
         for begins_early in (False, True):
-            made = Step(Network((2, *USUAL.hidden, 1)), USUAL.points, code, bench.device, dependent=begins_early)
+            made = Step(Network((2, *USUAL.hidden, 1)), USUAL.points, term, bench.device, dependent=begins_early)
             made.both()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -86,7 +86,7 @@ def dependent(bench: Bench) -> None:
             for _ in range(REPLAYS):
                 graph.replay()
             found.append([one.cpu() for one in (*made.parameters, *made.moments, made.losses)])
-        same, name = equal(*found), "with the term" if code else "main"
+        same, name = equal(*found), "with the term" if term else "main"
         bench.note(**{f"dependent launches, {name}": "the same" if same else "differ"})
         if not same:
             bench.wrong(f"{STEPS * REPLAYS} steps {name} come to something else where launches are dependent")
@@ -105,7 +105,14 @@ def equal(one: list[Tensor], other: list[Tensor]) -> bool:
 def resumed(bench: Bench) -> None:
     """A run resumed on its way ends with the weights, and the rows, of the run that went straight on."""
     straight, middle = (2, 1) if bench.small else (STRAIGHT, RESUMED)
-    words = ["-e", str(straight), "--save-interval", str(10 * straight), *term(bench), *devices.words(bench.device)]
+    words = [
+        "-e",
+        str(straight),
+        "--save-interval",
+        str(10 * straight),
+        *command_line.term(bench),
+        *devices.words(bench.device),
+    ]
     with TemporaryDirectory() as folder:
         first, second = Path(folder) / "straight", Path(folder) / "resumed"
         _ran(bench, first, [*words, "--checkpoint-interval", str(middle)])

@@ -14,7 +14,7 @@ from draw_poly.kernels import gpu
 from draw_poly.kernels.gpu.plan import plan
 from draw_poly.kernels.gpu.workspace import Workspace, share
 from draw_poly.kernels.oracle import random_parameters
-from draw_poly.kernels.spec import CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import KolmogorovTerm, Network, Optimizer
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Sizes:
 
     hidden: tuple[int, ...]
     points: int
-    code: CodeLength
+    term: KolmogorovTerm
     side: int
 
 
-USUAL = Sizes((10,) * 8, 1024, CodeLength(Network((3, 8, 8, 256)), "cross_entropy", 0.05), 4096)
+USUAL = Sizes((10,) * 8, 1024, KolmogorovTerm(Network((3, 8, 8, 256)), "cross_entropy", 0.05), 4096)
 # What an interpreter has time for.
-SMALL = Sizes((5,) * 2, 40, CodeLength(Network((3, 4, 11)), "cross_entropy", 0.05, 11), 8)
+SMALL = Sizes((5,) * 2, 40, KolmogorovTerm(Network((3, 4, 11)), "cross_entropy", 0.05, 11), 8)
 
 
 def sizes(small: bool) -> Sizes:
@@ -53,16 +53,16 @@ class Step:
     """
 
     def __init__(
-        self, network: Network, points: int, code: CodeLength | None, device: torch.device, precision: str = "fp32",
+        self, network: Network, points: int, term: KolmogorovTerm | None, device: torch.device, precision: str = "fp32",
         **changes: Any,
     ) -> None:  # fmt: skip
-        self.workspace = Workspace(network, code, points, device, precision)
+        self.workspace = Workspace(network, term, points, device, precision)
         if changes:
             task = self.workspace.task
             self.workspace.task = task._replace(launch=task.launch._replace(**changes))
-        learners = [network] + ([code.predictor] if code else [])
+        learners = [network] + ([term.predictor] if term else [])
         self.parameters = [random_parameters(one, 1, torch.float32)[None].to(device) for one in learners]
-        self.positions = kolmogorov.positions(network).to(device) if code else None
+        self.positions = kolmogorov.positions(network).to(device) if term else None
         self.moments = [torch.zeros((1, 2, one.size), device=device) for one in learners]
         generator = torch.Generator().manual_seed(2)
         self.inputs = torch.rand((1, 2, points), generator=generator).to(device)
@@ -86,11 +86,11 @@ class Step:
         self.update()
 
 
-def step(part: str, hidden: tuple[int, ...], points: int, code: CodeLength | None, **words: Any) -> Case:
+def step(part: str, hidden: tuple[int, ...], points: int, term: KolmogorovTerm | None, **words: Any) -> Case:
     """A step, or the part of one that is named as its method is."""
 
     def make(device: torch.device) -> Work:
-        made = Step(Network((2, *hidden, 1)), points, code, device, **words)
+        made = Step(Network((2, *hidden, 1)), points, term, device, **words)
         made.gradient()  # an update alone wants to know how many rows there are
         work: Work = getattr(made, part)
         return work

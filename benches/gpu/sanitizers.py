@@ -7,7 +7,7 @@ from benches.gpu import device as devices
 from benches.gpu import tool, uncaptured
 from benches.gpu.cases import Case, Step, sizes
 from benches.gpu.course import Bench, Skip
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 
 RERUNS, SMALL_RERUNS = 100, 3
 TOOL = "compute-sanitizer"
@@ -60,12 +60,12 @@ def read(text: str) -> Report:
 def _rerun(bench: Bench) -> None:
     """One step from the same state, again and again: a moving bit is a race."""
     reruns = SMALL_RERUNS if bench.small else RERUNS
-    size, cases = sizes(bench.small), list[tuple[str, tuple[int, ...], int, CodeLength | None]]()
-    cases = [("main", size.hidden, size.points, None), ("with the term", size.hidden, size.points, size.code)]
+    size, cases = sizes(bench.small), list[tuple[str, tuple[int, ...], int, KolmogorovTerm | None]]()
+    cases = [("main", size.hidden, size.points, None), ("with the term", size.hidden, size.points, size.term)]
     if not bench.small:
-        cases += [("by a loop", (5,) * 12, 904, size.code), ("of many tiles", size.hidden, 2**16, None)]
-    for name, hidden, points, code in cases:
-        made = Step(Network((2, *hidden, 1)), points, code, bench.device)
+        cases += [("by a loop", (5,) * 12, 904, size.term), ("of many tiles", size.hidden, 2**16, None)]
+    for name, hidden, points, term in cases:
+        made = Step(Network((2, *hidden, 1)), points, term, bench.device)
         begun = [*made.parameters, *made.moments]
         start = [one.clone() for one in begun]
         first, moved = None, 0

@@ -6,7 +6,7 @@ from typing import Any
 from benches.gpu.cases import Case, evaluation, shape, sizes, step, validation
 from benches.gpu.course import Bench
 from benches.method import Limit, Variant, clocks, measure
-from draw_poly.kernels.spec import CodeLength
+from draw_poly.kernels.spec import KolmogorovTerm
 from draw_poly.kernels.support import interpreted
 
 TURNS, SMALL_TURNS = 25, 1
@@ -25,32 +25,32 @@ def steps(small: bool) -> dict[str, Case]:
     """Steps over widths, depths, batch sizes and with the term; of the main network also each launch."""
     size, found = sizes(small), dict[str, Case]()
     main, many = size.hidden, size.points
-    kinds: list[tuple[tuple[int, ...], int, CodeLength | None, str]]
-    kinds = [(main, many, None, "fp32"), (main, many, size.code, "fp32")]
+    kinds: list[tuple[tuple[int, ...], int, KolmogorovTerm | None, str]]
+    kinds = [(main, many, None, "fp32"), (main, many, size.term, "fp32")]
     if not small:
         kinds += [(main, many, None, "tf32")] + [(main, points, None, "fp32") for points in BATCHES]
         kinds += [((width,) * 8, many, None, "fp32") for width in WIDTHS]
         kinds += [((10,) * depth, many, None, "fp32") for depth in DEPTHS]
         kinds += [((64,) * 8, 8192, None, "fp32"), ((64,) * 8, 8192, None, "tf32")]
-    for hidden, points, code, precision in kinds:
-        name = named(hidden, points, code) + (", tf32" if precision == "tf32" else "")
+    for hidden, points, term, precision in kinds:
+        name = named(hidden, points, term) + (", tf32" if precision == "tf32" else "")
         apart = hidden == main and precision == "fp32"
         for part, said in (("both", "step"), ("gradient", "gradient"), ("update", "update")):
             if apart or part == "both":
-                found[f"{said} {name}"] = step(part, hidden, points, code, precision=precision)
+                found[f"{said} {name}"] = step(part, hidden, points, term, precision=precision)
     return found
 
 
 def launches(small: bool) -> dict[str, Case]:
     """The main network's step and gradient by other ways of launching them, without and with the term."""
     size, found = sizes(small), dict[str, Case]()
-    for code in (None,) if small else (None, size.code):
-        name = named(size.hidden, size.points, code)
+    for term in (None,) if small else (None, size.term):
+        name = named(size.hidden, size.points, term)
         for stages in STAGES:
-            found[f"gradient {name}, {stages} stages"] = step("gradient", size.hidden, size.points, code, stages=stages)
+            found[f"gradient {name}, {stages} stages"] = step("gradient", size.hidden, size.points, term, stages=stages)
         for dependent in (False,) if interpreted() else (False, True):
             said = "dependent" if dependent else "independent"
-            found[f"step {name}, {said}"] = step("both", size.hidden, size.points, code, dependent=dependent)
+            found[f"step {name}, {said}"] = step("both", size.hidden, size.points, term, dependent=dependent)
     return found
 
 
@@ -69,9 +69,9 @@ def evaluations(small: bool) -> dict[str, Case]:
     return found
 
 
-def named(hidden: tuple[int, ...], points: int, code: CodeLength | None) -> str:
+def named(hidden: tuple[int, ...], points: int, term: KolmogorovTerm | None) -> str:
     """A network, its batch and its term."""
-    return f"{shape(hidden)}, {points}" + (f", {code.loss} {code.bins}" if code else "")
+    return f"{shape(hidden)}, {points}" + (f", {term.loss} {term.bins}" if term else "")
 
 
 def work(bench: Bench) -> None:

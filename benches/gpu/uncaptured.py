@@ -16,11 +16,11 @@ from benches.method import Work
 from draw_poly.kernels import gpu
 from draw_poly.kernels.gpu import plan
 from draw_poly.kernels.gpu.gradient import input_gradient
-from draw_poly.kernels.spec import OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
 
 # Ragged batches; unrolled, by a loop through the scratch, wide.
 SMALL = (((10,) * 8, 77), ((7, 12, 5), 33), ((5,) * 12, 77), ((33, 17), 40))
-SMALL_CODE = CodeLength(Network((3, 8, 5, 70)), "cross_entropy", 0.5, 70, -0.8, 1.1)
+SMALL_TERM = KolmogorovTerm(Network((3, 8, 5, 70)), "cross_entropy", 0.5, 70, -0.8, 1.1)
 # Programs that share the tiles, so that one has several.
 FEW = 2
 
@@ -31,7 +31,7 @@ def small() -> dict[str, Case]:
     for hidden, points in SMALL:
         tiled = {
             f"step {hidden}": step("both", hidden, points, None),
-            f"step {hidden} with the term": step("both", hidden, points, SMALL_CODE),
+            f"step {hidden} with the term": step("both", hidden, points, SMALL_TERM),
             f"validate {hidden}": validation(hidden, points),
             f"operator {hidden}": Case(partial(_operator, hidden, points), 1),
         }
@@ -53,7 +53,7 @@ def usual() -> dict[str, Case]:
     """The kernels that the time goes to."""
     return {
         "step": step("both", USUAL.hidden, USUAL.points, None),
-        "step with the term": step("both", USUAL.hidden, USUAL.points, USUAL.code),
+        "step with the term": step("both", USUAL.hidden, USUAL.points, USUAL.term),
         "validate": validation(USUAL.hidden, USUAL.points),
         "evaluate": evaluation("points", USUAL.hidden, USUAL.side),
         "evaluate with edges": evaluation("edges", USUAL.hidden, 1024),

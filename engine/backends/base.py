@@ -75,14 +75,14 @@ class Backend(ABC):
     def __init__(self, state: State, config: Config) -> None:
         self.state = state
         self.config = config
-        self.code = code = config.code_length
+        self.term = term = config.kolmogorov_term
         if not state.main.network.activation.piecewise_affine:  # a tile's corners tell nothing of what lies within
             self.tile = 1
             self.drawn_by = "points" if self.drawn_by == "picture" else self.drawn_by
         self.device = state.main.parameters.device
-        self.positions = None if code is None else kolmogorov.positions(state.main.network).to(self.device)
-        self.weights = [code.weight if code else 0.0] * state.networks  # of the Kolmogorov term
-        each = shares(state.main.network, code, state.networks, self.weights)
+        self.positions = None if term is None else kolmogorov.positions(state.main.network).to(self.device)
+        self.weights = [term.weight if term else 0.0] * state.networks  # of the Kolmogorov term
+        each = shares(state.main.network, term, state.networks, self.weights)
         self._members = [self._member(index, share) for index, share in enumerate(each)]
         self._most_points: int | None = None  # evaluated at once, where the device's memory holds no more
 
@@ -135,7 +135,7 @@ class Backend(ABC):
         while True:
             try:
                 parts = [self.evaluate(part.to(self.device)) for part in inputs.split(most, -1)]
-                outputs, signatures = zip(*((values.cpu(), codes.cpu()) for values, codes in parts), strict=True)
+                outputs, signatures = zip(*((values.cpu(), terms.cpu()) for values, terms in parts), strict=True)
                 whole = len(parts) == 1  # nothing to copy together
                 return (outputs[0], signatures[0]) if whole else (torch.cat(outputs, -1), torch.cat(signatures, -1))
             except torch.OutOfMemoryError:

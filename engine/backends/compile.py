@@ -23,7 +23,7 @@ class Compiled(Backend):
 
     def __init__(self, state: State, config: Config) -> None:
         super().__init__(state, config)
-        code, positions, network, optimizers = self.code, self.positions, state.main.network, state.optimizers
+        term, positions, network, optimizers = self.term, self.positions, state.main.network, state.optimizers
         networks = [learner.network for learner in state.learners]
         # Tensors: numbers would be compiled as constants.
         shares = torch.tensor([one.share for one in self._members], dtype=torch.float32, device=self.device).unbind(0)
@@ -35,7 +35,7 @@ class Compiled(Backend):
             stacks = [reference.layers(flat, one) for flat, one in zip(parameters, networks, strict=True)]
             out = [[(torch.empty_like(weight), torch.empty_like(bias)) for weight, bias in stack] for stack in stacks]
             losses, addition = reference.differentiate(
-                network, code, stacks, parameters[0], positions, inputs, targets, out
+                network, term, stacks, parameters[0], positions, inputs, targets, out
             )
             # Joined rather than written as views of one vector, which the compiler would copy a layer at a time.
             gradients = [torch.cat([part.view(-1) for layer in one for part in layer]) for one in out]

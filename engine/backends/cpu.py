@@ -69,7 +69,7 @@ class Cpu(Backend):
 
     def _workspace_for(self, points: int) -> cpu.Workspace:
         network, networks = self.state.main.network, self.state.networks
-        return cpu.Workspace(network, self.code, points, self.device, networks=networks, weights=self.weights)
+        return cpu.Workspace(network, self.term, points, self.device, networks=networks, weights=self.weights)
 
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
         """See `Backend.gradient`."""

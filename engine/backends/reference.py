@@ -84,7 +84,7 @@ class Eager(Stepwise):
         if memory is None:
             memory = self._memory[points] = reference.Memory.like(member.stacks[0], points)
         losses, addition = reference.differentiate(
-            network, self.code, member.stacks, member.parameters[0], self.positions, inputs, targets, self._out, memory
+            network, self.term, member.stacks, member.parameters[0], self.positions, inputs, targets, self._out, memory
         )
         reference.weigh(member.share, self._gradients, addition)
         return losses
@@ -95,5 +95,5 @@ class Eager(Stepwise):
         activation, coefficients = self.state.main.network.activation, self.state.coefficients
         trios = zip(self._members, coefficients, inputs, strict=True)
         return side_by_side(
-            [reference.evaluate_one(one.stacks[0], codes, points, activation) for one, codes, points in trios]
+            [reference.evaluate_one(one.stacks[0], terms, points, activation) for one, terms, points in trios]
         )

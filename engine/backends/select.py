@@ -12,7 +12,7 @@ from draw_poly.engine.backends.compile import Compile, CompileOnGpu
 from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.processes import ALONE, Group
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 # Multiplications a layer, and logits, below which waking a second thread costs more than it does.
@@ -22,9 +22,9 @@ THREADED_LOGITS = 2**16
 COMPILED_FROM = (7, 0)
 
 
-def training_threads(network: Network, code: CodeLength | None, batch: int, available: int) -> int:
+def training_threads(network: Network, term: KolmogorovTerm | None, batch: int, available: int) -> int:
     """How many threads a step should use on a CPU: one where its operations are too small to share."""
-    logits = network.size * code.predictor.dims[-1] if code else 0
+    logits = network.size * term.predictor.dims[-1] if term else 0
     large = batch * max(network.dims) ** 2 >= THREADED_WORK or logits >= THREADED_LOGITS
     return available if large else 1
 
@@ -79,13 +79,13 @@ def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
         raise ConfigError(f"--precision {config.precision} is for --backend triton, and this run takes {name}")
     # Numba and Triton take a part of a second to import: spent where they are used.
     if name == "cpu":
-        limit = unsupported_on_cpu(config.network, config.code_length, device)
+        limit = unsupported_on_cpu(config.network, config.kolmogorov_term, device)
         if limit is None:
             from draw_poly.engine.backends.cpu import Cpu
 
             return Cpu, why
     if name == "triton":
-        limit = unsupported_on_gpu(config.network, config.code_length, device)
+        limit = unsupported_on_gpu(config.network, config.kolmogorov_term, device)
         if limit is None:
             from draw_poly.engine.backends.triton import Triton
 

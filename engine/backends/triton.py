@@ -62,7 +62,7 @@ class Triton(Graphed):
 
     def _workspace(self, points: int) -> gpu.Workspace:
         return gpu.Workspace(
-            self.state.main.network, self.code, points, self.device, self.config.precision, self.state.networks,
+            self.state.main.network, self.term, points, self.device, self.config.precision, self.state.networks,
             self.weights,
         )  # fmt: skip
 

@@ -15,8 +15,8 @@ from draw_poly.kernels.spec import RIGHT
 PART = 2**22
 
 
-class DeviceDrawer:
-    """As `Drawer`, for a backend that evaluates grids: a GPU has done all pixels before it has sorted out which.
+class DeviceRasterizer:
+    """As `AdaptiveRasterizer`, for a backend of grids: a GPU has done all pixels before it has sorted out which.
 
     At most `chunk_size` points, or a row, are evaluated at once; fewer, for good and with a line in the log, where the
     device's memory does not hold so many. The drawing's numbers are there when `draw` returns, its planes once

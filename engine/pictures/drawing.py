@@ -52,7 +52,7 @@ class Drawing:
         return found
 
 
-class Drawer:
+class AdaptiveRasterizer:
     """Draws a backend's network as it is, again and again at one size.
 
     Pixel (i, j) stands at (j / width, i / height). At most `chunk_size` points are evaluated at once. `tile` is the

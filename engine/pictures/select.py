@@ -1,27 +1,27 @@
-"""Which drawer suits a backend."""
+"""Which rasterizer suits a backend."""
 
 from typing import Protocol
 
 from draw_poly.engine.backends.base import Backend
-from draw_poly.engine.pictures.device_drawing import DeviceDrawer
-from draw_poly.engine.pictures.drawing import Drawer, Drawing
+from draw_poly.engine.pictures.device_drawing import DeviceRasterizer
+from draw_poly.engine.pictures.drawing import AdaptiveRasterizer, Drawing
 
 
-class Draws(Protocol):
+class Rasterizer(Protocol):
     """Draws a backend's network as it is, again and again at one size."""
 
     def draw(self) -> Drawing:
         """The picture of the network as it is now."""
 
 
-def drawer_for(backend: Backend, width: int, height: int, chunk_size: int, colours: bool = False) -> Draws:
-    """A drawer for pictures of this size; `colours`: of the polytopes, too. Points are evaluated in such chunks."""
+def rasterizer_for(backend: Backend, width: int, height: int, chunk_size: int, colours: bool = False) -> Rasterizer:
+    """A rasterizer for pictures of this size; `colours`: of the polytopes, too. Points are evaluated in such chunks."""
     if backend.drawn_by == "grid":
-        return DeviceDrawer(backend, width, height, chunk_size, colours)
+        return DeviceRasterizer(backend, width, height, chunk_size, colours)
     if backend.drawn_by == "picture":
         from draw_poly.engine.pictures.cpu_drawing import (
-            CpuDrawer,  # loads the CPU's kernels, which no other backend needs
+            CpuRasterizer,  # loads the CPU's kernels, which no other backend needs
         )
 
-        return CpuDrawer(backend, width, height, colours)
-    return Drawer(backend, width, height, chunk_size, colours)
+        return CpuRasterizer(backend, width, height, colours)
+    return AdaptiveRasterizer(backend, width, height, chunk_size, colours)

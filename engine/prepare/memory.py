@@ -40,16 +40,16 @@ def require_network(config: Config, tile_points: int) -> None:
 
     Frames are evaluated `tile_points` at a time.
     """
-    network, code = config.network, config.code_length
+    network, term = config.network, config.kolmogorov_term
     batch = min(config.batch_size, config.points)
     parts = {
         f"--shape {config.shape[:60]}, {network.size} parameters,": network.size * BYTES_PER_PARAMETER,
         f"--batch-size {config.batch_size}": batch * sum(network.dims) * BYTES_PER_ACTIVATION,
         f"--chunk-size {config.chunk_size}": tile_points * max(network.dims) * BYTES_PER_ACTIVATION,
     }
-    if code:
-        parts[f"--kolmogorov-shape {(config.kolmogorov_shape or '')[:60]} with --kolmogorov-bins {code.bins}"] = (
-            code.predictor.size * BYTES_PER_PARAMETER + network.size * sum(code.predictor.dims) * BYTES_PER_ACTIVATION
+    if term:
+        parts[f"--kolmogorov-shape {(config.kolmogorov_shape or '')[:60]} with --kolmogorov-bins {term.bins}"] = (
+            term.predictor.size * BYTES_PER_PARAMETER + network.size * sum(term.predictor.dims) * BYTES_PER_ACTIVATION
         )
     require(sum(parts.values()), max(parts, key=lambda part: parts[part]))
 

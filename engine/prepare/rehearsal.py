@@ -25,7 +25,7 @@ from draw_poly.engine.config import Config
 from draw_poly.engine.pictures.caption import Caption
 from draw_poly.engine.pictures.drawing import Drawing
 from draw_poly.engine.pictures.frame import FilmComposer, Panels, PictureComposer
-from draw_poly.engine.pictures.select import drawer_for
+from draw_poly.engine.pictures.select import rasterizer_for
 from draw_poly.kernels.compiled import announce, is_kept
 from draw_poly.kernels.picture import grid, panels
 
@@ -88,8 +88,8 @@ class Pictures:
         state.main.parameters.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0, -0.5, -0.5, 1.0, 1.0, 0.0]))
         state.coefficients.copy_(torch.tensor([1, 2]))
         backend = kind(state, config)
-        drawer_for(backend, 1, 1, 1).draw()  # small pictures may go another way
-        return drawer_for(backend, SIDE, SIDE, SIDE**2).draw()
+        rasterizer_for(backend, 1, 1, 1).draw()  # small pictures may go another way
+        return rasterizer_for(backend, SIDE, SIDE, SIDE**2).draw()
 
 
 def rehearse(kind: type[Backend], config: Config, device: torch.device) -> None:

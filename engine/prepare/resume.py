@@ -75,9 +75,9 @@ class Resume:
 
     def _predictor(self) -> Learner | None:
         """The predictor's learner: the checkpoint's, a fresh one where the term begins, None where it is off."""
-        state, code, optimizer = self._stored.state, self.config.code_length, self.config.optimizers[1]
+        state, term, optimizer = self._stored.state, self.config.kolmogorov_term, self.config.optimizers[1]
         there = state.predictor
-        if code is None:
+        if term is None:
             if there:
                 self.warnings.append(
                     "the checkpoint was trained with the Kolmogorov term; without --kolmogorov-shape it ends here"
@@ -85,7 +85,7 @@ class Resume:
             return None
         if there is None:
             self.changes.append("Kolmogorov term: off until here, on from here with a fresh predictor")
-            return Learner.fresh(code.predictor, optimizer, initialise(code.predictor, state.generator, 0.0)[None])
+            return Learner.fresh(term.predictor, optimizer, initialise(term.predictor, state.generator, 0.0)[None])
         self._refuse_another_predictor(there)
         if (optimizer.kind, optimizer.learning_rate) == (there.optimizer.kind, there.optimizer.learning_rate):
             return replace(there, optimizer=optimizer)
@@ -93,17 +93,17 @@ class Resume:
         return Learner.fresh(there.network, optimizer, there.parameters)
 
     def _refuse_another_predictor(self, there: Learner) -> None:
-        config, settings, code = self.config, self._stored.settings, self.config.code_length
-        assert code
+        config, settings, term = self.config, self._stored.settings, self.config.kolmogorov_term
+        assert term
         names = ["kolmogorov_loss_type"]
-        names += ["kolmogorov_bins"] if code.binned else []
+        names += ["kolmogorov_bins"] if term.binned else []
         wrong = [
             f"{option(name)} {getattr(config, name)} (there {settings[name]})"
             for name in names
             if settings[name] != getattr(config, name)
         ]
         hidden = there.network.dims[1:-1]
-        if hidden != code.predictor.dims[1:-1]:
+        if hidden != term.predictor.dims[1:-1]:
             wrong.append(f"--kolmogorov-shape {config.kolmogorov_shape} (there {list(hidden)})")
         _refuse(self._path, wrong)
 

@@ -23,13 +23,13 @@ from draw_poly.engine.record.learner_dict import learner_of, optimizer_dict, par
 from draw_poly.engine.record.ledger import Due
 from draw_poly.engine.shape import parse_shape
 from draw_poly.engine.training.watch import Watch
-from draw_poly.kernels.spec import OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
 
 # 2 brought `image_name`, `metrics_rows` and `unwritten_frames`.
 FORMAT_VERSION = 2
 # The settings that the original keeps, and those of its predictor by the keys that it keeps them under.
 ARGS = ("shape", "points", "batch_size", "learning_rate", "optimizer", "momentum")
-CODE = {
+TERM = {
     "weight_predictor_loss_type": "kolmogorov_loss_type", "weight_predictor_num_bins": "kolmogorov_bins",
     "kolmogorov_shape": "kolmogorov_shape", "kolmogorov_weight": "kolmogorov_weight", "kolmogorov_lr": "kolmogorov_lr",
 }  # fmt: skip
@@ -96,7 +96,7 @@ def _write_predictor(predictor: Learner | None, settings: Content) -> Content:
     if predictor is None:
         return {}
     names = predictor_names(predictor.network)
-    loss, bins, *rest = CODE.items()
+    loss, bins, *rest = TERM.items()
     return {
         "weight_predictor_state_dict": parameter_dict(predictor, names),
         **{key: settings[name] for key, name in (loss, bins)},
@@ -110,7 +110,7 @@ def _read_predictor(content: Content, optimizer: Optimizer) -> Learner | None:
     if stored is None:
         return None
     hidden = parse_shape(str(content["kolmogorov_shape"]), "--kolmogorov-shape")
-    outputs = CodeLength.outputs(content["weight_predictor_loss_type"], content["weight_predictor_num_bins"])
+    outputs = KolmogorovTerm.outputs(content["weight_predictor_loss_type"], content["weight_predictor_num_bins"])
     network = Network((3, *hidden, outputs))
     moments = content["weight_predictor_optimizer_state_dict"]
     return learner_of(network, optimizer, predictor_names(network), dict(stored), moments)
@@ -125,10 +125,10 @@ def _write_settings(settings: Content) -> Content:
 def _read_settings(content: Content) -> Content:
     """The settings, as far as they are known: the original keeps a part, ours of all versions have them all."""
     seed, args, stored = content["random_seed"], dict(content["args"]), content.get("settings")
-    code = CODE if "weight_predictor_state_dict" in content else {}
+    term = TERM if "weight_predictor_state_dict" in content else {}
     return {
         **args,
-        **{name: content[key] for key, name in code.items() if key in content},
+        **{name: content[key] for key, name in term.items() if key in content},
         **(stored if isinstance(stored, dict) else {}),
         "seed": None if seed is None else int(seed),
         **{name: int(args[name]) for name in ("points", "batch_size")},

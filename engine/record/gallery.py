@@ -12,7 +12,7 @@ from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.pictures.caption import LossCurves, caption
 from draw_poly.engine.pictures.drawing import Drawing
 from draw_poly.engine.pictures.frame import Panels, film_canvas, frame_size
-from draw_poly.engine.pictures.select import drawer_for
+from draw_poly.engine.pictures.select import rasterizer_for
 from draw_poly.engine.prepare.prepare import Prepared
 from draw_poly.engine.record.encoder import Frame, FrameWriter
 from draw_poly.engine.record.journal import log
@@ -39,13 +39,13 @@ class Gallery:
         self._parameters = backend.state.main.parameters[0]
         self._reached = prepared.state.epoch
         self.size = size = frame_size(prepared.picture.width, prepared.picture.height, config.frame_size)
-        self._drawer = drawer_for(backend, *size, config.chunk_size, config.colour_regions)
+        self._rasterizer = rasterizer_for(backend, *size, config.chunk_size, config.colour_regions)
         self._panels = Panels.of(prepared.picture, prepared.split, size)
         self._curves = LossCurves(size[0], config)
 
     def draw(self) -> Drawing:
         """Draws the network as it is."""
-        return self._drawer.draw()
+        return self._rasterizer.draw()
 
     def try_out(self, drawing: Drawing) -> None:
         """Makes a frame of every kind that the run will make, of which nothing is left."""
@@ -90,7 +90,7 @@ class Gallery:
                 self._curves.extend(rows[shown:until])
                 shown = until
                 self._parameters.copy_(due.parameters)
-                drawing = self._drawer.draw()
+                drawing = self._rasterizer.draw()
                 drawn[due.epoch] = of_frame(drawing)
                 self.write(due, drawing)
         finally:

@@ -22,7 +22,7 @@ def write_settings(prepared: Prepared, training: Training, finished: int | None)
         "resolved": {
             "hidden_widths": config.network.dims[1:-1],
             "parameters": config.network.size,
-            "predictor_parameters": config.code_length.predictor.size if config.code_length else 0,
+            "predictor_parameters": config.kolmogorov_term.predictor.size if config.kolmogorov_term else 0,
             "drawn_seed": prepared.checkpoint.seed,
             "resumed_from": str(source) if source else None,
             "image": {"width": picture.width, "height": picture.height, "sha256": picture.digest},

@@ -47,7 +47,7 @@ def fresh_state(config: Config, generator: torch.Generator) -> State:
     parameters, coefficients = network.initialise_with_coefficients(config.network, generator)
     torch.rand((1024, 2), generator=generator)  # the original's model summary draws this batch
     predictor = None
-    if code := config.code_length:
-        values = network.initialise(code.predictor, generator, output_bias=0.0)
-        predictor = Learner.fresh(code.predictor, predictor_optimizer, values[None])
+    if term := config.kolmogorov_term:
+        values = network.initialise(term.predictor, generator, output_bias=0.0)
+        predictor = Learner.fresh(term.predictor, predictor_optimizer, values[None])
     return State(Learner.fresh(config.network, optimizer, parameters[None]), predictor, coefficients[None], generator)

@@ -40,7 +40,7 @@ class Setup:
         if device.type == "cpu":
             threads = backend.most_threads(config, group)
             if not chosen.shares_work:
-                threads = backend.training_threads(config.network, config.code_length, config.batch_size, threads)
+                threads = backend.training_threads(config.network, config.kolmogorov_term, config.batch_size, threads)
             torch.set_num_threads(threads)
         else:
             torch.cuda.set_device(device)  # whose stream a graph is captured on

@@ -73,7 +73,7 @@ class Trainer:
         device = backend.device
         self._backend = backend
         self._state = backend.state
-        self._weight = backend.code.weight if backend.code else 0.0
+        self._weight = backend.term.weight if backend.term else 0.0
         count = training[0].shape[1]
         self._ahead: Order | None = None
         self._last_read = 0.0
@@ -104,16 +104,16 @@ class Trainer:
     def _read(self, report: Report, started: float) -> Epoch:
         [[*numbers, validation, lowest, highest]] = report.tolist()
         kinds = len(self._state.learners)
-        tasks, codes = numbers[::kinds], numbers[1::kinds] if kinds > 1 else [0.0] * self._data.steps
-        for step, (task, code) in enumerate(zip(tasks, codes, strict=True), 1):
-            if not math.isfinite(task + code):
+        tasks, terms = numbers[::kinds], numbers[1::kinds] if kinds > 1 else [0.0] * self._data.steps
+        for step, (task, term) in enumerate(zip(tasks, terms, strict=True), 1):
+            if not math.isfinite(task + term):
                 raise NonFinite(step, len(tasks))
         if not math.isfinite(validation):
             raise NonFinite(len(tasks), len(tasks))
         now = time.perf_counter()
         seconds, self._last_read = now - max(started, self._last_read), now
-        task, code = sum(tasks) / len(tasks), sum(codes) / len(codes)
-        return Epoch(task, code, self._weight * code, validation, highest - lowest < CONSTANT_SPREAD, seconds)
+        task, term = sum(tasks) / len(tasks), sum(terms) / len(terms)
+        return Epoch(task, term, self._weight * term, validation, highest - lowest < CONSTANT_SPREAD, seconds)
 
     def _order(self) -> Tensor:
         """The epoch's order of points (1, n): the one drawn ahead, if the generator stands where it stood then."""

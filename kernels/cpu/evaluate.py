@@ -158,9 +158,9 @@ class Settings(NamedTuple):
         """
         if reason := unsupported_on_cpu(network, None, coefficients.device):
             raise ValueError(reason)
-        codes = read_array("coefficients", coefficients, len(coefficients), network.neurons, dtype=torch.int64)
+        terms = read_array("coefficients", coefficients, len(coefficients), network.neurons, dtype=torch.int64)
         panels = block_panels(network, MANY_POINTS)
-        halves = np.stack((codes >> 16, codes & 0xFFFF), 2).astype(np.int32)
+        halves = np.stack((terms >> 16, terms & 0xFFFF), 2).astype(np.int32)
         return cls(table(network, panels), panels, activation_of(network), halves)
 
     @property

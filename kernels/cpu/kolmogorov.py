@@ -12,9 +12,9 @@ import numpy as np
 from draw_poly.kernels.compiled import numbered, part
 from draw_poly.kernels.cpu.runtime.vector import LANES, exp, fma, larger, load, splat, store, where_positive
 from draw_poly.kernels.reference import TEMPERATURE, WINDOW
-from draw_poly.kernels.spec import CODE_LOSSES
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES
 
-LOSSES = numbered(CODE_LOSSES)
+LOSSES = numbered(KOLMOGOROV_LOSSES)
 # Vectors that the cross-entropy notes of a panel: centre, first bin of the window, sum of exponentials, largest logit
 # less the expected one, gradient by c; then the logits of the window, and the target there.
 CENTER, FIRST, WHOLE, REST, PULL, NEAR = (LANES * index for index in range(6))
@@ -26,7 +26,7 @@ ONE = np.float32(1.0)
 
 
 @part
-def code_loss(  # type: ignore[no-untyped-def]
+def term_loss(  # type: ignore[no-untyped-def]
     kind, bins, low, high, span, parameters, first, count, block, start, stride, notes, gradient
 ):
     """The loss `kind` (among `LOSSES`) of parameters `first` to `first + count`, outputs at a place in the block."""

@@ -28,7 +28,7 @@ from draw_poly.kernels.cpu.gradient import (
     squared_error,
     table,
 )  # fmt: skip
-from draw_poly.kernels.cpu.kolmogorov import NOTES, code_loss
+from draw_poly.kernels.cpu.kolmogorov import NOTES, term_loss
 from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
 from draw_poly.kernels.cpu.runtime.tiles import LeakyRelu, activation_of
 from draw_poly.kernels.cpu.runtime.vector import LANES
@@ -118,8 +118,8 @@ def scratch_size(rows: Rows) -> int:
 
 
 @inlined
-def differentiate(coded, network, row, rows, flat, points, batches, first, parameters, term, scratch):  # type: ignore[no-untyped-def]
-    """Partial gradient and loss of a row: of points of the batch that begins at `first`, or of parameters if `coded`.
+def differentiate(with_term, network, row, rows, flat, points, batches, first, parameters, term, scratch):  # type: ignore[no-untyped-def]
+    """Partial gradient and loss of a row: of the batch that begins at `first`, or of parameters `with_term`.
 
     `flat` are the parameters of the network that is differentiated; `points` is how many there are for all rows.
     """
@@ -133,15 +133,15 @@ def differentiate(coded, network, row, rows, flat, points, batches, first, param
     for begin in range(row * rows.span, end, rows.panels * LANES):
         count = min(rows.panels * LANES, end - begin)
         source, source_stride = layers[0, SOURCE], layers[0, SOURCE_STRIDE]
-        if coded:
+        if with_term:
             gather_neighbours(term.positions, begin, count, scratch, source, source_stride)
         else:
             start, order = first + begin, batches.order[network]
             gather(batches.inputs[network], order, start, count, scratch, source, source_stride)
             gather(batches.targets[network], order, start, count, scratch, beside, stride)
         forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
-        if coded:
-            loss += code_loss(
+        if with_term:
+            loss += term_loss(
                 term.kind, term.bins, term.low, term.high, term.span, parameters, begin, count, scratch, target, stride,
                 scratch[beside:], term.gradient[network],
             )  # fmt: skip

@@ -14,7 +14,7 @@ from draw_poly.kernels.cpu.kolmogorov import LOSSES
 from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
 from draw_poly.kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
 from draw_poly.kernels.cpu.update import KINDS
-from draw_poly.kernels.spec import CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import KolmogorovTerm, Network, Optimizer
 from draw_poly.kernels.support import unsupported_on_cpu
 from draw_poly.kernels.tensors import read_array, shares, sizes, written
 
@@ -22,36 +22,36 @@ _NOTHING = np.empty(0, np.float32)
 
 
 class Workspace:
-    """Room for the partial gradients of batches of at most `points`, made once; without a term `code` is None.
+    """Room for the partial gradients of batches of at most `points`, made once; `term` is None without one.
 
-    `weights` (networks,) of the term are the code's where none are given. For one thread at a time: what `gradient`
+    `weights` (networks,) of the term are its own where none are given. For one thread at a time: what `gradient`
     leaves here, `update` and `total` read.
     """
 
     def __init__(
         self,
         network: Network,
-        code: CodeLength | None,
+        term: KolmogorovTerm | None,
         points: int,
         device: torch.device,
         networks: int = 1,
         weights: Sequence[float] | None = None,
     ) -> None:
-        if reason := unsupported_on_cpu(network, code, device):
+        if reason := unsupported_on_cpu(network, term, device):
             raise ValueError(reason)
-        self.network, self.code, self.points, self.networks = network, code, points, networks
-        predictor = code.predictor if code else Network((1, 1))
-        self._rows = share_out(network, points, networks), share_out(predictor, network.size if code else 0, networks)
+        self.network, self.term, self.points, self.networks = network, term, points, networks
+        predictor = term.predictor if term else Network((1, 1))
+        self._rows = share_out(network, points, networks), share_out(predictor, network.size if term else 0, networks)
         self._room = [np.empty((networks, one.size), np.float32) for one in (network, predictor)]
-        self._addition = np.empty((networks, network.size if code else 0), np.float32)
-        self.shares = np.array(shares(network, code, networks, weights), np.float32)
+        self._addition = np.empty((networks, network.size if term else 0), np.float32)
+        self.shares = np.array(shares(network, term, networks, weights), np.float32)
         self.order = np.tile(np.arange(points), (networks, 1))
         self._team = Team(max(map(scratch_size, self._rows)), networks)
         self.used = points  # of the last batch
         self._no_points = np.empty((networks, 2, 0), np.float32)
         self._no_checks = Checks(self._no_points, self._no_points, np.empty((networks, 0, 3)))
         self._point_work = 6.0 * network.size
-        self._term_work = 6.0 * predictor.size * network.size if code else 0.0
+        self._term_work = 6.0 * predictor.size * network.size if term else 0.0
         self._update_work = 8.0 * networks * network.size * self._rows[0].losses.shape[1]
 
     def operations(self, points: int) -> float:
@@ -65,7 +65,7 @@ class Workspace:
         nobody = np.empty((self.networks, 0), np.float32)
         unmoved = np.empty((self.networks, 0, 0), np.float32)
         found = [Learner(nobody, unmoved, nobody, 0)] * 2
-        for index, (flat, size) in enumerate(zip(parameters, sizes(parameters, self.network, self.code), strict=True)):
+        for index, (flat, size) in enumerate(zip(parameters, sizes(parameters, self.network, self.term), strict=True)):
             numbers, kept, kind = read_array("parameters", flat, self.networks, size), unmoved, 0
             if moments:
                 numbers = written("parameters", flat, self.networks, size).numpy()
@@ -74,16 +74,16 @@ class Workspace:
             found[index] = Learner(numbers, kept, self._room[index], kind)
         return found[0], found[1]
 
-    def term(self, positions: Tensor | None) -> Term:
+    def term_arrays(self, positions: Tensor | None) -> Term:
         """The Kolmogorov term as the kernels know it, of parameters at these positions (3, P)."""
-        code, nothing, nowhere = self.code, np.float32(0.0), _NOTHING.reshape(2, 0)
-        if code is None:
+        term, nothing, nowhere = self.term, np.float32(0.0), _NOTHING.reshape(2, 0)
+        if term is None:
             return Term(0, 0, nothing, nothing, nothing, self.shares, nowhere, self._addition)
-        shape = code.predictor.dims[0], self.network.size
+        shape = term.predictor.dims[0], self.network.size
         places = nowhere if positions is None else read_array("positions", positions, *shape)
         return Term(
-            getattr(LOSSES, code.loss), code.bins, np.float32(code.low), np.float32(code.high),
-            np.float32(code.high - code.low), self.shares, places, self._addition,
+            getattr(LOSSES, term.loss), term.bins, np.float32(term.low), np.float32(term.high),
+            np.float32(term.high - term.low), self.shares, places, self._addition,
         )  # fmt: skip
 
     def checks(self, inputs: Tensor, targets: Tensor) -> Checks:
@@ -136,11 +136,11 @@ def gradient(
     count = inputs.shape[-1]
     if not 0 < count <= workspace.points:
         raise ValueError(f"a batch of {count} points where 1 to {workspace.points} were provided for")
-    if workspace.code and positions is None:
+    if workspace.term and positions is None:
         raise ValueError("the Kolmogorov term needs the positions of the parameters")
     order = np.ascontiguousarray(workspace.order[:, :count])
     batches = Batches(*workspace.points_of(inputs, targets), order, count)
-    workspace.launch(workspace.learners(parameters), workspace.term(positions), batches)
+    workspace.launch(workspace.learners(parameters), workspace.term_arrays(positions), batches)
     workspace.used = count
 
 
@@ -164,7 +164,7 @@ def update(
     numbers = read_array("scalars", scalars, networks, 2 * len(parameters)).reshape(networks, 1, -1)
     results = written("losses", losses, networks, len(parameters)).view(networks, 1, -1).numpy()
     batches = Batches(nothing, nothing, order, used)
-    workspace.launch(learners, workspace.term(None), batches, numbers, results, gradients=False)
+    workspace.launch(learners, workspace.term_arrays(None), batches, numbers, results, gradients=False)
 
 
 def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
@@ -196,7 +196,10 @@ class Training:
         validation: tuple[Tensor, Tensor],
     ) -> None:
         self._workspace = workspace
-        self._learners, self._term = workspace.learners(parameters, moments, optimizers), workspace.term(positions)
+        self._learners, self._term = (
+            workspace.learners(parameters, moments, optimizers),
+            workspace.term_arrays(positions),
+        )
         self._inputs, self._targets = workspace.points_of(*points)
         self._checks = workspace.checks(*validation)
 

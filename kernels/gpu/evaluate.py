@@ -276,5 +276,5 @@ def _numbers(
     networks = len(parameters)
     written("outputs", outputs, networks, network.dims[-1], *shape)
     written("signatures", signatures, networks, *shape, dtype=torch.int64)
-    codes = read("coefficients", coefficients, networks, network.neurons, dtype=torch.int64)
-    return read("parameters", parameters, networks, network.size), codes
+    terms = read("coefficients", coefficients, networks, network.neurons, dtype=torch.int64)
+    return read("parameters", parameters, networks, network.size), terms

@@ -7,9 +7,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from draw_poly.kernels.gpu.kolmogorov import code_gradient
+from draw_poly.kernels.gpu.kolmogorov import kolmogorov_gradient
 from draw_poly.kernels.gpu.layers import backward, dense, dense_backward, follow, forward
-from draw_poly.kernels.gpu.plan import code_bins
+from draw_poly.kernels.gpu.plan import term_bins
 from draw_poly.kernels.gpu.workspace import Workspace
 from draw_poly.kernels.tensors import read, read_rows, sizes, written
 
@@ -67,7 +67,7 @@ def task_gradient(
 
 RUN_TIME = [
     "points", "programs", "size", "inputs_stride", "inputs_row_stride", "targets_stride", "targets_row_stride",
-    "order_stride", "code_programs", "code_size",
+    "order_stride", "term_programs", "term_size",
 ]  # fmt: skip
 
 
@@ -83,10 +83,10 @@ def gradient_kernel(
     p_order,  # (networks, points) int64, rows of any stride
     p_to_inputs,  # (networks, inputs, points)
     p_phi,  # (networks, code_size)
-    p_code_table,  # (layers, 3) int32
-    p_code_scratch,  # (networks, code_programs, CODE_SCRATCH)
-    p_code_rows,  # (networks, code_programs, code_size)
-    p_code_losses,  # (networks, code_programs)
+    p_term_table,  # (layers, 3) int32
+    p_term_scratch,  # (networks, code_programs, CODE_SCRATCH)
+    p_term_rows,  # (networks, code_programs, code_size)
+    p_term_losses,  # (networks, code_programs)
     p_positions,  # (3, size)
     p_to_theta,  # (networks, size)
     p_shares,  # (networks,)
@@ -99,8 +99,8 @@ def gradient_kernel(
     targets_row_stride,
     order_stride,
     scale,
-    code_programs,
-    code_size,
+    term_programs,
+    term_size,
     low,
     high,
     span,
@@ -113,9 +113,9 @@ def gradient_kernel(
     ADD: tl.constexpr,
     SCRATCH: tl.constexpr,
     PLAN: tl.constexpr,
-    CODE_ADD: tl.constexpr,
-    CODE_SCRATCH: tl.constexpr,
-    CODE_PLAN: tl.constexpr,
+    TERM_ADD: tl.constexpr,
+    TERM_SCRATCH: tl.constexpr,
+    TERM_PLAN: tl.constexpr,
     DEPENDENT: tl.constexpr,
 ):
     """Programs by networks; those of the Kolmogorov term come first: each is the longer work.
@@ -136,23 +136,23 @@ def gradient_kernel(
             p_order += network * order_stride
         if GIVEN:
             p_to_inputs += network * PLAN.dims[0] * points
-        if CODE_PLAN is not None:
-            p_phi += network * code_size
-            p_code_scratch += network * code_programs * CODE_SCRATCH
-            p_code_rows += network * code_programs * code_size
-            p_code_losses += network * code_programs
+        if TERM_PLAN is not None:
+            p_phi += network * term_size
+            p_term_scratch += network * term_programs * TERM_SCRATCH
+            p_term_rows += network * term_programs * term_size
+            p_term_losses += network * term_programs
             p_to_theta += network * size
             p_shares += network
-    if program < code_programs:
-        if CODE_PLAN is not None:
-            code_gradient(
-                program, p_theta, p_phi, p_code_table, p_code_scratch, p_code_rows, p_code_losses, p_positions,
-                p_to_theta, code_programs, size, code_size, tl.load(p_shares), low, high, span, BINS, BLOCK, LOSS,
-                CODE_ADD, CODE_SCRATCH, CODE_PLAN,
+    if program < term_programs:
+        if TERM_PLAN is not None:
+            kolmogorov_gradient(
+                program, p_theta, p_phi, p_term_table, p_term_scratch, p_term_rows, p_term_losses, p_positions,
+                p_to_theta, term_programs, size, term_size, tl.load(p_shares), low, high, span, BINS, BLOCK, LOSS,
+                TERM_ADD, TERM_SCRATCH, TERM_PLAN,
             )  # fmt: skip
     else:
         task_gradient(
-            program - code_programs, p_theta, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_order,
+            program - term_programs, p_theta, p_table, p_scratch, p_rows, p_losses, p_inputs, p_targets, p_order,
             p_to_inputs, points, programs, inputs_row_stride, targets_row_stride, size, scale, ORDERED, GIVEN, ADD,
             SCRATCH, PLAN,
         )  # fmt: skip
@@ -191,18 +191,18 @@ def _launch(
     if not 1 <= points <= workspace.points:
         raise ValueError(f"a batch of {points} points, where the partials were made for 1 to {workspace.points}")
     networks, network, task = workspace.networks, workspace.network, workspace.task
-    code, predictor = workspace.code, workspace.predictor
+    term, predictor = workspace.term, workspace.predictor
     if order is not None and not (order.stride(-1) == 1 and order.dtype == torch.int64 and len(order) == networks):
         raise ValueError(
             f"the order is {order.dtype} of shape {tuple(order.shape)}, stride {order.stride(-1)}: give contiguous "
             f"int64 rows of {networks} networks"
         )
-    if code and positions is None:
+    if term and positions is None:
         raise ValueError("the Kolmogorov term needs the positions of the parameters")
-    counts = sizes(parameters, network, code)
+    counts = sizes(parameters, network, term)
     parameters = [read("parameters", flat, networks, size) for flat, size in zip(parameters, counts, strict=True)]
-    if code and positions is not None:
-        positions = read("positions", positions, code.predictor.dims[0], network.size)
+    if term and positions is not None:
+        positions = read("positions", positions, term.predictor.dims[0], network.size)
     inputs = read_rows("inputs", inputs, networks, network.dims[0], given)
     targets = read_rows("targets", targets, networks, network.dims[-1], given)
     if to_inputs is not None:
@@ -210,14 +210,14 @@ def _launch(
     tiles = -(-points // task.plan.tile)
     programs = min(tiles, task.launch.programs)
     workspace.programs, workspace.batch = programs, points
-    code_programs, code_plan, code_add, block = 0, None, False, 0
-    if code and predictor:
-        code_plan, code_programs = predictor.plan, predictor.launch.programs
-        code_add = -(-network.size // code_plan.tile) > code_programs
-        block = code_bins(code_plan.width, code.bins)
+    term_programs, term_plan, term_add, block = 0, None, False, 0
+    if term and predictor:
+        term_plan, term_programs = predictor.plan, predictor.launch.programs
+        term_add = -(-network.size // term_plan.tile) > term_programs
+        block = term_bins(term_plan.width, term.bins)
     other = predictor or task
     with torch.cuda.device_of(inputs):
-        gradient_kernel[(code_programs + programs, networks)](
+        gradient_kernel[(term_programs + programs, networks)](
             p_theta=parameters[0],
             p_table=task.table,
             p_scratch=task.scratch,
@@ -228,10 +228,10 @@ def _launch(
             p_order=task.table if order is None else order,
             p_to_inputs=inputs if to_inputs is None else to_inputs,
             p_phi=parameters[-1],
-            p_code_table=other.table,
-            p_code_scratch=other.scratch,
-            p_code_rows=other.rows,
-            p_code_losses=other.losses,
+            p_term_table=other.table,
+            p_term_scratch=other.scratch,
+            p_term_rows=other.rows,
+            p_term_losses=other.losses,
             p_positions=parameters[0] if positions is None else positions,
             p_to_theta=workspace.to_theta,
             p_shares=workspace.shares,
@@ -244,23 +244,23 @@ def _launch(
             targets_row_stride=targets.stride(1),
             order_stride=0 if order is None else order.stride(0),
             scale=2.0 / (points * network.dims[-1]),
-            code_programs=code_programs,
-            code_size=code.predictor.size if code else 0,
-            low=code.low if code else 0.0,
-            high=code.high if code else 0.0,
-            span=code.high - code.low if code else 0.0,
-            BINS=code.bins if code else 0,
+            term_programs=term_programs,
+            term_size=term.predictor.size if term else 0,
+            low=term.low if term else 0.0,
+            high=term.high if term else 0.0,
+            span=term.high - term.low if term else 0.0,
+            BINS=term.bins if term else 0,
             BLOCK=block,
-            LOSS=code.loss if code else "",
+            LOSS=term.loss if term else "",
             ORDERED=order is not None,
             GIVEN=to_inputs is not None,
             MANY=networks > 1,
             ADD=tiles > programs,
             SCRATCH=task.launch.scratch,
             PLAN=task.plan,
-            CODE_ADD=code_add,
-            CODE_SCRATCH=other.launch.scratch,
-            CODE_PLAN=code_plan,
+            TERM_ADD=term_add,
+            TERM_SCRATCH=other.launch.scratch,
+            TERM_PLAN=term_plan,
             DEPENDENT=task.launch.dependent,
             num_warps=max(task.launch.warps, other.launch.warps),
             **task.launch.options,

@@ -12,7 +12,7 @@ LOG_TWO_PI = tl.constexpr(1.8378770664093453)
 
 
 @triton.jit
-def code_gradient(
+def kolmogorov_gradient(
     program, p_theta, p_phi, p_table, p_scratch, p_rows, p_losses, p_positions, p_to_theta, programs, count, size,
     share, low, high, span, BINS: tl.constexpr, BLOCK: tl.constexpr, LOSS: tl.constexpr, ADD: tl.constexpr,
     SCRATCH: tl.constexpr, PLAN: tl.constexpr,

@@ -18,7 +18,7 @@ MOST_PROGRAMS = 4 * MULTIPROCESSORS
 # Bytes of scratch for activations: half of the smallest supported L2 cache, an A100's 40 MB.
 SCRATCH = 20 * 2**20
 # Most bins that a program of the Kolmogorov term takes at once: of predictors of narrow layers, and of wider ones.
-CODE_BINS, CODE_BINS_WIDE = 256, 64
+TERM_BINS, TERM_BINS_WIDE = 256, 64
 # Software pipelining of loops. Also where a program has one tile, a gradient takes a fifth less with it than without.
 STAGES = 3
 # Of evaluations, which have nothing to fetch ahead.
@@ -80,12 +80,12 @@ def batch_tile(network: Network, points: int) -> int:
     return _stretched(NARROWEST if few else 2 * NARROWEST)
 
 
-def code_bins(width: int, bins: int) -> int:
+def term_bins(width: int, bins: int) -> int:
     """Bins that a program of the Kolmogorov term takes at once, where the predictor's layers are padded to `width`."""
-    return min(CODE_BINS if width == NARROWEST else CODE_BINS_WIDE, padded(bins))
+    return min(TERM_BINS if width == NARROWEST else TERM_BINS_WIDE, padded(bins))
 
 
-def code_tile() -> int:
+def term_tile() -> int:
     """Parameters that a program of the Kolmogorov term takes at once."""
     return _stretched(NARROWEST)
 

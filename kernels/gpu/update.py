@@ -69,7 +69,7 @@ def descend(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, KIND:
 
 
 RUN_TIME = [
-    "rows", "size", "moments_stride", "scalars_stride", "out_stride", "code_rows", "code_size", "code_moments_stride",
+    "rows", "size", "moments_stride", "scalars_stride", "out_stride", "term_rows", "term_size", "term_moments_stride",
     "blocks",
 ]  # fmt: skip
 
@@ -82,9 +82,9 @@ def update_kernel(
     p_to_theta,  # (networks, size)
     p_losses,  # (networks, rows)
     p_phi,  # (networks, code_size)
-    p_code_moments,  # (networks, count, code_size)
-    p_code_rows,  # (networks, code_rows, code_size)
-    p_code_losses,  # (networks, code_rows)
+    p_term_moments,  # (networks, count, code_size)
+    p_term_rows,  # (networks, code_rows, code_size)
+    p_term_losses,  # (networks, code_rows)
     p_scalars,  # (networks, 2 per learner), rows of any stride
     p_out,  # (networks, 1 per learner), rows of any stride
     rows,
@@ -93,14 +93,14 @@ def update_kernel(
     scalars_stride,
     out_stride,
     loss_scale,
-    code_rows,
-    code_size,
-    code_moments_stride,
-    code_loss_scale,
+    term_rows,
+    term_size,
+    term_moments_stride,
+    term_loss_scale,
     blocks,
-    CODED: tl.constexpr,
+    WITH_TERM: tl.constexpr,
     KIND: tl.constexpr,
-    CODE_KIND: tl.constexpr,
+    TERM_KIND: tl.constexpr,
     MANY: tl.constexpr,
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
@@ -117,29 +117,29 @@ def update_kernel(
         p_losses += network * rows
         p_scalars += network * scalars_stride
         p_out += network * out_stride
-        if CODED:
+        if WITH_TERM:
             p_to_theta += network * size
-            p_phi += network * code_size
-            p_code_moments += network * code_moments_stride
-            p_code_rows += network * code_rows * code_size
-            p_code_losses += network * code_rows
+            p_phi += network * term_size
+            p_term_moments += network * term_moments_stride
+            p_term_rows += network * term_rows * term_size
+            p_term_losses += network * term_rows
     if program < blocks:
         o_p = program * BLOCK + tl.arange(0, BLOCK)
         live = o_p < size
         gradient = sum_rows(p_rows, rows, size, o_p, live, BLOCK, ROWS)
-        if CODED:
+        if WITH_TERM:
             gradient += tl.load(p_to_theta + o_p, mask=live)
         step(p_theta, p_moments, gradient, size, p_scalars, o_p, live, KIND)
     elif program < tl.num_programs(0) - 1:
-        if CODED:
+        if WITH_TERM:
             o_p = (program - blocks) * BLOCK + tl.arange(0, BLOCK)
-            live = o_p < code_size
-            gradient = sum_rows(p_code_rows, code_rows, code_size, o_p, live, BLOCK, ROWS)
-            step(p_phi, p_code_moments, gradient, code_size, p_scalars + 2, o_p, live, CODE_KIND)
+            live = o_p < term_size
+            gradient = sum_rows(p_term_rows, term_rows, term_size, o_p, live, BLOCK, ROWS)
+            step(p_phi, p_term_moments, gradient, term_size, p_scalars + 2, o_p, live, TERM_KIND)
     else:
         tl.store(p_out, sum_losses(p_losses, rows, BLOCK) * loss_scale)
-        if CODED:
-            tl.store(p_out + 1, sum_losses(p_code_losses, code_rows, BLOCK) * code_loss_scale)
+        if WITH_TERM:
+            tl.store(p_out + 1, sum_losses(p_term_losses, term_rows, BLOCK) * term_loss_scale)
 
 
 @triton.jit
@@ -179,7 +179,7 @@ def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> 
 
 
 def _sizes(workspace: Workspace, vectors: Sequence[Tensor]) -> list[int]:
-    return sizes(vectors, workspace.network, workspace.code)
+    return sizes(vectors, workspace.network, workspace.term)
 
 
 def _launch(
@@ -187,21 +187,21 @@ def _launch(
     kinds: Sequence[str],
 ) -> None:  # fmt: skip
     networks, network, task = workspace.networks, workspace.network, workspace.task
-    code, predictor = workspace.code, workspace.predictor
+    term, predictor = workspace.term, workspace.predictor
     written_rows("losses", losses, networks, len(parameters))
     other = predictor or task
-    blocks, code_blocks = -(-network.size // BLOCK), -(-code.predictor.size // BLOCK) if code else 0
+    blocks, term_blocks = -(-network.size // BLOCK), -(-term.predictor.size // BLOCK) if term else 0
     with torch.cuda.device_of(losses):
-        update_kernel[(blocks + code_blocks + 1, networks)](
+        update_kernel[(blocks + term_blocks + 1, networks)](
             p_theta=parameters[0],
             p_moments=moments[0],
             p_rows=task.rows,
             p_to_theta=workspace.to_theta,
             p_losses=task.losses,
             p_phi=parameters[-1],
-            p_code_moments=moments[-1],
-            p_code_rows=other.rows,
-            p_code_losses=other.losses,
+            p_term_moments=moments[-1],
+            p_term_rows=other.rows,
+            p_term_losses=other.losses,
             p_scalars=scalars,
             p_out=losses,
             rows=workspace.programs,
@@ -210,14 +210,14 @@ def _launch(
             scalars_stride=scalars.stride(0),
             out_stride=losses.stride(0),
             loss_scale=1.0 / (workspace.batch * network.dims[-1]),
-            code_rows=other.launch.programs,
-            code_size=code.predictor.size if code else 0,
-            code_moments_stride=moments[-1].stride(0),
-            code_loss_scale=1.0 / network.size,
+            term_rows=other.launch.programs,
+            term_size=term.predictor.size if term else 0,
+            term_moments_stride=moments[-1].stride(0),
+            term_loss_scale=1.0 / network.size,
             blocks=blocks,
-            CODED=code is not None,
+            WITH_TERM=term is not None,
             KIND=kinds[0],
-            CODE_KIND=kinds[-1],
+            TERM_KIND=kinds[-1],
             MANY=networks > 1,
             BLOCK=BLOCK,
             ROWS=ROWS,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from draw_poly.kernels.gpu.plan import DEPENDENT_FROM, Launch, Plan, batch_tile, code_tile, plan
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.gpu.plan import DEPENDENT_FROM, Launch, Plan, batch_tile, plan, term_tile
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 from draw_poly.kernels.support import gpu_limit, interpreted
 from draw_poly.kernels.tensors import shares
 
@@ -31,24 +31,24 @@ class Workspace:
     """
 
     def __init__(
-        self, network: Network, code: CodeLength | None, points: int, device: torch.device, precision: str = "fp32",
+        self, network: Network, term: KolmogorovTerm | None, points: int, device: torch.device, precision: str = "fp32",
         networks: int = 1, weights: Sequence[float] | None = None,
     ) -> None:  # fmt: skip
-        if limit := gpu_limit(network, code):
+        if limit := gpu_limit(network, term):
             raise ValueError(limit)
-        self.network, self.code, self.points, self.networks = network, code, points, networks
+        self.network, self.term, self.points, self.networks = network, term, points, networks
         tile = batch_tile(network, points)
         dependent = launches_dependently(device)
         constants, launch = plan(network, network.dims, points, tile, precision)
         self.task = share(network, (constants, launch._replace(dependent=dependent)), device, networks)
         self.predictor: Share | None = None
-        if code:
-            dims = code.predictor.dims[:-1] if code.binned else code.predictor.dims
-            planned = plan(code.predictor, dims, network.size, code_tile(), precision)
-            self.predictor = share(code.predictor, planned, device, networks)  # launched with the task, in its way
+        if term:
+            dims = term.predictor.dims[:-1] if term.binned else term.predictor.dims
+            planned = plan(term.predictor, dims, network.size, term_tile(), precision)
+            self.predictor = share(term.predictor, planned, device, networks)  # launched with the task, in its way
         # The term's gradient by the network's parameters, each written by one program.
-        self.to_theta = torch.empty((networks, network.size if code else 0), dtype=torch.float32, device=device)
-        found = shares(network, code, networks, weights)
+        self.to_theta = torch.empty((networks, network.size if term else 0), dtype=torch.float32, device=device)
+        found = shares(network, term, networks, weights)
         self.shares = torch.tensor(found, dtype=torch.float32, device=device)
         self.programs = 0  # of the last launch: a short batch has fewer
         self.batch = 0  # points of the last launch

@@ -6,7 +6,7 @@ in `kernels/README.md`.
 
 from draw_poly.kernels.reference.evaluate import evaluate, evaluate_grid, evaluate_one
 from draw_poly.kernels.reference.gradient import differentiate, gradient, squared_error, task_gradient, weigh
-from draw_poly.kernels.reference.kolmogorov import TEMPERATURE, WINDOW, code_gradient, cross_entropy
+from draw_poly.kernels.reference.kolmogorov import TEMPERATURE, WINDOW, cross_entropy, kolmogorov_gradient
 from draw_poly.kernels.reference.network import Layer, Memory, Scalar, backward, forward, layers
 from draw_poly.kernels.reference.update import step, total, update, update_one
 from draw_poly.kernels.reference.validate import validate, validate_one
@@ -20,7 +20,6 @@ __all__ = [
     "Scalar",
     "Workspace",
     "backward",
-    "code_gradient",
     "cross_entropy",
     "differentiate",
     "evaluate",
@@ -28,6 +27,7 @@ __all__ = [
     "evaluate_one",
     "forward",
     "gradient",
+    "kolmogorov_gradient",
     "layers",
     "squared_error",
     "step",

@@ -42,8 +42,8 @@ def evaluate(
 ) -> None:
     """Writes outputs (networks, k, n) and signatures (networks, n) at inputs (networks, 2, n)."""
     for index, flat in enumerate(parameters):
-        stack, codes = layers(flat.contiguous(), network), coefficients[index].contiguous()
-        outputs[index], signatures[index] = evaluate_one(stack, codes, inputs[index], network.activation)
+        stack, terms = layers(flat.contiguous(), network), coefficients[index].contiguous()
+        outputs[index], signatures[index] = evaluate_one(stack, terms, inputs[index], network.activation)
 
 
 def evaluate_grid(

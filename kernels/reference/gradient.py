@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from draw_poly.kernels.reference.kolmogorov import code_gradient
+from draw_poly.kernels.reference.kolmogorov import kolmogorov_gradient
 from draw_poly.kernels.reference.network import Layer, Memory, Scalar, backward, forward, layers
 from draw_poly.kernels.reference.workspace import Workspace
-from draw_poly.kernels.spec import Activation, CodeLength, Network
+from draw_poly.kernels.spec import Activation, KolmogorovTerm, Network
 from draw_poly.kernels.tensors import sizes
 
 
@@ -35,7 +35,7 @@ def task_gradient(
 
 def differentiate(
     network: Network,
-    code: CodeLength | None,
+    term: KolmogorovTerm | None,
     stacks: Sequence[Sequence[Layer]],
     parameters: Tensor,
     positions: Tensor | None,
@@ -49,9 +49,9 @@ def differentiate(
     `stacks` and `out` are those of the network and, with a term, of the predictor.
     """
     losses = [task_gradient(stacks[0], inputs, targets, network.activation, out[0], memory)]
-    if code is None or positions is None:
+    if term is None or positions is None:
         return losses, None
-    total, addition = code_gradient(parameters, stacks[1], positions, code, out[1])
+    total, addition = kolmogorov_gradient(parameters, stacks[1], positions, term, out[1])
     return [*losses, total * (1.0 / network.size)], addition
 
 
@@ -76,16 +76,16 @@ def gradient(
 
     `parameters` (networks, P) of the networks, and of the predictors if there are any; `positions` (3, P).
     """
-    network, code = workspace.network, workspace.code
-    learners = [network, *([code.predictor] if code else [])]
-    sizes(parameters, network, code)
+    network, term = workspace.network, workspace.term
+    learners = [network, *([term.predictor] if term else [])]
+    sizes(parameters, network, term)
     workspace.gradients = [torch.empty_like(flat, memory_format=torch.contiguous_format) for flat in parameters]
     losses = []
     for index, share in enumerate(workspace.shares):
         flats = [flat[index].contiguous() for flat in parameters]
         gradients = [flat[index] for flat in workspace.gradients]
         stacks, out = (list(map(layers, one, learners)) for one in (flats, gradients))
-        found, addition = differentiate(network, code, stacks, flats[0], positions, inputs[index], targets[index], out)
+        found, addition = differentiate(network, term, stacks, flats[0], positions, inputs[index], targets[index], out)
         weigh(share, gradients, addition)
         losses.append(torch.stack(found))
     workspace.losses = torch.stack(losses)

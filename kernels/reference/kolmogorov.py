@@ -10,22 +10,22 @@ import torch
 from torch import Tensor
 
 from draw_poly.kernels.reference.network import Layer, backward, forward
-from draw_poly.kernels.spec import CodeLength
+from draw_poly.kernels.spec import KolmogorovTerm
 
 TEMPERATURE = 0.1
 # Bins further than 5 from c weigh below exp(-45) of the nearest: nothing, even in float64.
 WINDOW = 10
 
 
-def cross_entropy(logits: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
+def cross_entropy(logits: Tensor, parameters: Tensor, term: KolmogorovTerm) -> tuple[Tensor, Tensor, Tensor]:
     """Binned cross-entropy of parameters (P,) under logits (bins, P).
 
     Returns the sum of losses in nats, its gradient with respect to the logits and with respect to the parameters.
     Source: `kernels/README.md`, "Binned cross-entropy".
     """
     bins = logits.shape[0]
-    span = code.high - code.low
-    center = (parameters.clamp(code.low, code.high) - code.low) / span * (bins - 1)  # (P,)
+    span = term.high - term.low
+    center = (parameters.clamp(term.low, term.high) - term.low) / span * (bins - 1)  # (P,)
     window = min(WINDOW, bins)
     first = (center.floor().long() - (window // 2 - 1)).clamp_(0, bins - window)
     index = first[:, None] + torch.arange(window, device=logits.device)  # (P, window)
@@ -42,19 +42,19 @@ def cross_entropy(logits: Tensor, parameters: Tensor, code: CodeLength) -> tuple
     loss = (log_total - expected[:, 0]).sum()
 
     pull = near.sub_(expected).mul_(offset.sign_()).mul_(target).sum(1)
-    outside = ~((parameters >= code.low) & (parameters <= code.high))
+    outside = ~((parameters >= term.low) & (parameters <= term.high))
     grad_parameters = pull.mul_((1 - bins) / (TEMPERATURE * span)).masked_fill_(outside, 0.0)
     grad_logits = probability.scatter_add_(1, index, target.neg_()).add_((center - center)[:, None])  # NaN in all bins
     return loss, grad_logits.t(), grad_parameters
 
 
-def squared_code(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
+def squared_term(outputs: Tensor, parameters: Tensor, term: KolmogorovTerm) -> tuple[Tensor, Tensor, Tensor]:
     """Squared error of predicted values (1, P); returns as `cross_entropy` does."""
     error = outputs - parameters
     return error.square().sum(), 2.0 * error, -2.0 * error[0]
 
 
-def gaussian_nll(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
+def gaussian_nll(outputs: Tensor, parameters: Tensor, term: KolmogorovTerm) -> tuple[Tensor, Tensor, Tensor]:
     """Gaussian negative log-likelihood, outputs (2, P) mean and log variance; returns as `cross_entropy` does."""
     mean, log_variance = outputs
     error = parameters - mean
@@ -65,7 +65,7 @@ def gaussian_nll(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple
     return loss, torch.stack((-pull, 0.5 - 0.5 * scaled)), pull
 
 
-def laplacian_nll(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tuple[Tensor, Tensor, Tensor]:
+def laplacian_nll(outputs: Tensor, parameters: Tensor, term: KolmogorovTerm) -> tuple[Tensor, Tensor, Tensor]:
     """Laplacian negative log-likelihood, outputs (2, P) location and log scale; returns as `cross_entropy` does."""
     location, log_scale = outputs
     error = parameters - location
@@ -76,23 +76,23 @@ def laplacian_nll(outputs: Tensor, parameters: Tensor, code: CodeLength) -> tupl
     return loss, torch.stack((-pull, 1.0 - scaled)), pull
 
 
-CODE_LOSS: dict[str, Callable[[Tensor, Tensor, CodeLength], tuple[Tensor, Tensor, Tensor]]] = {
+TERM_LOSS: dict[str, Callable[[Tensor, Tensor, KolmogorovTerm], tuple[Tensor, Tensor, Tensor]]] = {
     "cross_entropy": cross_entropy,
-    "mse": squared_code,
+    "mse": squared_term,
     "gaussian_nll": gaussian_nll,
     "laplacian_nll": laplacian_nll,
 }
 
 
-def code_gradient(
-    parameters: Tensor, stack: Sequence[Layer], positions: Tensor, code: CodeLength, out: Sequence[Layer]
+def kolmogorov_gradient(
+    parameters: Tensor, stack: Sequence[Layer], positions: Tensor, term: KolmogorovTerm, out: Sequence[Layer]
 ) -> tuple[Tensor, Tensor]:
     """Kolmogorov loss of parameters (P,) at positions (3, P), under a predictor of layers `stack`.
 
     Returns the sum of losses and its gradient with respect to the parameters, and writes that of the predictor's layers
     into `out`. The term is their mean; to divide by P is left to where the gradients are added up.
     """
-    activations, outputs = forward(stack, positions, code.predictor.activation)
-    loss, grad_outputs, grad_parameters = CODE_LOSS[code.loss](outputs, parameters, code)
-    backward(stack, activations, grad_outputs, code.predictor.activation, out)
+    activations, outputs = forward(stack, positions, term.predictor.activation)
+    loss, grad_outputs, grad_parameters = TERM_LOSS[term.loss](outputs, parameters, term)
+    backward(stack, activations, grad_outputs, term.predictor.activation, out)
     return loss, grad_parameters

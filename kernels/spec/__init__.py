@@ -6,7 +6,7 @@ its branch in each kernel.
 """
 
 from draw_poly.kernels.spec.activation import Activation, leaky_relu
-from draw_poly.kernels.spec.kolmogorov import CODE_LOSSES, CodeLength, CodeLoss
+from draw_poly.kernels.spec.kolmogorov import KOLMOGOROV_LOSSES, KolmogorovLoss, KolmogorovTerm
 from draw_poly.kernels.spec.network import BELOW, RIGHT, Network
 from draw_poly.kernels.spec.optimizer import (
     ADAM_BETAS,
@@ -20,14 +20,14 @@ from draw_poly.kernels.spec.optimizer import (
 __all__ = [
     "ADAM_BETAS",
     "BELOW",
-    "CODE_LOSSES",
     "EPSILON",
+    "KOLMOGOROV_LOSSES",
     "OPTIMIZERS",
     "RIGHT",
     "RMSPROP_ALPHA",
     "Activation",
-    "CodeLength",
-    "CodeLoss",
+    "KolmogorovLoss",
+    "KolmogorovTerm",
     "Network",
     "Optimizer",
     "OptimizerKind",

@@ -10,7 +10,7 @@ LARGEST_END = 1e38  # of a clip range: its width is still a float32
 
 
 @dataclass(frozen=True)
-class CodeLoss:
+class KolmogorovLoss:
     """A way to score a prediction. `outputs` are those of the predictor a value; None where it has one for each bin."""
 
     name: str
@@ -22,19 +22,19 @@ class CodeLoss:
         return self.outputs is None
 
 
-CODE_LOSSES = {
+KOLMOGOROV_LOSSES = {
     loss.name: loss
     for loss in (
-        CodeLoss("cross_entropy", None),
-        CodeLoss("mse", 1),
-        CodeLoss("gaussian_nll", 2),
-        CodeLoss("laplacian_nll", 2),
+        KolmogorovLoss("cross_entropy", None),
+        KolmogorovLoss("mse", 1),
+        KolmogorovLoss("gaussian_nll", 2),
+        KolmogorovLoss("laplacian_nll", 2),
     )
 }
 
 
 @dataclass(frozen=True)
-class CodeLength:
+class KolmogorovTerm:
     """The Kolmogorov term: a predictor network from parameter positions to values, and how it is scored."""
 
     predictor: Network
@@ -47,12 +47,12 @@ class CodeLength:
     @staticmethod
     def outputs(loss: str, bins: int) -> int:
         """How many outputs the predictor needs for a loss."""
-        return CODE_LOSSES[loss].outputs or bins
+        return KOLMOGOROV_LOSSES[loss].outputs or bins
 
     @property
     def binned(self) -> bool:
         """Whether the predictor tells the bin that a value is in."""
-        return CODE_LOSSES[self.loss].binned
+        return KOLMOGOROV_LOSSES[self.loss].binned
 
     @property
     def range_limit(self) -> str | None:

@@ -181,10 +181,10 @@ def test_networks_and_optimisers_follow_from_flags() -> None:
     )
     assert made.network.dims == (2, *[10] * 8, 1)
     assert made.network.size == 811
-    assert made.code_length
-    assert made.code_length.predictor.dims == (3, 8, 8, 64)
+    assert made.kolmogorov_term
+    assert made.kolmogorov_term.predictor.dims == (3, 8, 8, 64)
     assert [one.learning_rate for one in made.optimizers] == [0.001, 0.5]
-    assert config().code_length is None
-    squared = config(kolmogorov_shape="[8]", kolmogorov_weight=1.0, kolmogorov_loss_type="mse").code_length
+    assert config().kolmogorov_term is None
+    squared = config(kolmogorov_shape="[8]", kolmogorov_weight=1.0, kolmogorov_loss_type="mse").kolmogorov_term
     assert squared
     assert squared.predictor.dims[-1] == 1

@@ -26,13 +26,13 @@ from draw_poly.kernels.oracle import (
     random_parameters,
     truth,
 )
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer
 from tests.conftest import INTERPRETED, rows
 
 PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
 DEVICE = torch.device("cpu")
 INF = float("inf")
-OTHER_LOSSES = [(loss, 2) for loss in CODE_LOSSES if loss != "cross_entropy"]
+OTHER_LOSSES = [(loss, 2) for loss in KOLMOGOROV_LOSSES if loss != "cross_entropy"]
 
 
 def of_packages(everything: Iterable[tuple[Any, ...]], quick: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -58,32 +58,32 @@ class Case:
     """A network, perhaps with its term, and a batch."""
 
     network: Network
-    code: CodeLength | None
+    term: KolmogorovTerm | None
     parameters: list[Tensor]
     positions: Tensor | None
     inputs: Tensor
     targets: Tensor
 
     @staticmethod
-    def of(dims: Sequence[int], points: int, code: CodeLength | None = None, seed: int = 0) -> "Case":
+    def of(dims: Sequence[int], points: int, term: KolmogorovTerm | None = None, seed: int = 0) -> "Case":
         network = Network(tuple(dims))
         generator = torch.Generator().manual_seed(1000 * seed + points)
         flat = random_parameters(network, seed + len(dims), torch.float32)
         parameters, positions = [flat], None
-        if code:
-            parameters.append(random_parameters(code.predictor, seed, torch.float32))
+        if term:
+            parameters.append(random_parameters(term.predictor, seed, torch.float32))
             positions = kolmogorov.positions(network)
         inputs = points_away(flat, network, points, generator, MARGIN["fp32"])
         targets = torch.rand((dims[-1], points), generator=generator)
-        return Case(network, code, parameters, positions, inputs, targets)
+        return Case(network, term, parameters, positions, inputs, targets)
 
     def truth(self, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], list[Tensor]]:
         """Losses and gradients by the reference."""
-        found = truth(self.parameters, self.network, self.inputs, self.targets, self.positions, self.code, dtype)
+        found = truth(self.parameters, self.network, self.inputs, self.targets, self.positions, self.term, dtype)
         return found[: len(self.parameters)], found[len(self.parameters) :]
 
     def workspace(self, package: Alone, points: int | None = None) -> Any:
-        made = package.Workspace(self.network, self.code, points or self.inputs.shape[1], DEVICE)
+        made = package.Workspace(self.network, self.term, points or self.inputs.shape[1], DEVICE)
         package.gradient(made, self.parameters, self.positions, self.inputs, self.targets)
         poison(made)
         return made
@@ -181,22 +181,22 @@ def test_rows_of_several_blocks(cpu: Alone, monkeypatch: pytest.MonkeyPatch) -> 
     of_packages(
         [
             *(("cross_entropy", bins) for bins in (2, 9, 10, 11, 64, 256)),
-            *((loss, 2) for loss in list(CODE_LOSSES)[1:]),
+            *((loss, 2) for loss in list(KOLMOGOROV_LOSSES)[1:]),
         ],
-        quick=[("cross_entropy", 9), ("cross_entropy", 64), *((loss, 2) for loss in list(CODE_LOSSES)[1:])],
+        quick=[("cross_entropy", 9), ("cross_entropy", 64), *((loss, 2) for loss in list(KOLMOGOROV_LOSSES)[1:])],
     ),
     indirect=["package"],
 )
 def test_gradient_with_the_term(package: Alone, loss: str, bins: int) -> None:
-    predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
-    code = CodeLength(predictor, loss, 0.7, bins, -1.0, 0.5)  # narrow: many are clipped, on both sides
-    case = Case.of((2, 7, 6, 1), 33, code)
+    predictor = Network((3, 8, 5, KolmogorovTerm.outputs(loss, bins)))
+    term = KolmogorovTerm(predictor, loss, 0.7, bins, -1.0, 0.5)  # narrow: many are clipped, on both sides
+    case = Case.of((2, 7, 6, 1), 33, term)
     assert_true(case, *case.gradients(package))
 
 
 # A batch that is shorter than provided for, with the term and without; several blocks and segments of parameters.
 @pytest.mark.parametrize(
-    ("package", "dims", "coded", "points"),
+    ("package", "dims", "with_term", "points"),
     of_packages(
         [((2, 7, 5, 1), False, 70), ((2, 7, 5, 1), True, 70), ((2, 47, 45, 1), True, 33)],
         quick=[((2, 7, 5, 1), False, 70), ((2, 7, 5, 1), True, 70)],
@@ -204,10 +204,10 @@ def test_gradient_with_the_term(package: Alone, loss: str, bins: int) -> None:
     indirect=["package"],
 )
 def test_total_is_the_gradient_that_update_steps_with(
-    package: Alone, dims: tuple[int, ...], coded: bool, points: int
+    package: Alone, dims: tuple[int, ...], with_term: bool, points: int
 ) -> None:
-    code = CodeLength(Network((3, 30, 50)), "cross_entropy", 0.7, 50) if coded else None
-    case = Case.of(dims, points, code)
+    term = KolmogorovTerm(Network((3, 30, 50)), "cross_entropy", 0.7, 50) if with_term else None
+    case = Case.of(dims, points, term)
     workspace = case.workspace(package, points + 30)
     package.gradient(workspace, case.parameters, case.positions, case.inputs, case.targets)
     gradients = [torch.full_like(flat, NAN) for flat in case.parameters]
@@ -218,8 +218,8 @@ def test_total_is_the_gradient_that_update_steps_with(
 
 
 def test_parameters_on_a_bin_at_the_ends_and_beyond(package: Alone) -> None:
-    code = CodeLength(Network((3, 4, 5)), "cross_entropy", 100.0, 5, -2.0, 2.0)
-    case = Case.of((2, 4, 1), 8, code)
+    term = KolmogorovTerm(Network((3, 4, 5)), "cross_entropy", 100.0, 5, -2.0, 2.0)
+    case = Case.of((2, 4, 1), 8, term)
     case.parameters[0][:9] = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0, -2.5, 2.5, -100.0, 100.0])
     assert_true(case, *case.gradients(package))
 
@@ -249,11 +249,11 @@ def numbers_of(package: Alone, case: Case, kind: str, steps: int) -> tuple[list[
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_steps_are_the_references(package: Alone, kind: str) -> None:
-    code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
-    case = Case.of((2, 6, 5, 1), 40, code)
+    term = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
+    case = Case.of((2, 6, 5, 1), 40, term)
     parameters, moments, _ = numbers_of(package, case, kind, 6)
     optimizers = each_its_own(kind)
-    exact = Case(case.network, code, [flat.double() for flat in case.parameters], case.positions, *(
+    exact = Case(case.network, term, [flat.double() for flat in case.parameters], case.positions, *(
         tensor.double() for tensor in (case.inputs, case.targets)
     ))  # fmt: skip
     true_moments = [torch.zeros((one.moments, len(flat))).double() for one, flat in
@@ -270,8 +270,8 @@ def test_steps_are_the_references(package: Alone, kind: str) -> None:
 
 
 def test_reruns_are_identical_to_the_bit(package: Alone) -> None:
-    code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
-    case = Case.of((2, 6, 5, 1), 77, code)
+    term = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
+    case = Case.of((2, 6, 5, 1), 77, term)
     (first, second) = (numbers_of(package, case, "adam", 4) for _ in range(2))
     assert identical(first, second)
 
@@ -291,15 +291,15 @@ def test_a_short_batch_after_a_long_one_forgets_it(package: Alone) -> None:
     indirect=["package"],
 )
 def test_what_is_not_finite_shows_in_the_loss(package: Alone, value: float, place: int) -> None:
-    code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
-    case = Case.of((2, 6, 5, 1), 33, code)
+    term = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
+    case = Case.of((2, 6, 5, 1), 33, term)
     case.parameters[0][place] = value
     losses, _ = case.gradients(package)
     assert not losses[0].isfinite()
     assert losses[1].isnan() == (value != value)
     if abs(value) == 3e38:
         return  # a code as long as that is still a number
-    case = Case.of((2, 6, 5, 1), 33, code)
+    case = Case.of((2, 6, 5, 1), 33, term)
     case.parameters[1][place] = value
     losses, _ = case.gradients(package)
     assert losses[0].isfinite()
@@ -374,7 +374,7 @@ def trained(cpu: Alone, case: Case, kind: str, batch: int, count: int) -> list[T
     optimizers = [Optimizer(kind, 0.01), Optimizer(kind, 0.003)][: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
-    workspace = cpu.Workspace(case.network, case.code, batch, DEVICE)
+    workspace = cpu.Workspace(case.network, case.term, batch, DEVICE)
     steps = -(-case.inputs.shape[1] // batch)
     points = case.inputs[None], case.targets[None]
     learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
@@ -391,10 +391,10 @@ def trained(cpu: Alone, case: Case, kind: str, batch: int, count: int) -> list[T
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("coded", [False, True])
-def test_train_is_gradient_and_update_whatever_the_threads(cpu: Alone, coded: bool) -> None:
-    code = CodeLength(Network((3, 8, 64)), "cross_entropy", 0.3, 64) if coded else None
-    case = Case.of((2, *[10] * 8, 1), 2500, code)
+@pytest.mark.parametrize("with_term", [False, True])
+def test_train_is_gradient_and_update_whatever_the_threads(cpu: Alone, with_term: bool) -> None:
+    term = KolmogorovTerm(Network((3, 8, 64)), "cross_entropy", 0.3, 64) if with_term else None
+    case = Case.of((2, *[10] * 8, 1), 2500, term)
     one, two, five = (trained(cpu, case, "adam", 1024, count) for count in (1, 2, 5))
     for first, second, fifth in zip(one, two, five, strict=True):
         assert torch.equal(first, second)
@@ -404,7 +404,7 @@ def test_train_is_gradient_and_update_whatever_the_threads(cpu: Alone, coded: bo
     optimizers = [Optimizer("adam", 0.01), Optimizer("adam", 0.003)][: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((2, len(flat))) for flat in parameters]
-    workspace = cpu.Workspace(case.network, code, 1024, DEVICE)
+    workspace = cpu.Workspace(case.network, term, 1024, DEVICE)
     step, losses = 0, torch.empty(len(parameters))
     for epoch in range(3):
         order = torch.randperm(2500, generator=torch.Generator().manual_seed(epoch))

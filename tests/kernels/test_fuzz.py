@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benches import fuzz, verify
 from draw_poly.kernels import cpu
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS
 from tests.conftest import INTERPRETED
 
 CASES = 24
@@ -31,11 +31,11 @@ def test_nothing_is_wrong_in_a_handful_of_cases(name: str, cases: int) -> None:
 def test_the_handful_has_something_of_everything() -> None:
     cases = [fuzz.draw(seed, small=False) for seed in range(CASES)]
     assert {case.optimizer.kind for case in cases} == set(OPTIMIZERS)
-    assert {case.code.loss for case in cases if case.code} == set(CODE_LOSSES)
+    assert {case.term.loss for case in cases if case.term} == set(KOLMOGOROV_LOSSES)
     assert any(case.strided for case in cases)
     assert sum(bool(case.spoilt) for case in cases) > 3
     assert len({len(case.network.dims) for case in cases}) > 3
-    assert any(case.code and case.code.low > 10 for case in cases)
+    assert any(case.term and case.term.low > 10 for case in cases)
 
 
 def spoilt(package: Any, **functions: Any) -> Any:
@@ -50,10 +50,10 @@ def a_digit_less(workspace: Any, gradients: list[Tensor], losses: Tensor) -> Non
 
 
 def gaps_ignored(
-    network: Any, flat: Tensor, codes: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
+    network: Any, flat: Tensor, terms: Tensor, inputs: Tensor, outputs: Tensor, signatures: Tensor
 ) -> None:
     read = torch.as_strided(inputs, inputs.shape, (inputs[0].numel(), inputs.shape[2], 1))
-    cpu.evaluate(network, flat, codes, read, outputs, signatures)
+    cpu.evaluate(network, flat, terms, read, outputs, signatures)
 
 
 def infinities_cut_off(

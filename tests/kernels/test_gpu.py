@@ -12,12 +12,12 @@ from benches.verify_kernels import gradient_rows, stepped
 from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import assert_outputs, pixels, poison, random_parameters
-from draw_poly.kernels.spec import BELOW, RIGHT, CodeLength, Network
+from draw_poly.kernels.spec import BELOW, RIGHT, KolmogorovTerm, Network
 from tests.conftest import INTERPRETED, rows
 
 pytestmark = INTERPRETED
 CPU = torch.device("cpu")
-CODE = CodeLength(Network((3, 8, 8, 70)), "cross_entropy", 0.5, 70, -0.8, 1.1)
+TERM = KolmogorovTerm(Network((3, 8, 8, 70)), "cross_entropy", 0.5, 70, -0.8, 1.1)
 
 
 @pytest.fixture(autouse=True)
@@ -30,21 +30,21 @@ def _tiles_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # Unrolled, by a loop, and wider than a tile is padded to at least; with the term over several tiles of parameters.
 @pytest.mark.parametrize(
-    ("hidden", "code", "programs"),
+    ("hidden", "term", "programs"),
     rows(
-        [*product([(7, 12, 5), (5,) * 12, (33, 5)], [None, CODE], [2, 528]), ((5, 3), CODE, 2)],
-        quick=[((7, 12, 5), None, 2), ((5,) * 12, None, 528), ((33, 5), None, 2), ((5, 3), CODE, 2)],
+        [*product([(7, 12, 5), (5,) * 12, (33, 5)], [None, TERM], [2, 528]), ((5, 3), TERM, 2)],
+        quick=[((7, 12, 5), None, 2), ((5,) * 12, None, 528), ((33, 5), None, 2), ((5, 3), TERM, 2)],
     ),
 )
 def test_a_program_may_take_several_tiles(
-    monkeypatch: pytest.MonkeyPatch, hidden: tuple[int, ...], code: CodeLength | None, programs: int
+    monkeypatch: pytest.MonkeyPatch, hidden: tuple[int, ...], term: KolmogorovTerm | None, programs: int
 ) -> None:
     from draw_poly.kernels import gpu
     from draw_poly.kernels.gpu import plan
 
     monkeypatch.setattr(plan, "MOST_PROGRAMS", programs)
     network = Network((2, *hidden, 1))
-    wrong = [row for row in gradient_rows(network, 37, code, "fp32", Alone(gpu), CPU) if not row.passed]
+    wrong = [row for row in gradient_rows(network, 37, term, "fp32", Alone(gpu), CPU) if not row.passed]
     assert not wrong
 
 
@@ -99,12 +99,12 @@ def test_a_network_past_the_limits_is_refused_by_every_kernel() -> None:
 
     for dims, limit in (((2, 1), "without a hidden layer"), ((2, 100, 1), "layer width 100 is above 64")):
         network = Network(dims)
-        flat, codes = torch.zeros(network.size), torch.zeros(network.neurons, dtype=torch.int64)
+        flat, terms = torch.zeros(network.size), torch.zeros(network.neurons, dtype=torch.int64)
         outputs, signatures = torch.zeros((1, 4)), torch.zeros(4, dtype=torch.int64)
         with pytest.raises(ValueError, match=limit):
-            Alone(gpu).evaluate(network, flat, codes, torch.zeros((2, 4)), outputs, signatures)
+            Alone(gpu).evaluate(network, flat, terms, torch.zeros((2, 4)), outputs, signatures)
         with pytest.raises(ValueError, match=limit):
-            Alone(gpu).evaluate_grid(network, flat, codes, (2, 2), 0, outputs.view(1, 2, 2), signatures.view(2, 2))
+            Alone(gpu).evaluate_grid(network, flat, terms, (2, 2), 0, outputs.view(1, 2, 2), signatures.view(2, 2))
         with pytest.raises(ValueError, match=limit):
             gpu.Workspace(network, None, 10, CPU)
 
@@ -120,27 +120,27 @@ def test_a_batch_past_the_partials_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hidden", "code"),
+    ("hidden", "term"),
     rows(
-        [*product([(7, 12, 5), (5,) * 12], [None, CODE]), ((5, 3), CODE)],
-        quick=[((7, 12, 5), None), ((5, 3), CODE)],
+        [*product([(7, 12, 5), (5,) * 12], [None, TERM]), ((5, 3), TERM)],
+        quick=[((7, 12, 5), None), ((5, 3), TERM)],
     ),
 )
-def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], code: CodeLength | None) -> None:
+def test_a_batch_may_be_named_by_an_order(hidden: tuple[int, ...], term: KolmogorovTerm | None) -> None:
     from draw_poly.kernels import gpu
 
     network = Network((2, *hidden, 2))
     generator = torch.Generator().manual_seed(5)
     data = torch.rand((4, 90), generator=generator)
     order = torch.randperm(90, generator=generator)[11:48]
-    parameters = [random_parameters(one, 1, torch.float32) for one in (network, *([code.predictor] if code else []))]
-    positions = kolmogorov.positions(network) if code else None
+    parameters = [random_parameters(one, 1, torch.float32) for one in (network, *([term.predictor] if term else []))]
+    positions = kolmogorov.positions(network) if term else None
     found = []
     for inputs, targets, chosen in (
         (data[:2], data[2:], [order]),
         (data[:2, order].contiguous(), data[2:, order].contiguous(), []),
     ):
-        workspace = gpu.Workspace(network, code, 37, CPU)
+        workspace = gpu.Workspace(network, term, 37, CPU)
         poison(workspace)
         Alone(gpu).gradient(workspace, parameters, positions, inputs, targets, *chosen)
         found.append(stepped(Alone(gpu), workspace, parameters))
@@ -240,7 +240,7 @@ def test_scratch_is_float32_whatever_a_caller_makes_of_tensors() -> None:
     network, before = Network((2, 5, 1)), torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
-        made = gpu.Workspace(network, CODE, 10, CPU), gpu.Validation(network, 10, CPU)
+        made = gpu.Workspace(network, TERM, 10, CPU), gpu.Validation(network, 10, CPU)
     finally:
         torch.set_default_dtype(before)
     assert made[0].predictor is not None

@@ -13,7 +13,7 @@ from benches.plain import by_autograd, plain_forward
 from draw_poly.kernels import cpu
 from draw_poly.kernels.oracle import NAN
 from draw_poly.kernels.picture import grid
-from draw_poly.kernels.spec import CodeLength, Network
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 from tests.kernels.test_fused import DEVICE, INF, PACKAGES, Case, of_packages, poisoned
 
 PAYLOAD = torch.tensor(0x7FC12345, dtype=torch.int32).view(torch.float32)  # a NaN whose lower bits are set
@@ -32,7 +32,7 @@ def kinds(tensor: Tensor) -> list[int]:
 
 def plain(case: Case) -> list[Tensor]:
     return by_autograd(
-        case.parameters, case.network, case.inputs, case.targets, case.positions, case.code, torch.float32, DEVICE
+        case.parameters, case.network, case.inputs, case.targets, case.positions, case.term, torch.float32, DEVICE
     )
 
 
@@ -70,9 +70,9 @@ def test_losses_and_gradients_are_of_pytorchs_kinds(
     indirect=["package"],
 )
 def test_a_logit_that_is_not_finite_shows(package: Alone, value: float | Tensor, bins: int) -> None:
-    code = CodeLength(Network((3, 5, bins)), "cross_entropy", 0.3, bins, -8.0, 8.0)
+    term = KolmogorovTerm(Network((3, 5, bins)), "cross_entropy", 0.3, bins, -8.0, 8.0)
     for bin in (0, bins // 2, bins - 1):
-        case = Case.of((2, 6, 1), 16, code)
+        case = Case.of((2, 6, 1), 16, term)
         case.parameters[1][bin - bins] = value
         losses, gradients = case.gradients(package)
         expected = plain(case)
@@ -84,8 +84,8 @@ def test_a_logit_that_is_not_finite_shows(package: Alone, value: float | Tensor,
 
 
 def test_parameters_beyond_the_clip_range_take_no_gradient_even_if_not_finite(package: Alone) -> None:
-    code = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.3, 20, -1.0, 1.0)
-    case = Case.of((2, 6, 1), 16, code)
+    term = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.3, 20, -1.0, 1.0)
+    case = Case.of((2, 6, 1), 16, term)
     case.parameters[1][-3] = -INF
     _, gradients = case.gradients(package)
     outside = case.parameters[0].abs() > 1
@@ -133,9 +133,9 @@ def steep(factor: float) -> tuple[Network, Tensor]:
 @pytest.mark.parametrize("factor", [3.3e38, 2.9e38, 1e37])
 def test_what_overflows_outside_a_picture_does_not_show_in_it(factor: float) -> None:
     network, flat = steep(factor)
-    painter = cpu.Rasterizer(network, torch.ones(1, dtype=torch.int64), 200, 150)
+    rasterizer = cpu.Rasterizer(network, torch.ones(1, dtype=torch.int64), 200, 150)
     gray, edges = np.zeros((150, 200), np.uint8), np.zeros((150, 200), np.uint8)
-    seen = painter.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
+    seen = rasterizer.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
     assert (gray == 255 * (np.arange(200) > 0)).all()
     assert np.isfinite([seen.lowest, seen.highest]).all()
 
@@ -144,9 +144,9 @@ def test_a_picture_with_an_infinity_is_what_evaluating_every_pixel_gives() -> No
     network, flat = steep(3e38)
     flat[3] = 1.9  # x past 0.6 overflows
     height, width = 70, 300
-    painter = cpu.Rasterizer(network, torch.ones(1, dtype=torch.int64), width, height)
+    rasterizer = cpu.Rasterizer(network, torch.ones(1, dtype=torch.int64), width, height)
     gray, edges = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
-    seen = painter.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
+    seen = rasterizer.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
     outputs, signatures = poisoned((1, height, width))
     Alone(cpu).evaluate_grid(network, flat, torch.ones(1, dtype=torch.int64), (width, height), 0, outputs, signatures)
     expected = np.empty_like(gray)

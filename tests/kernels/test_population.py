@@ -14,7 +14,7 @@ from torch import Tensor
 from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import cpu, reference
 from draw_poly.kernels.oracle import NAN, poison, random_parameters
-from draw_poly.kernels.spec import OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
 from tests.conftest import INTERPRETED
 from tests.kernels.test_fused import DEVICE, identical, of_packages
 
@@ -22,8 +22,8 @@ PACKAGES = ["reference", "cpu", pytest.param("gpu", marks=INTERPRETED)]
 # Neither a panel, a tile nor a block of parameters is filled; the second batch is shorter than the first.
 POINTS, BATCH, SHORT = 61, 37, 9
 RATES, MOMENTA, WEIGHTS = (0.01, 0.003, 0.02), (0.85, 0.6, 0.3), (0.3, 0.7, 0.05)
-CODE = CodeLength(Network((3, 5, 20)), "cross_entropy", 0.9, 20, -0.8, 1.1)
-GAUSSIAN = CodeLength(Network((3, 4, 2)), "gaussian_nll", 0.9)
+TERM = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.9, 20, -0.8, 1.1)
+GAUSSIAN = KolmogorovTerm(Network((3, 4, 2)), "gaussian_nll", 0.9)
 EACH = NARROW, DEEP, WIDE = Network((2, 7, 5, 2)), Network((2, *[5] * 12, 1)), Network((2, 33, 5, 1))
 
 
@@ -45,7 +45,7 @@ class Population:
     """Some of three networks that differ in all that networks of one shape may."""
 
     network: Network
-    code: CodeLength | None
+    term: KolmogorovTerm | None
     members: tuple[int, ...]
 
     @property
@@ -54,11 +54,11 @@ class Population:
 
     def flat(self, learner: int) -> Tensor:
         """Parameters (networks, P) of the networks, or of the predictors."""
-        one = self.code.predictor if learner and self.code else self.network
+        one = self.term.predictor if learner and self.term else self.network
         return torch.stack([random_parameters(one, 10 * learner + member, torch.float32) for member in self.members])
 
     def learners(self) -> range:
-        return range(2 if self.code else 1)
+        return range(2 if self.term else 1)
 
     def drawn(self, *shape: int) -> Tensor:
         """Numbers (networks, *shape) from 0 to 1, each network's own."""
@@ -87,9 +87,9 @@ def steps(package: ModuleType, some: Population, kinds: list[str], count: int = 
     moments = [
         torch.zeros((len(flat), one.moments, flat.shape[1])) for flat, one in zip(parameters, optimizers, strict=True)
     ]
-    positions = kolmogorov.positions(some.network) if some.code else None
+    positions = kolmogorov.positions(some.network) if some.term else None
     workspace = package.Workspace(
-        some.network, some.code, BATCH + 3, DEVICE, networks=len(some.members), weights=some.weights
+        some.network, some.term, BATCH + 3, DEVICE, networks=len(some.members), weights=some.weights
     )
     data, left = some.drawn(2 + some.network.dims[-1], POINTS), []
     for step in range(1, count + 1):
@@ -121,7 +121,7 @@ def assert_each_as_alone(found: Any) -> None:
 
 # Each kind of optimiser once, with another one's predictor or without a term.
 STEPS: list[tuple[Any, ...]] = [
-    (NARROW, CODE, ["adam", "sgd_momentum"]),
+    (NARROW, TERM, ["adam", "sgd_momentum"]),
     (NARROW, None, ["sgd_momentum"]),
     (WIDE, None, ["rmsprop"]),
     (DEEP, GAUSSIAN, ["sgd", "adam"]),
@@ -129,14 +129,14 @@ STEPS: list[tuple[Any, ...]] = [
 
 
 @pytest.mark.parametrize(
-    ("package", "network", "code", "kinds"),
+    ("package", "network", "term", "kinds"),
     [*(("reference", *row) for row in STEPS), *of_packages(STEPS, quick=STEPS[:1])],
     indirect=["package"],
 )
 def test_steps_are_those_of_each_alone(
-    package: ModuleType, network: Network, code: CodeLength | None, kinds: list[str]
+    package: ModuleType, network: Network, term: KolmogorovTerm | None, kinds: list[str]
 ) -> None:
-    assert_each_as_alone(lambda members: steps(package, Population(network, code, members), kinds))
+    assert_each_as_alone(lambda members: steps(package, Population(network, term, members), kinds))
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_steps_are_those_of_each_alone(
 @pytest.mark.parametrize("network", [NARROW, DEEP])
 def test_steps_of_several_tiles_are_those_of_each_alone(network: Network) -> None:
     gpu = importlib.import_module("draw_poly.kernels.gpu")
-    assert_each_as_alone(lambda members: steps(gpu, Population(network, CODE, members), ["adam"] * 2, 1))
+    assert_each_as_alone(lambda members: steps(gpu, Population(network, TERM, members), ["adam"] * 2, 1))
 
 
 def test_every_kind_of_optimiser_reads_what_networks_differ_in() -> None:
@@ -168,15 +168,15 @@ def test_evaluations_are_those_of_each_alone(package: ModuleType, network: Netwo
 
     def found(members: tuple[int, ...]) -> list[Tensor]:
         some, count = Population(network, None, members), len(members)
-        codes = (some.drawn(network.neurons) * 2**30).long()
+        terms = (some.drawn(network.neurons) * 2**30).long()
         outputs, signatures = torch.full((count, results, POINTS), NAN), torch.full((count, POINTS), -1)
-        package.evaluate(network, some.flat(0), codes, some.drawn(2, POINTS), outputs, signatures)
+        package.evaluate(network, some.flat(0), terms, some.drawn(2, POINTS), outputs, signatures)
         grid, patterns = torch.full((count, results, rows, width), NAN), torch.full((count, rows, width), -1)
-        package.evaluate_grid(network, some.flat(0), codes, (width, 9), 2, grid, patterns)
+        package.evaluate_grid(network, some.flat(0), terms, (width, 9), 2, grid, patterns)
         made = [outputs, signatures, grid, patterns]
         if "gpu" in package.__name__:
             edges, values = torch.full((count, rows, width), 9, dtype=torch.uint8), torch.full_like(grid, NAN)
-            package.evaluate_grid(network, some.flat(0), codes, (width, 9), 2, values, patterns.clone(), edges)
+            package.evaluate_grid(network, some.flat(0), terms, (width, 9), 2, values, patterns.clone(), edges)
             made += [values, edges]
         return made
 
@@ -217,20 +217,22 @@ def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
 
 # On a CPU an epoch is one call, whose tasks threads share; several rows of points, segments and blocks of parameters.
 @pytest.mark.usefixtures("_threads")
-@pytest.mark.parametrize("code", [None, CODE])
-def test_an_epoch_in_one_call_is_that_of_each_alone(code: CodeLength | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("term", [None, TERM])
+def test_an_epoch_in_one_call_is_that_of_each_alone(
+    term: KolmogorovTerm | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("draw_poly.kernels.cpu.workspace.threads_for", lambda operations: torch.get_num_threads())
     network, points, batch = Network((2, 47, 45, 1)), 1500, 600
 
     def found(members: tuple[int, ...]) -> list[Tensor]:
-        some, kinds = Population(network, code, members), ["adam", "adam"][: 2 if code else 1]
+        some, kinds = Population(network, term, members), ["adam", "adam"][: 2 if term else 1]
         parameters = [some.flat(learner) for learner in some.learners()]
         moments = [torch.zeros((len(flat), 2, flat.shape[1])) for flat in parameters]
-        workspace = cpu.Workspace(network, code, batch, DEVICE, networks=len(members), weights=some.weights)
+        workspace = cpu.Workspace(network, term, batch, DEVICE, networks=len(members), weights=some.weights)
         data, other = some.drawn(3, points), some.drawn(3, 700)
         training = cpu.Training(
             workspace, [Optimizer(kind, 1.0) for kind in kinds], parameters, moments,
-            kolmogorov.positions(network) if code else None, (data[:, :2], data[:, 2:]), (other[:, :2], other[:, 2:]),
+            kolmogorov.positions(network) if term else None, (data[:, :2], data[:, 2:]), (other[:, :2], other[:, 2:]),
         )  # fmt: skip
         losses = torch.full((len(members), 3, len(kinds)), NAN)
         scalars = torch.stack([some.scalars(kinds, step) for step in range(1, 4)], 1)
@@ -244,7 +246,7 @@ def test_an_epoch_in_one_call_is_that_of_each_alone(code: CodeLength | None, mon
 
 def test_weights_are_as_many_as_networks(package: ModuleType) -> None:
     with pytest.raises(ValueError, match="2 weights of the term were given for 3 networks"):
-        package.Workspace(NARROW, CODE, BATCH, DEVICE, networks=3, weights=[0.1, 0.2])
+        package.Workspace(NARROW, TERM, BATCH, DEVICE, networks=3, weights=[0.1, 0.2])
 
 
 def test_another_number_of_networks_is_refused(package: ModuleType) -> None:

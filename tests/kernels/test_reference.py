@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benches.plain import plain_code_loss, plain_forward
+from benches.plain import plain_forward, plain_term_loss
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import assert_outputs, random_parameters
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS, CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer
 
 # Sums of up to a few thousand float64 terms of order one.
 assert_exact = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
@@ -43,24 +43,25 @@ def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int) -> None:
 
 @pytest.mark.parametrize(
     ("loss", "bins"),
-    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 128, 256)] + [(loss, 256) for loss in list(CODE_LOSSES)[1:]],
+    [("cross_entropy", bins) for bins in (2, 9, 10, 11, 128, 256)]
+    + [(loss, 256) for loss in list(KOLMOGOROV_LOSSES)[1:]],
 )
 def test_code_gradient_is_autograds(loss: str, bins: int) -> None:
-    predictor = Network((3, 8, 5, CodeLength.outputs(loss, bins)))
-    code = CodeLength(predictor, loss, 0.3, bins, -1.5, 2.0)
+    predictor = Network((3, 8, 5, KolmogorovTerm.outputs(loss, bins)))
+    term = KolmogorovTerm(predictor, loss, 0.3, bins, -1.5, 2.0)
     generator = torch.Generator().manual_seed(bins)
     phi = random_parameters(predictor, seed=bins)
     positions = torch.rand((3, 61), generator=generator, dtype=torch.float64)
     theta = torch.randn(61, generator=generator, dtype=torch.float64) * 1.5  # past the clip range on both sides
-    theta[0], theta[1] = code.low, code.high  # its ends count as inside
-    theta[2] = code.low + (code.high - code.low) / (bins - 1)  # on a bin
+    theta[0], theta[1] = term.low, term.high  # its ends count as inside
+    theta[2] = term.low + (term.high - term.low) / (bins - 1)  # on a bin
     theta[3], theta[4] = -100.0, 100.0
     to_phi = torch.full_like(phi, torch.nan)
     out = reference.layers(to_phi, predictor)
-    total, to_theta = reference.code_gradient(theta, reference.layers(phi, predictor), positions, code, out)
+    total, to_theta = reference.kolmogorov_gradient(theta, reference.layers(phi, predictor), positions, term, out)
 
     leaves = theta.clone().requires_grad_(), phi.clone().requires_grad_()
-    expected = plain_code_loss(plain_forward(leaves[1], predictor, positions), leaves[0], code)
+    expected = plain_term_loss(plain_forward(leaves[1], predictor, positions), leaves[0], term)
     expected = 61 * expected  # the sum over parameters
     expected.backward()
     assert_exact(total, expected.detach())
@@ -71,12 +72,12 @@ def test_code_gradient_is_autograds(loss: str, bins: int) -> None:
 
 
 def test_a_parameter_exactly_on_a_bin_takes_sign_zero() -> None:
-    code = CodeLength(Network((3, 5)), "cross_entropy", 1.0, 5, -2.0, 2.0)
+    term = KolmogorovTerm(Network((3, 5)), "cross_entropy", 1.0, 5, -2.0, 2.0)
     theta = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0], dtype=torch.float64)
     logits = torch.randn((5, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    _, _, gradient = reference.cross_entropy(logits, theta, code)
+    _, _, gradient = reference.cross_entropy(logits, theta, term)
     leaf = theta.clone().requires_grad_()
-    (5 * plain_code_loss(logits, leaf, code)).backward()  # the sum over five parameters
+    (5 * plain_term_loss(logits, leaf, term)).backward()  # the sum over five parameters
     assert_exact(gradient, leaf.grad)
 
 
@@ -171,10 +172,12 @@ def test_layers_refuse_a_vector_of_another_length() -> None:
 
 
 def test_nan_parameters_give_a_nan_loss_and_no_crash() -> None:
-    code = CodeLength(Network((3, 4, 16)), "cross_entropy", 1.0, 16)
-    phi = random_parameters(code.predictor, 0)
+    term = KolmogorovTerm(Network((3, 4, 16)), "cross_entropy", 1.0, 16)
+    phi = random_parameters(term.predictor, 0)
     theta = torch.tensor([0.0, float("nan"), float("inf"), -float("inf")], dtype=torch.float64)
-    stack = reference.layers(phi, code.predictor)
+    stack = reference.layers(phi, term.predictor)
     positions = torch.rand(3, 4, dtype=torch.float64)
-    loss, _ = reference.code_gradient(theta, stack, positions, code, reference.layers(phi.clone(), code.predictor))
+    loss, _ = reference.kolmogorov_gradient(
+        theta, stack, positions, term, reference.layers(phi.clone(), term.predictor)
+    )
     assert loss.isnan()

@@ -73,16 +73,16 @@ def test_an_evaluator_may_be_called_by_several_threads() -> None:
 
 
 @pytest.mark.usefixtures("_two_threads")
-def test_a_painter_may_be_called_by_several_threads() -> None:
+def test_a_rasterizer_may_be_called_by_several_threads() -> None:
     coefficients = torch.randint(1, 2**31 - 1, (NETWORK.neurons,), generator=torch.Generator().manual_seed(0))
-    painter = cpu.Rasterizer(NETWORK, coefficients, 301, 200)
+    rasterizer = cpu.Rasterizer(NETWORK, coefficients, 301, 200)
 
     def call(seed: int) -> Callable[[], list[Any]]:
         flat = random_parameters(NETWORK, seed, torch.float32)
 
         def draw() -> list[Any]:
             gray, edges = np.empty((200, 301), np.uint8), np.zeros((200, 301), np.uint8)
-            seen = painter.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
+            seen = rasterizer.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
             return [gray, edges, seen.signatures, seen.lowest, seen.highest, seen.evaluations]
 
         return draw

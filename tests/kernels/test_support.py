@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from draw_poly.kernels.spec import CodeLength, Network, leaky_relu
+from draw_poly.kernels.spec import KolmogorovTerm, Network, leaky_relu
 from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 SMALL, WIDE = Network((2, 10, 1)), Network((2, 10, 100_000, 1))
-WIDE_CODE = CodeLength(Network((3, 100_000, 2)), "gaussian_nll", 1.0)
+WIDE_TERM = KolmogorovTerm(Network((3, 100_000, 2)), "gaussian_nll", 1.0)
 
 
 @pytest.fixture
@@ -30,22 +30,22 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_widths_are_limited_by_name(gpu: SimpleNamespace) -> None:
     assert unsupported_on_cpu(SMALL, None, CPU) is None
     assert unsupported_on_cpu(WIDE, None, CPU) == "layer width 100000 is above 256"
-    assert unsupported_on_cpu(SMALL, WIDE_CODE, CPU) == "predictor's layer width 100000 is above 256"
+    assert unsupported_on_cpu(SMALL, WIDE_TERM, CPU) == "predictor's layer width 100000 is above 256"
     assert unsupported_on_cpu(SMALL, None, CUDA) == "the CPU kernels do not run on cuda"
     assert unsupported_on_gpu(SMALL, None, CUDA) is None
     assert unsupported_on_gpu(WIDE, None, CUDA) == "layer width 100000 is above 64"
-    assert unsupported_on_gpu(SMALL, WIDE_CODE, CUDA) == "predictor's layer width 100000 is above 64"
+    assert unsupported_on_gpu(SMALL, WIDE_TERM, CUDA) == "predictor's layer width 100000 is above 64"
     # As many bins as one likes: they never stand in a layer.
-    many = CodeLength(Network((3, 8, 100_000)), "cross_entropy", 1.0, 100_000)
+    many = KolmogorovTerm(Network((3, 8, 100_000)), "cross_entropy", 1.0, 100_000)
     assert unsupported_on_gpu(SMALL, many, CUDA) is None
 
 
 def test_activations_are_refused_by_name_and_by_what_their_result_tells(gpu: SimpleNamespace) -> None:
     squared = Network((2, 10, 1), replace(leaky_relu(), name="relu_squared"))
-    code = CodeLength(replace(squared, dims=(3, 10, 1)), "mse", 1.0)
+    term = KolmogorovTerm(replace(squared, dims=(3, 10, 1)), "mse", 1.0)
     said = "the {} kernels know no activation relu_squared, but leaky_relu"
-    assert unsupported_on_cpu(squared, None, CPU) == unsupported_on_cpu(SMALL, code, CPU) == said.format("CPU")
-    assert unsupported_on_gpu(squared, None, CUDA) == unsupported_on_gpu(SMALL, code, CUDA) == said.format("Triton")
+    assert unsupported_on_cpu(squared, None, CPU) == unsupported_on_cpu(SMALL, term, CPU) == said.format("CPU")
+    assert unsupported_on_gpu(squared, None, CUDA) == unsupported_on_gpu(SMALL, term, CUDA) == said.format("Triton")
     silent = Network((2, 10, 1), replace(leaky_relu(), result_tells_derivative=False))
     assert "result, which does not tell leaky_relu's derivative" in str(unsupported_on_cpu(silent, None, CPU))
     assert "result, which does not tell leaky_relu's derivative" in str(unsupported_on_gpu(silent, None, CUDA))

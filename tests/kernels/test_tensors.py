@@ -10,10 +10,10 @@ from torch import Tensor
 from benches.alone import Alone
 from draw_poly.kernels import cpu
 from draw_poly.kernels.oracle import random_parameters
-from draw_poly.kernels.spec import CodeLength, Network, Optimizer
+from draw_poly.kernels.spec import KolmogorovTerm, Network, Optimizer
 from tests.kernels.test_fused import DEVICE, PACKAGES, Case, identical, poisoned
 
-CODE = CodeLength(Network((3, 4, 12)), "cross_entropy", 0.3, 12)
+TERM = KolmogorovTerm(Network((3, 4, 12)), "cross_entropy", 0.3, 12)
 
 
 @pytest.fixture(params=PACKAGES)
@@ -23,7 +23,7 @@ def package(request: pytest.FixtureRequest) -> Alone:
 
 @pytest.fixture
 def case() -> Case:
-    return Case.of((2, 6, 5, 3), 21, CODE)
+    return Case.of((2, 6, 5, 3), 21, TERM)
 
 
 def spread(tensor: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def transposed(tensor: Tensor) -> Tensor:
 @pytest.mark.parametrize("view", [spread, transposed])
 def test_what_is_read_may_have_strides(package: Alone, case: Case, view: object) -> None:
     assert callable(view)
-    workspace = package.Workspace(case.network, CODE, 21, DEVICE)
+    workspace = package.Workspace(case.network, TERM, 21, DEVICE)
     expected = case.gradients(package, workspace)
     assert case.positions is not None
     parameters = [spread(flat) for flat in case.parameters]
@@ -57,13 +57,13 @@ def test_what_is_evaluated_may_have_strides(package: Alone, case: Case, view: ob
     coefficients = torch.arange(1, case.network.neurons + 1)
     found = []
     for changed in (False, True):
-        flat, codes, inputs = case.parameters[0], coefficients, case.inputs
+        flat, terms, inputs = case.parameters[0], coefficients, case.inputs
         if changed:
-            flat, codes, inputs = spread(flat), spread(codes), view(inputs)
+            flat, terms, inputs = spread(flat), spread(terms), view(inputs)
         outputs, signatures = poisoned((3, 21))
         grid, patterns = poisoned((3, 4, 5))
-        package.evaluate(case.network, flat, codes, inputs, outputs, signatures)
-        package.evaluate_grid(case.network, flat, codes, (5, 4), 0, grid, patterns)
+        package.evaluate(case.network, flat, terms, inputs, outputs, signatures)
+        package.evaluate_grid(case.network, flat, terms, (5, 4), 0, grid, patterns)
         found.append([outputs, signatures, grid, patterns])
     assert identical(*found)
 
@@ -85,21 +85,21 @@ def test_what_is_written_in_place_is_refused_with_strides(package: Alone, case: 
     with pytest.raises(ValueError, match="gradient of strides"):
         package.total(workspace, [spread(flat) for flat in case.parameters], losses)
     outputs, signatures = poisoned((3, 21))
-    codes = torch.ones(case.network.neurons, dtype=torch.int64)
+    terms = torch.ones(case.network.neurons, dtype=torch.int64)
     for name, tensors in (("outputs", (spread(outputs), signatures)), ("signatures", (outputs, spread(signatures)))):
         with pytest.raises(ValueError, match=f"{name} of strides"):
-            package.evaluate(case.network, case.parameters[0], codes, case.inputs, *tensors)
+            package.evaluate(case.network, case.parameters[0], terms, case.inputs, *tensors)
     grid, patterns = poisoned((3, 4, 5))
     for name, tensors in (("outputs", (spread(grid), patterns)), ("signatures", (grid, spread(patterns)))):
         with pytest.raises(ValueError, match=f"{name} of strides"):
-            package.evaluate_grid(case.network, case.parameters[0], codes, (5, 4), 0, *tensors)
+            package.evaluate_grid(case.network, case.parameters[0], terms, (5, 4), 0, *tensors)
     assert identical(case.parameters, before)
 
 
 def test_scalars_may_have_strides(package: Alone, case: Case) -> None:
     found = []
     for view in (Tensor.clone, spread):
-        workspace = package.Workspace(case.network, CODE, 21, DEVICE)
+        workspace = package.Workspace(case.network, TERM, 21, DEVICE)
         package.gradient(workspace, case.parameters, case.positions, case.inputs, case.targets)
         parameters = [flat.clone() for flat in case.parameters]
         moments = [torch.zeros((2, len(flat))) for flat in parameters]
@@ -132,7 +132,7 @@ def test_other_shapes_and_types_are_refused(package: Alone, case: Case) -> None:
 def trained(order: "np.ndarray[tuple[int], np.dtype[np.int64]]", case: Case) -> list[Tensor]:
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((1, len(flat))) for flat in parameters]
-    workspace = cpu.Workspace(case.network, CODE, 4, DEVICE)
+    workspace = cpu.Workspace(case.network, TERM, 4, DEVICE)
     optimizers = [Optimizer("sgd_momentum", 0.1)] * 2
     points = case.inputs[None], case.targets[None]
     learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
@@ -149,14 +149,14 @@ def test_an_order_with_strides_is_the_order_it_says(case: Case) -> None:
         trained(order, case)
 
 
-def test_a_painter_takes_strided_parameters() -> None:
+def test_a_rasterizer_takes_strided_parameters() -> None:
     network = Network((2, 6, 5, 1))
-    painter = cpu.Rasterizer(network, torch.arange(1, network.neurons + 1), 50, 40)
+    rasterizer = cpu.Rasterizer(network, torch.arange(1, network.neurons + 1), 50, 40)
     parameters, found = random_parameters(network, 1, torch.float32), []
     for flat in (parameters, spread(parameters)):
         gray, edges = np.empty((40, 50), np.uint8), np.zeros((40, 50), np.uint8)
-        painter.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
+        rasterizer.draw(flat, gray, edges, np.empty((0, 0), np.uint8))
         found.append([torch.from_numpy(gray), torch.from_numpy(edges)])
     assert identical(*found)
     with pytest.raises(ValueError, match="a plane of shape"):
-        painter.draw(flat, gray[:-1], edges, np.empty((0, 0), np.uint8))
+        rasterizer.draw(flat, gray[:-1], edges, np.empty((0, 0), np.uint8))

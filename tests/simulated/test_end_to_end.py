@@ -20,7 +20,7 @@ from tests.test_run_ahead import left
 
 pytestmark = INTERPRETED
 SMALL = ["-s", "[4]*2", "-p", 40, "-b", 16, "-e", 4, "--save-interval", 2, "--checkpoint-interval", 2, "--seed", 1]
-CODED = ["--kolmogorov-shape", "[3]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]
+WITH_TERM = ["--kolmogorov-shape", "[3]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]
 CAPTURED = "one replay of a CUDA graph from here on"
 
 
@@ -52,9 +52,9 @@ def test_a_run_trains_draws_saves_and_films(program: Program, cuda: Machine, tmp
     [
         ([], {"captured": 3, "launched": 0}),
         slow([], {"captured": 3, "waiting": 3, "windows": 6}),
-        slow(CODED, {"captured": 3, "launched": 0}),
+        slow(WITH_TERM, {"captured": 3, "launched": 0}),
     ],
-    ids=["alone", "otherwise", "coded"],
+    ids=["alone", "otherwise", "with_term"],
 )
 def test_captured_launched_ahead_and_on_the_cpu_are_the_same_to_the_bit(
     program: Program, tmp_path: Path, words: list[object], replays: dict[str, int]

@@ -38,11 +38,11 @@ def test_a_kernel_is_not_compiled_in_a_capture(cuda: Machine) -> None:
     from draw_poly.kernels.spec import Network
 
     network = Network((2, 4, 1))
-    flat, codes = torch.ones((1, network.size), device=CUDA), torch.ones((1, 4), dtype=torch.int64, device=CUDA)
+    flat, terms = torch.ones((1, network.size), device=CUDA), torch.ones((1, 4), dtype=torch.int64, device=CUDA)
     outputs, signatures = torch.empty((1, 1, 3), device=CUDA), torch.empty((1, 3), dtype=torch.int64, device=CUDA)
 
     def work() -> None:
-        gpu.evaluate(network, flat, codes, torch.ones((1, 2, 3), device=CUDA), outputs, signatures)
+        gpu.evaluate(network, flat, terms, torch.ones((1, 2, 3), device=CUDA), outputs, signatures)
 
     gpu.workspace.layer_table(network, CUDA)  # a copy from pageable memory
     with cuda.expecting("evaluate_kernel is compiled"), pytest.raises(RuntimeError):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benches.plain import plain_code_loss, plain_forward
+from benches.plain import plain_forward, plain_term_loss
 from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Data
 from draw_poly.engine.backends.reference import Eager
@@ -26,17 +26,17 @@ BACKENDS = [
 def test_a_step_descends_the_weighted_sum_of_both_losses(name: str, weight: float) -> None:
     words: dict[str, object] = {"kolmogorov_shape": "[6]", "kolmogorov_weight": weight, "kolmogorov_bins": 50}
     config = Config("x", "[7, 3]", 1, optimizer="sgd", learning_rate=1.0, backend=name, **words if weight else {})  # type: ignore[arg-type]
-    state, code = fresh_state(config, torch.Generator().manual_seed(2)), config.code_length
+    state, term = fresh_state(config, torch.Generator().manual_seed(2)), config.kolmogorov_term
     generator = torch.Generator().manual_seed(1)
     data = Data(torch.rand((1, 3, 33), generator=generator), torch.rand((1, 3, 21), generator=generator), 33)
     leaves = [learner.parameters[0].double().requires_grad_() for learner in state.learners]
     inputs, targets = data.training[0].double().split((2, 1))
     total = task = torch.nn.functional.mse_loss(plain_forward(leaves[0], state.main.network, inputs), targets)
     expected = [task]
-    if code:
+    if term:
         positions = kolmogorov.positions(state.main.network).double()
-        term = plain_code_loss(plain_forward(leaves[1], code.predictor, positions), leaves[0], code)
-        expected, total = [task, term], task + weight * term
+        term_loss = plain_term_loss(plain_forward(leaves[1], term.predictor, positions), leaves[0], term)
+        expected, total = [task, term_loss], task + weight * term_loss
     total.backward()
     with torch.inference_mode():
         report = backend.choose(config, torch.device("cpu"))[0](state, config).epoch(

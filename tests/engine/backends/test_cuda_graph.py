@@ -21,7 +21,7 @@ from tests.conftest import INTERPRETED, rows, slow
 from tests.simulated import Machine
 
 POINTS, BATCH = 70, 32  # two whole batches and a short one
-CODED = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
+WITH_TERM = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
 
 
 @dataclass
@@ -135,7 +135,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize(
     ("trained", "words"),
-    of_compilers([({},), (CODED,), ({"optimizer": "rmsprop"},)], quick=[("triton", CODED), ("traced", {})]),
+    of_compilers([({},), (WITH_TERM,), ({"optimizer": "rmsprop"},)], quick=[("triton", WITH_TERM), ("traced", {})]),
     indirect=["trained"],
 )
 def test_replayed_epochs_are_launched_ones_to_the_bit(
@@ -241,8 +241,8 @@ def test_the_compiler_does_not_work_in_a_capture(trained: Trained, cuda: Machine
 @pytest.mark.parametrize(
     ("trained", "words", "most", "graphs", "replays"),
     of_compilers(
-        [(words, *window) for words in ({}, CODED) for window in ((1, 2, 3), (2, 2, 2), (3, 1, 1))],
-        quick=[("triton", {}, 2, 2, 2), ("traced", CODED, 1, 2, 3)],
+        [(words, *window) for words in ({}, WITH_TERM) for window in ((1, 2, 3), (2, 2, 2), (3, 1, 1))],
+        quick=[("triton", {}, 2, 2, 2), ("traced", WITH_TERM, 1, 2, 3)],
     ),
     indirect=["trained"],
 )

@@ -29,7 +29,7 @@ from tests.conftest import GOLDEN, INTERPRETED, Program, slow
 from tests.test_parity import CASES, NAMES, RELATIVE, SIX_DECIMALS, losses
 
 ROOT = Path(__file__).parents[3]
-CODE = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.3, "--kolmogorov-bins", 20]
+TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.3, "--kolmogorov-bins", 20]
 LOST = "the other process is gone or does not answer"
 
 
@@ -58,8 +58,8 @@ class Thread(Group):
         object.__setattr__(self, "all_reduce", partial(shared.all_reduce, rank))
 
 
-def made(name: str, coded: bool) -> Backend:
-    words = {"kolmogorov_shape": "[6]", "kolmogorov_weight": 0.7, "kolmogorov_bins": 30} if coded else {}
+def made(name: str, with_term: bool) -> Backend:
+    words = {"kolmogorov_shape": "[6]", "kolmogorov_weight": 0.7, "kolmogorov_bins": 30} if with_term else {}
     config = Config("x", "[7, 3]", 1, batch_size=8, learning_rate=0.01, backend=name, **words)  # type: ignore[arg-type]
     state = fresh_state(config, torch.Generator().manual_seed(2))
     return backend.choose(config, torch.device("cpu"))[0](state, config)
@@ -90,25 +90,25 @@ def numbers_of(member: Backend) -> list[Tensor]:
 
 # Batches of 8 that neither 3 nor 5 divides; the last one has 1 point, so all but one process have none of it.
 @pytest.mark.parametrize(
-    ("name", "size", "coded"),
+    ("name", "size", "with_term"),
     [
-        *((name, size, coded) for name in ("cpu", "eager") for size in (2, 3, 5) for coded in (False, True)),
-        *(pytest.param("triton", 3, coded, marks=INTERPRETED) for coded in (False, True)),
+        *((name, size, with_term) for name in ("cpu", "eager") for size in (2, 3, 5) for with_term in (False, True)),
+        *(pytest.param("triton", 3, with_term, marks=INTERPRETED) for with_term in (False, True)),
         pytest.param("compile", 2, True, marks=pytest.mark.slow),
     ],
 )
-def test_shares_add_up_to_the_step_of_one(name: str, size: int, coded: bool) -> None:
+def test_shares_add_up_to_the_step_of_one(name: str, size: int, with_term: bool) -> None:
     generator = torch.Generator().manual_seed(1)
     data = Data(torch.rand((1, 3, 25), generator=generator), torch.rand((1, 3, 21), generator=generator), 8)
     order = torch.randperm(25, generator=generator)[None]
-    alone, members = made(name, coded), [made(name, coded) for _ in range(size)]
+    alone, members = made(name, with_term), [made(name, with_term) for _ in range(size)]
     with torch.inference_mode():
         expected = torch.tensor(alone.epoch(data, order, lambda: False).tolist())
     reports = in_threads(members, data, order, [None] * size)
     for member, report in zip(members, reports, strict=True):
         assert report is not None
         torch.testing.assert_close(report, expected, rtol=2e-5, atol=1e-6)
-        assert [one.steps for one in member.state.learners] == [4] * (1 + coded)
+        assert [one.steps for one in member.state.learners] == [4] * (1 + with_term)
         for ours, theirs, first in zip(*map(numbers_of, (member, alone, members[0])), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=2e-4, atol=2e-6)
             assert torch.equal(ours, first)
@@ -285,7 +285,7 @@ def test_a_signal_to_one_ends_both_at_one_epoch_and_one_process_goes_on(
     tmp_path: Path, small_image: Path, alone: Callable[..., str], rank: int
 ) -> None:
     together, single = tmp_path / "together", tmp_path / "single"
-    with Pair(words_for(small_image, together, *ENDLESS, *CODE), tmp_path / "logs") as pair:
+    with Pair(words_for(small_image, together, *ENDLESS, *TERM), tmp_path / "logs") as pair:
         pair.wait_for("Epoch 20/")
         pair.processes[rank].send_signal(signal.SIGINT)
         assert pair.statuses() == [130 if rank == 0 else 143, 0]
@@ -294,7 +294,7 @@ def test_a_signal_to_one_ends_both_at_one_epoch_and_one_process_goes_on(
     done = saved_epoch(together)
     assert f"by {'SIGINT' if rank == 0 else 'a signal to another process'} at epoch {done}" in log
     assert "Traceback" not in log
-    words = ["-e", done + 5, "--backend", "eager", "--save-interval", 10**6, *CODE]
+    words = ["-e", done + 5, "--backend", "eager", "--save-interval", 10**6, *TERM]
     resumed = losses(alone(small_image, together, *words, "--resume", together))
     straight = losses(alone(small_image, single, *words))
     assert_close(losses(log) | resumed, straight)
@@ -364,7 +364,7 @@ def torchrun_logs(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cpu", "eager"])
-@pytest.mark.parametrize("words", [[], CODE])
+@pytest.mark.parametrize("words", [[], TERM])
 def test_torchrun_trains_and_writes_what_one_process_does(
     tmp_path: Path, torchrun_logs: Path, small_image: Path, alone: Callable[..., str], name: str, words: list[object]
 ) -> None:

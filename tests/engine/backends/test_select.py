@@ -65,8 +65,8 @@ def test_networks_past_the_cpu_kernels_say_why_they_run_elsewhere() -> None:
 
 def test_small_steps_take_one_thread_and_large_ones_all() -> None:
     small, wide = Config("x", "[10]*8", 1), Config("x", "[256]*4", 1)
-    coded = Config("x", "[10]*8", 1, kolmogorov_shape="[8]", kolmogorov_weight=0.1)
-    threads = [backend.training_threads(one.network, one.code_length, 1024, 8) for one in (small, wide, coded)]
+    with_term = Config("x", "[10]*8", 1, kolmogorov_shape="[8]", kolmogorov_weight=0.1)
+    threads = [backend.training_threads(one.network, one.kolmogorov_term, 1024, 8) for one in (small, wide, with_term)]
     assert threads == [1, 8, 8]
 
 
@@ -92,7 +92,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception]:
 
 NO_COMPILER = RuntimeError("Failed to find C compiler. Please specify via CC environment variable.\nmore")
 NO_HEADERS = subprocess.CalledProcessError(1, ["/usr/bin/gcc", "main.c", "-O3"])
-NO_CODE = torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device\nmore")
+NO_TERM = torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device\nmore")
 
 
 @INTERPRETED
@@ -110,7 +110,7 @@ def test_what_auto_chose_and_cannot_be_launched_gives_way(
     device, kind, why = backend.found(config)
     assert (device, kind) == (cuda, Eager)
     assert why.endswith("RuntimeError: Failed to find C compiler. Please specify via CC environment variable.")
-    gpu["triton"] = gpu["compile"] = gpu["eager"] = NO_CODE
+    gpu["triton"] = gpu["compile"] = gpu["eager"] = NO_TERM
     with caplog.at_level("WARNING"):
         device, kind, _ = backend.found(config)
     assert (device, kind) == (torch.device("cpu"), Cpu)
@@ -120,10 +120,10 @@ def test_what_auto_chose_and_cannot_be_launched_gives_way(
 @INTERPRETED
 @pytest.mark.parametrize("name", ["triton", "compile", "eager"])
 def test_what_was_asked_for_and_cannot_be_launched_is_a_sentence(gpu: dict[str, Exception], name: str) -> None:
-    gpu[name] = NO_CODE
+    gpu[name] = NO_TERM
     with pytest.raises(ConfigError, match=f"--backend {name} cannot run on cuda:0: .*; give --backend auto"):
         backend.found(Config("x", "[10]*8", 1, backend=name))
-    gpu.update(triton=NO_CODE, compile=NO_CODE, eager=NO_CODE)
+    gpu.update(triton=NO_TERM, compile=NO_TERM, eager=NO_TERM)
     with pytest.raises(ConfigError, match=r"--device cuda cannot be used: .*no kernel image.*; give --device cpu"):
         backend.found(Config("x", "[10]*8", 1, device="cuda"))
     with pytest.raises(ConfigError, match="--backend triton cannot run on cuda:0"):

@@ -83,11 +83,11 @@ def test_the_predictor_is_told_as_well_and_the_gradient_is_that_of_the_sum() -> 
         "Predictor's layer 1 of 2", "Predictor's layer 2 of 2", "Gradient"
     ]  # fmt: skip
     assert state.predictor
-    assert config.code_length
+    assert config.kolmogorov_term
     leaves = [one.parameters[0].clone().requires_grad_() for one in state.learners]
     outputs = reference.forward(reference.layers(leaves[0], config.network), training[0], config.network.activation)[1]
     places = kolmogorov.positions(config.network)
-    predictor = config.code_length.predictor
+    predictor = config.kolmogorov_term.predictor
     guessed = reference.forward(reference.layers(leaves[1], predictor), places, predictor.activation)[1]
     (((outputs - training[1]) ** 2).mean() + 0.2 * ((guessed[0] - leaves[0]) ** 2).mean()).backward()
     said = re.search(rf"norm {NUMBER} of the network's, {NUMBER} of the predictor's", lines[-1])

@@ -6,8 +6,8 @@ import torch
 
 from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config
-from draw_poly.engine.pictures.device_drawing import DeviceDrawer
-from draw_poly.engine.pictures.drawing import Drawer
+from draw_poly.engine.pictures.device_drawing import DeviceRasterizer
+from draw_poly.engine.pictures.drawing import AdaptiveRasterizer
 from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import INTERPRETED, slow
 
@@ -15,12 +15,12 @@ pytestmark = INTERPRETED
 CONFIG = Config("x.png", "[7]*3", 1, seed=1)
 
 
-def drawer(width: int, height: int, chunk: int, colours: bool = False, scale: float = 1.0) -> DeviceDrawer:
+def rasterizer(width: int, height: int, chunk: int, colours: bool = False, scale: float = 1.0) -> DeviceRasterizer:
     from draw_poly.engine.backends.triton import Triton
 
     state = fresh_state(CONFIG, torch.Generator().manual_seed(5))
     state.main.parameters.mul_(scale)
-    return DeviceDrawer(Triton(state, CONFIG), width, height, chunk, colours)
+    return DeviceRasterizer(Triton(state, CONFIG), width, height, chunk, colours)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 40), (40, 1), (67, 45)])
@@ -29,11 +29,11 @@ def test_it_draws_what_halving_tiles_draws(
     monkeypatch: pytest.MonkeyPatch, width: int, height: int, chunk: int, part: int
 ) -> None:
     monkeypatch.setattr("draw_poly.engine.pictures.device_drawing.PART", part)
-    ours = drawer(width, height, chunk, colours=True)
+    ours = rasterizer(width, height, chunk, colours=True)
     drawing = ours.draw()
     drawing.arrive()
     eager = Eager(fresh_state(CONFIG, torch.Generator().manual_seed(5)), CONFIG)
-    expected = Drawer(eager, width, height, 131072, colours=True).draw()
+    expected = AdaptiveRasterizer(eager, width, height, 131072, colours=True).draw()
     assert np.array_equal(drawing.edges, expected.edges)
     assert np.array_equal(drawing.colours, expected.colours)
     assert drawing.polytopes == expected.polytopes
@@ -47,16 +47,16 @@ def test_it_draws_what_halving_tiles_draws(
 
 def test_what_is_not_finite_is_black_or_white_and_tells() -> None:
     with np.errstate(all="ignore"):
-        drawing = drawer(9, 5, 1000, scale=float("nan")).draw()
+        drawing = rasterizer(9, 5, 1000, scale=float("nan")).draw()
     assert not drawing.gray.any()
     assert np.isnan(drawing.lowest)
     with np.errstate(all="ignore"):
-        huge = drawer(9, 5, 1000, scale=3e37).draw()
+        huge = rasterizer(9, 5, 1000, scale=3e37).draw()
     assert set(np.unique(huge.gray)) <= {0, 255}
 
 
 def test_out_of_memory_halves_the_rows_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours = drawer(40, 32, 40 * 32)
+    ours = rasterizer(40, 32, 40 * 32)
     real, rows = ours._backend.evaluate_grid, list[int]()
 
     def full(size, top, outputs, signatures, edges) -> None:  # type: ignore[no-untyped-def]

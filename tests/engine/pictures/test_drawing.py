@@ -17,9 +17,9 @@ from draw_poly.engine.data.image import Picture, samples, split
 from draw_poly.engine.model import initialisation as network
 from draw_poly.engine.model.state import State
 from draw_poly.engine.pictures import drawing
-from draw_poly.engine.pictures.cpu_drawing import CpuDrawer
-from draw_poly.engine.pictures.drawing import Drawer
-from draw_poly.engine.pictures.select import drawer_for
+from draw_poly.engine.pictures.cpu_drawing import CpuRasterizer
+from draw_poly.engine.pictures.drawing import AdaptiveRasterizer
+from draw_poly.engine.pictures.select import rasterizer_for
 from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.engine.training.trainer import Trainer
 from draw_poly.kernels.cpu import Rasterizer, draw
@@ -109,8 +109,8 @@ def drawn(
 ) -> drawing.Drawing:
     with torch.inference_mode():
         if tile == KERNEL:
-            return CpuDrawer(Cpu(one, CONFIG), width, height, colours).draw()
-        return Drawer(Eager(one, CONFIG), width, height, chunk, colours, tile).draw()
+            return CpuRasterizer(Cpu(one, CONFIG), width, height, colours).draw()
+        return AdaptiveRasterizer(Eager(one, CONFIG), width, height, chunk, colours, tile).draw()
 
 
 @pytest.mark.parametrize(("width", "height"), [(61, 47), (1, 90), (90, 1), (2, 2), (64, 32), (33, 65)])
@@ -189,7 +189,7 @@ def test_no_point_is_evaluated_twice_nor_too_many_at_once(
     backend = Counting(trained(3))
     backend.tile = tile
     with torch.inference_mode():
-        made = Drawer(backend, 150, 170, 1000).draw()
+        made = AdaptiveRasterizer(backend, 150, 170, 1000).draw()
     assert max(part.shape[-1] for part in backend.points) <= 1000
     points = torch.cat(backend.points, -1)[0]
     assert points.shape[1] == made.evaluations == torch.unique(points, dim=1).shape[1]
@@ -206,7 +206,7 @@ def test_what_is_not_a_number_is_black_and_no_constant() -> None:
     for tile in (32, 1):
         backend: Backend = Broken(fresh(1), CONFIG)
         backend.tile = tile
-        made = Drawer(backend, 64, 64, 10**6).draw()
+        made = AdaptiveRasterizer(backend, 64, 64, 10**6).draw()
         assert np.isnan(made.lowest)
         assert np.isnan(made.highest)
         assert not made.highest - made.lowest < 1e-6
@@ -218,11 +218,11 @@ def test_a_region_keeps_its_colour_from_drawing_to_drawing() -> None:
     one = fresh(1)
     backend = Eager(one, CONFIG)
     with torch.inference_mode():
-        drawer = Drawer(backend, 80, 80, 10**6, colours=True)
-        before = drawer.draw()
+        rasterizer = AdaptiveRasterizer(backend, 80, 80, 10**6, colours=True)
+        before = rasterizer.draw()
         one.main.parameters[0, -1] += 0.1  # the output's bias: every pattern stays
-        after = drawer.draw()
-        smaller = Drawer(backend, 40, 40, 10**6, colours=True).draw()
+        after = rasterizer.draw()
+        smaller = AdaptiveRasterizer(backend, 40, 40, 10**6, colours=True).draw()
     assert np.array_equal(before.colours, after.colours)
     assert np.array_equal(before.colours[::2, ::2], smaller.colours)
     assert len(np.unique(before.colours)) > before.polytopes / 2
@@ -255,7 +255,7 @@ def test_a_network_that_is_not_affine_on_its_cells_is_drawn_pixel_by_pixel() -> 
     made.main = replace(made.main, network=bent)
     for backend in (Cpu(made, CONFIG), Eager(made, CONFIG)):
         with torch.inference_mode():
-            drawn = drawer_for(backend, 64, 48, 1000).draw()
+            drawn = rasterizer_for(backend, 64, 48, 1000).draw()
         assert drawn.evaluations == 64 * 48
         assert drawn.polytopes > 1
     with pytest.raises(ValueError, match="drawn by their corners"):

@@ -20,7 +20,7 @@ from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program
 from tests.test_cli import command, wait_for
 
-CODE = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
+TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
 RUN = "WzVdKjNfMTAwXzMyXzAuMDAxX2FkYW0="
 
 
@@ -89,7 +89,7 @@ def test_the_image_is_what_it_shows_however_one_gets_there(
     assert f"--input {edited} with other pixels there" in outcome.log
 
 
-@pytest.mark.parametrize("words", [CODE, ["--save-interval", 2]])
+@pytest.mark.parametrize("words", [TERM, ["--save-interval", 2]])
 def test_what_names_leave_out_gives_a_number_and_the_same_again_is_refused(
     program: Program, place: Path, words: list[object]
 ) -> None:
@@ -162,9 +162,9 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     [
         "draw_poly.engine.training.fresh.fresh_state",
         "draw_poly.engine.training.setup.Setup.on",
-        "draw_poly.engine.record.gallery.drawer_for",
+        "draw_poly.engine.record.gallery.rasterizer_for",
         "draw_poly.engine.pictures.frame.Panels.of",
-        "draw_poly.engine.pictures.cpu_drawing.CpuDrawer.draw",
+        "draw_poly.engine.pictures.cpu_drawing.CpuRasterizer.draw",
         "draw_poly.engine.training.trainer.Trainer.launch",
         "draw_poly.engine.record.film._begin",
         "draw_poly.engine.record.encoder.FilmComposer.compose",
@@ -194,7 +194,7 @@ def test_nothing_is_removed_for_a_run_that_learns_nothing(program: Program, plac
     words = ["--seed", 1, "--optimizer", "sgd", "-l", 0.5]
     assert program(*words).status == 0
     before = content_of(place)
-    outcome = program(*words, "--overwrite", *CODE, "--kolmogorov-loss-type", "mse", "--kolmogorov-weight", 1e18)
+    outcome = program(*words, "--overwrite", *TERM, "--kolmogorov-loss-type", "mse", "--kolmogorov-weight", 1e18)
     assert outcome.status == 1
     assert "Stopped, and nothing was replaced: the loss was not finite in the first epoch, step 2 of 4" in outcome.log
     assert content_of(place) == before
@@ -254,7 +254,7 @@ def test_another_process_is_told_whose_the_files_are_and_they_stay_whole(
                 assert f"process {running.pid} on {os.uname().nodename}, since " in refused.log
                 assert len(refused.log.splitlines()) == 2
                 assert content_of(place) == before
-            other = program(*words[2:-1], 2, *CODE)
+            other = program(*words[2:-1], 2, *TERM)
             assert other.status == 0
             assert 'have "-2" in them' in other.log
             running.send_signal(signal.SIGCONT)

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from draw_poly.engine.record.film import count_frames
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS
 from tests.conftest import GOLDEN, Program
 
-CODE = ("--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20)
+TERM = ("--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20)
 
 
 def same(first: Any, second: Any) -> bool:
@@ -57,13 +57,13 @@ def assert_same_run(first: Path, second: Path) -> None:
 @pytest.mark.parametrize("backend", ["cpu", "eager"])
 @pytest.mark.parametrize(
     ("optimizer", "loss"),
-    [(kind, None) for kind in OPTIMIZERS] + [("adam", loss) for loss in CODE_LOSSES] + [("sgd_momentum", "mse")],
+    [(kind, None) for kind in OPTIMIZERS] + [("adam", loss) for loss in KOLMOGOROV_LOSSES] + [("sgd_momentum", "mse")],
 )
 def test_twice_n_epochs_are_n_and_n_more(
     program: Program, tmp_path: Path, optimizer: str, loss: str | None, backend: str
 ) -> None:
     words = ["--backend", backend, "--optimizer", optimizer, "-l", 0.01, "--seed", 5, "--save-interval", 3]
-    words += [*CODE, "--kolmogorov-loss-type", loss, "--kolmogorov-lr", 0.002] if loss else []
+    words += [*TERM, "--kolmogorov-loss-type", loss, "--kolmogorov-lr", 0.002] if loss else []
     assert program(*words, "-e", 8, folder="whole").status == 0
     assert program(*words, "-e", 4, folder="half").status == 0
     resumed = program(*words, "-e", 8, "--resume", tmp_path / "half" / "results", folder="half")
@@ -74,10 +74,10 @@ def test_twice_n_epochs_are_n_and_n_more(
 
 def test_without_a_seed_the_split_and_the_draws_go_on(program: Program, tmp_path: Path) -> None:
     # The unseeded run of 8 epochs cannot be run twice: its own checkpoint of epoch 4 is where the second way begins.
-    assert program("-e", 8, "--checkpoint-interval", 4, *CODE, folder="whole").status == 0
+    assert program("-e", 8, "--checkpoint-interval", 4, *TERM, folder="whole").status == 0
     four = min((tmp_path / "whole" / "results").glob("checkpoint_*.pt"))
     assert content(four)["epoch"] == 3
-    assert program("-e", 8, *CODE, "--resume", four, folder="other").status == 0
+    assert program("-e", 8, *TERM, "--resume", four, folder="other").status == 0
     one, two = content(newest(tmp_path / "whole")), content(newest(tmp_path / "other"))
     for key in ("model_state_dict", "optimizer_state_dict", "weight_predictor_state_dict", "training_points", "watch"):
         assert same(one[key], two[key]), key
@@ -97,7 +97,7 @@ def test_resuming_a_middle_checkpoint_retraces_the_rest(program: Program, tmp_pa
 
 
 def test_a_switch_reaches_both_networks_and_is_remembered(program: Program, tmp_path: Path) -> None:
-    words = ["--seed", 1, *CODE]
+    words = ["--seed", 1, *TERM]
     place = tmp_path / "run" / "results"
     assert program(*words, "-e", 2, folder="run").status == 0
     switched = program(
@@ -119,7 +119,7 @@ def test_a_switch_reaches_both_networks_and_is_remembered(program: Program, tmp_
 def test_another_rate_starts_the_predictors_moments_afresh_and_keeps_the_networks(
     program: Program, tmp_path: Path
 ) -> None:
-    words = ["--seed", 1, *CODE]
+    words = ["--seed", 1, *TERM]
     assert program(*words, "-e", 2, folder="run").status == 0
     assert program(*words, "-e", 3, "--resume", tmp_path / "run/results", "--resume-lr", 0.02, folder="run").status == 0
     stored = content(newest(tmp_path / "run"))
@@ -128,8 +128,8 @@ def test_another_rate_starts_the_predictors_moments_afresh_and_keeps_the_network
 
 
 def test_what_a_resume_may_not_change_is_refused_by_name(program: Program, tmp_path: Path, small_image: Path) -> None:
-    assert program("--seed", 1, *CODE, folder="run").status == 0
-    back = ["--seed", 1, "-e", 8, "--resume", tmp_path / "run" / "results", *CODE]
+    assert program("--seed", 1, *TERM, folder="run").status == 0
+    back = ["--seed", 1, "-e", 8, "--resume", tmp_path / "run" / "results", *TERM]
     other = tmp_path / "other.png"
     Image.fromarray(255 - np.asarray(Image.open(small_image))).save(other)
     cases: list[tuple[list[object], str]] = [
@@ -153,8 +153,8 @@ def test_what_a_resume_may_not_change_is_refused_by_name(program: Program, tmp_p
 
 
 def test_what_a_resume_may_change_is_logged(program: Program, tmp_path: Path) -> None:
-    assert program("--seed", 1, *CODE, folder="run").status == 0
-    words = ["--seed", 1, *CODE, "-e", 6, "--resume", tmp_path / "run/results", "--kolmogorov-weight", 0.2]
+    assert program("--seed", 1, *TERM, folder="run").status == 0
+    words = ["--seed", 1, *TERM, "-e", 6, "--resume", tmp_path / "run/results", "--kolmogorov-weight", 0.2]
     assert "Changing --kolmogorov-weight from 0.1 to 0.2" in program(*words, folder="run").log
 
 
@@ -205,7 +205,7 @@ def test_nothing_to_do_deletes_nothing(program: Program, tmp_path: Path) -> None
 
 def test_the_term_can_be_switched_on_with_a_rate_of_its_own(program: Program, tmp_path: Path) -> None:
     assert program("--seed", 1, "-e", 2).status == 0
-    on = ["--seed", 1, "-e", 4, "--resume", tmp_path / "out" / "results", *CODE, "--kolmogorov-lr", 0.33]
+    on = ["--seed", 1, "-e", 4, "--resume", tmp_path / "out" / "results", *TERM, "--kolmogorov-lr", 0.33]
     outcome = program(*on)
     assert "on from here with a fresh predictor" in outcome.log
     stored = content(newest(tmp_path / "out"))

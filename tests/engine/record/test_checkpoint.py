@@ -13,7 +13,7 @@ from draw_poly.engine.record.checkpoint import FIELDS, Checkpoint
 from tests.conftest import GOLDEN, Program
 from tests.engine.prepare.test_resume import content, newest, same
 
-CODE = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
+TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
 # What came to the original's keys, and what each is where a file lacks it.
 OURS: dict[str, Any] = {
     "settings": None, "run": None, "image_sha256": None, "training_points": None, "watch": None, "film_frames": 0,
@@ -22,7 +22,7 @@ OURS: dict[str, Any] = {
 
 
 def test_what_is_written_is_read(program: Program, tmp_path: Path) -> None:
-    assert program("--seed", 1, *CODE).status == 0
+    assert program("--seed", 1, *TERM).status == 0
     path = newest(tmp_path / "out")
     stored = checkpoint.load(path)
     assert FIELDS.keys() == {one.name for one in dataclasses.fields(Checkpoint)}

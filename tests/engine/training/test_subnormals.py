@@ -14,16 +14,16 @@ from draw_poly.engine.backends.base import Backend, Data
 from draw_poly.engine.backends.data_parallel import Parallel
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import State
-from draw_poly.engine.pictures.drawing import Drawer
-from draw_poly.engine.pictures.select import drawer_for
+from draw_poly.engine.pictures.drawing import AdaptiveRasterizer
+from draw_poly.engine.pictures.select import rasterizer_for
 from draw_poly.engine.processes import Group
 from draw_poly.engine.training.fresh import fresh_state
-from draw_poly.kernels.spec import CODE_LOSSES, OPTIMIZERS
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS
 from tests.conftest import Program
-from tests.engine.prepare.test_resume import CODE, assert_same_run, content, newest
+from tests.engine.prepare.test_resume import TERM, assert_same_run, content, newest
 from tests.kernels.test_subnormals import flushes, torch_threads_flush
 
-KINDS = [(kind, None) for kind in OPTIMIZERS] + [("adam", loss) for loss in CODE_LOSSES]
+KINDS = [(kind, None) for kind in OPTIMIZERS] + [("adam", loss) for loss in KOLMOGOROV_LOSSES]
 COMPILED = pytest.param("compile", marks=pytest.mark.slow)
 SMALLEST = 2.0**-126  # of the normal numbers
 
@@ -132,7 +132,10 @@ def test_evaluation_and_drawing_take_subnormals_for_zeros(name: str, threads: in
             state.main.parameters[subnormal(state.main.parameters)] = 0.0
         member = made(name, state, config)
         with torch.inference_mode():
-            drawn = [drawer_for(member, 70, 50, 131072, True), Drawer(member, 70, 50, 1000, True, tile=1)]
+            drawn = [
+                rasterizer_for(member, 70, 50, 131072, True),
+                AdaptiveRasterizer(member, 70, 50, 1000, True, tile=1),
+            ]
             drawings = [one.draw() for one in drawn]
             outputs, signatures = member.evaluate(points)
         assert not subnormal(outputs).any()
@@ -171,7 +174,7 @@ def test_a_run_that_fails_leaves_the_mode_as_it_was(program: Program, monkeypatc
 
 @pytest.mark.parametrize("name", ["cpu", "eager"])
 def test_a_checkpoint_with_subnormals_is_resumed_exactly(program: Program, tmp_path: Path, name: str) -> None:
-    words = ["--backend", name, "--seed", 3, *CODE]
+    words = ["--backend", name, "--seed", 3, *TERM]
     for folder in ("whole", "half"):
         assert program(*words, "-e", 2, folder=folder).status == 0
         stored = content(newest(tmp_path / folder))

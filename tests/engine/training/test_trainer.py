@@ -15,7 +15,7 @@ from draw_poly.engine.training.trainer import NonFinite, Trainer
 
 PICTURE = image.Picture(((np.arange(900) * 7) % 256).astype(np.uint8).reshape(30, 30))
 BACKEND: type[Backend] = Eager
-CODE = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
+TERM = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
 
 
 @pytest.fixture(params=[Cpu, Eager], autouse=True)
@@ -41,7 +41,7 @@ def test_the_order_is_the_loaders() -> None:
         assert torch.equal(trainer._order(), expected[None])
 
 
-@pytest.mark.parametrize("words", [{}, CODE])
+@pytest.mark.parametrize("words", [{}, TERM])
 def test_an_epoch_is_three_steps_and_counts_the_short_batch_fully(words: dict[str, object]) -> None:
     state, trainer = made(**words)
     before = state.main.parameters.clone()
@@ -57,7 +57,7 @@ def numbers_of(state: State) -> list[torch.Tensor]:
     return [tensor for one in state.learners for tensor in (one.parameters, one.moments)]
 
 
-@pytest.mark.parametrize("words", [{}, CODE])
+@pytest.mark.parametrize("words", [{}, TERM])
 def test_a_snapshot_is_all_that_the_next_epoch_depends_on(words: dict[str, object]) -> None:
     state, trainer = made(**words)
     snapshot = Snapshot(state)
@@ -118,10 +118,10 @@ def test_a_loss_that_is_not_finite_is_told_by_its_step() -> None:
 
 
 def test_slices_of_an_epoch_are_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    state, trainer = made(**CODE)
+    state, trainer = made(**TERM)
     whole = trainer.epoch(), trainer.epoch()
     monkeypatch.setattr(cpu_backend, "SLICE", 1.0)
-    again, trainer = made(**CODE)
+    again, trainer = made(**TERM)
     for first, second in zip(whole, (trainer.epoch(), trainer.epoch()), strict=True):
         assert (first.task, first.kolmogorov, first.validation) == (second.task, second.kolmogorov, second.validation)
     for one, other in zip(state.learners, again.learners, strict=True):

@@ -15,7 +15,7 @@ from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.training.training import Training
 from tests.conftest import Program
 
-CODE = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
+TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
 CELL = """
 import json, logging, signal, sys, threading
 import numpy as np, torch
@@ -54,7 +54,7 @@ json.dump([rows, parameters.tolist()], sys.stdout)
 def test_a_notebook_gets_what_a_run_writes_and_finds_nothing_changed(
     program: Program, tmp_path: Path, small_image: Path, backend: str
 ) -> None:
-    assert program(*CODE, "--seed", 1, "--backend", backend).status == 0
+    assert program(*TERM, "--seed", 1, "--backend", backend).status == 0
     words = {
         "shape": "[5]*3", "epochs": 4, "seed": 1, "points": 100, "batch_size": 32, "backend": backend, "device": "cpu",
         "kolmogorov_shape": "[4]", "kolmogorov_weight": 0.1, "kolmogorov_bins": 20,
