@@ -68,20 +68,24 @@ class Term(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """Points in the order in which the steps take them, `size` a step, the last fewer."""
+    """Points in the order in which the steps of each epoch take them, `size` a step, the last fewer."""
 
     inputs: NDArray[np.float32]  # (networks, 2, points)
     targets: NDArray[np.float32]  # (networks, outputs, points)
-    order: NDArray[np.int64]  # (networks, points)
+    order: NDArray[np.int64]  # (networks, epochs, points)
     size: int
 
 
 class Checks(NamedTuple):
-    """Points that validate each network after its last step, and what is found there, a row a block of them."""
+    """What is kept of each network after an epoch: its parameters, and what validation finds, a row a block of points.
+
+    Without blocks nothing is validated, and without room for parameters none are kept.
+    """
 
     inputs: NDArray[np.float32]  # (networks, 2, points)
     targets: NDArray[np.float32]  # (networks, outputs, points)
-    found: NDArray[np.float64]  # (networks, blocks, 3): sum of squared errors, lowest and highest output
+    found: NDArray[np.float64]  # (networks, epochs, blocks, 3): sum of squared errors, lowest and highest output
+    parameters: NDArray[np.float32]  # (networks, epochs, parameters of all learners)
 
 
 class Learner(NamedTuple):
@@ -105,11 +109,9 @@ def share_out(network: Network, points: int, networks: int) -> Rows:
     return Rows(table(network, panels), activation_of(network), panels, span, gradients, np.empty((networks, rows)))
 
 
-def checks_of(rows: Rows, inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> Checks:
-    """Checks of networks on these points (networks, …, points)."""
-    networks, _, points = inputs.shape
-    blocks = -(-points // (rows.panels * LANES))
-    return Checks(inputs, targets, np.empty((networks, blocks, 3)))
+def blocks_of(rows: Rows, points: int) -> int:
+    """How many blocks of points are validated one by one."""
+    return -(-points // (rows.panels * LANES))
 
 
 def scratch_size(rows: Rows) -> int:
@@ -118,8 +120,10 @@ def scratch_size(rows: Rows) -> int:
 
 
 @inlined
-def differentiate(with_term, network, row, rows, flat, points, batches, first, parameters, term, scratch):  # type: ignore[no-untyped-def]
-    """Partial gradient and loss of a row: of the batch that begins at `first`, or of parameters `with_term`.
+def differentiate(  # type: ignore[no-untyped-def]
+    with_term, network, row, rows, flat, points, batches, epoch, first, parameters, term, scratch
+):
+    """Partial gradient and loss of a row: of the epoch's batch that begins at `first`, or of parameters `with_term`.
 
     `flat` are the parameters of the network that is differentiated; `points` is how many there are for all rows.
     """
@@ -136,7 +140,7 @@ def differentiate(with_term, network, row, rows, flat, points, batches, first, p
         if with_term:
             gather_neighbours(term.positions, begin, count, scratch, source, source_stride)
         else:
-            start, order = first + begin, batches.order[network]
+            start, order = first + begin, batches.order[network, epoch]
             gather(batches.inputs[network], order, start, count, scratch, source, source_stride)
             gather(batches.targets[network], order, start, count, scratch, beside, stride)
         forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
@@ -165,8 +169,16 @@ def renew(learner, network, rows, used, scale, addition, share, scalars, segment
 
 
 @part
-def check(network, block, rows, parameters, checks, scratch):  # type: ignore[no-untyped-def]
-    """Validates a network on a block of its points."""
+def keep(flat, segment, kept):  # type: ignore[no-untyped-def]
+    """Copies a segment of a network's parameters to where those of an epoch are kept."""
+    begin = segment * SEGMENT
+    end = min(begin + SEGMENT, len(flat))
+    kept[begin:end] = flat[begin:end]
+
+
+@part
+def check(network, epoch, block, rows, parameters, checks, scratch):  # type: ignore[no-untyped-def]
+    """Validates a network after an epoch on a block of its points."""
     layers, panels = rows.layers, rows.panels
     target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
     inputs, targets = checks.inputs[network], checks.targets[network]
@@ -181,54 +193,61 @@ def check(network, block, rows, parameters, checks, scratch):  # type: ignore[no
             error += (value - targets[output, first + point]) ** 2
             lowest = lowest if lowest <= value or lowest != lowest else value  # a NaN stays
             highest = highest if highest >= value or highest != highest else value
-    found = checks.found[network, block]
+    found = checks.found[network, epoch, block]
     found[0], found[1], found[2] = error, lowest, highest  # a tuple at once takes the compiler seconds
 
 
 @kernel
-def work(counter, scratch, steps, gradients, updates, rows, learners, term, batches, checks, scalars, losses):  # type: ignore[no-untyped-def]
-    """What one thread does of so many steps of each network: takes tasks by the counter until there are none.
+def work(  # type: ignore[no-untyped-def]
+    counter, scratch, epochs, steps, gradients, updates, rows, learners, term, batches, checks, scalars, losses
+):
+    """What one thread does of so many epochs of each network, of so many steps each: takes tasks until there are none.
 
     `rows` and `learners` are two each: of the networks, and of the predictors. `gradients` and `updates` say which half
-    of a step is wanted. `scalars` (networks, steps, 2 per learner) are the optimisers'. Writes `losses` (networks,
-    steps, 1 per learner): of the task, and the mean of the Kolmogorov term. The checks come last.
+    of a step is wanted. `scalars` (networks, epochs * steps, 2 per learner) are the optimisers'. Writes `losses`
+    (networks, epochs * steps, 1 per learner): of the task, and the mean of the Kolmogorov term. The checks come last in
+    an epoch; the next one's first gradients need not wait for them.
     """
     main, second = learners
     networks, size = main.parameters.shape
-    terms, blocks = rows[1].losses.shape[1], checks.found.shape[1]
+    terms, blocks = rows[1].losses.shape[1], checks.found.shape[2]
     segments = (size + SEGMENT - 1) // SEGMENT
     # Of each network in a step: those of its gradients come before those that update it.
     half = (terms + rows[0].losses.shape[1]) * gradients
     tasks = half + (segments + (second.parameters.shape[1] + SEGMENT - 1) // SEGMENT) * updates
+    whole = steps * tasks + blocks  # of each network in an epoch
     while True:
         ticket = claim(counter)
-        if ticket >= networks * (steps * tasks + blocks):
+        if ticket >= networks * epochs * whole:
             for network in range(networks):
-                wait(counter, network, steps * tasks + blocks)
+                wait(counter, network, epochs * whole)
             return
+        epoch, ticket = divmod(ticket, networks * whole)
+        before = epoch * whole  # tasks of a network that are of earlier epochs
         if ticket >= networks * steps * tasks:
             network, block = divmod(ticket - networks * steps * tasks, blocks)
-            wait(counter, network, steps * tasks)
-            check(network, block, rows[0], main.parameters[network], checks, scratch)
+            wait(counter, network, before + steps * tasks)
+            check(network, epoch, block, rows[0], main.parameters[network], checks, scratch)
             finish(counter, network)
             continue
         index, rest = divmod(ticket, networks * tasks)
+        place = epoch * steps + index
         first = index * batches.size
-        points = min(batches.size, batches.order.shape[1] - first)
+        points = min(batches.size, batches.order.shape[2] - first)
         used = (points + rows[0].span - 1) // rows[0].span
         if rest < networks * half:
             network, task = divmod(rest, half)
-            wait(counter, network, index * tasks)
+            wait(counter, network, before + index * tasks - (blocks if index == 0 and epoch > 0 else 0))
             which = np.intp(task < terms)  # the rows of parameters, which take longest, go first
             row = task if which else task - terms
             if which or row < used:
                 differentiate(
                     which, network, row, rows[which], learners[which].parameters[network], size if which else points,
-                    batches, first, main.parameters[network], term, scratch,
+                    batches, epoch, first, main.parameters[network], term, scratch,
                 )  # fmt: skip
         else:
             network, task = divmod(rest - networks * half, tasks - half)
-            wait(counter, network, index * tasks + half)
+            wait(counter, network, before + index * tasks + half)
             which = np.intp(task >= segments)
             segment = task - which * segments
             full = terms if which else used
@@ -236,12 +255,14 @@ def work(counter, scratch, steps, gradients, updates, rows, learners, term, batc
             renew(
                 learners[which], network, rows[which], full, share if which else np.float32(1.0),
                 term.gradient[network, : 0 if which else size], share,
-                scalars[network, index, 2 * which : 2 * which + 2], segment,
+                scalars[network, place, 2 * which : 2 * which + 2], segment,
             )  # fmt: skip
+            if index == steps - 1 and checks.parameters.shape[2] > 0:
+                keep(learners[which].parameters[network], segment, checks.parameters[network, epoch, which * size :])
             if segment == 0:
                 count = size if which else points * rows[0].layers[-1, OUT]
                 loss = 0.0
                 for row in range(full):
                     loss += rows[which].losses[network, row]
-                losses[network, index, which] = loss / count
+                losses[network, place, which] = loss / count
         finish(counter, network)

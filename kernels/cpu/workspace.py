@@ -12,12 +12,13 @@ from torch import Tensor
 
 from draw_poly.kernels.cpu.kolmogorov import LOSSES
 from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
-from draw_poly.kernels.cpu.training import Batches, Checks, Learner, Term, checks_of, scratch_size, share_out, work
+from draw_poly.kernels.cpu.training import Batches, Checks, Learner, Term, blocks_of, scratch_size, share_out, work
 from draw_poly.kernels.cpu.update import KINDS
 from draw_poly.kernels.spec import KolmogorovTerm, Network, Optimizer
 from draw_poly.kernels.support import unsupported_on_cpu
 from draw_poly.kernels.tensors import read_array, shares, sizes, written
 
+Found = NDArray[np.float64]
 _NOTHING = np.empty(0, np.float32)
 
 
@@ -49,7 +50,8 @@ class Workspace:
         self._team = Team(max(map(scratch_size, self._rows)), networks)
         self.used = points  # of the last batch
         self._no_points = np.empty((networks, 2, 0), np.float32)
-        self._no_checks = Checks(self._no_points, self._no_points, np.empty((networks, 0, 3)))
+        nothing = np.empty((networks, 0, 0), np.float32)
+        self._no_checks = Checks(self._no_points, self._no_points, np.empty((networks, 0, 0, 3)), nothing)
         self._point_work = 6.0 * network.size
         self._term_work = 6.0 * predictor.size * network.size if term else 0.0
         self._update_work = 8.0 * networks * network.size * self._rows[0].losses.shape[1]
@@ -86,9 +88,9 @@ class Workspace:
             np.float32(term.high - term.low), self.shares, places, self._addition,
         )  # fmt: skip
 
-    def checks(self, inputs: Tensor, targets: Tensor) -> Checks:
-        """Validation on inputs (networks, 2, n) and targets (networks, outputs, n)."""
-        return checks_of(self._rows[0], *self.points_of(inputs, targets))
+    def blocks(self, points: int) -> int:
+        """How many blocks of points are validated one by one."""
+        return blocks_of(self._rows[0], points)
 
     def points_of(self, inputs: Tensor, targets: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Inputs (networks, 2, n) and targets (networks, outputs, n) as the kernels know them."""
@@ -110,16 +112,16 @@ class Workspace:
     ) -> None:
         """Steps, one after the other, one for each row of `scalars` and `losses`; without them, gradients alone.
 
-        The checks come last.
+        The checks come last in each epoch.
         """
         updates = scalars is not None and losses is not None
         nothing = np.empty((self.networks, 1, 0), np.float32)
         numbers = nothing if scalars is None else scalars
         results = nothing if losses is None else losses
         work_size = self.operations(batches.size) if gradients else self._update_work
-        steps = results.shape[1]
+        epochs, steps = batches.order.shape[1], results.shape[1]
         self._team.run(
-            threads_for(work_size), steps * work_size, work, steps, gradients, updates, self._rows,
+            threads_for(work_size), steps * work_size, work, epochs, steps // epochs, gradients, updates, self._rows,
             learners, term, batches, checks or self._no_checks, numbers, results,
         )  # fmt: skip
 
@@ -138,7 +140,7 @@ def gradient(
         raise ValueError(f"a batch of {count} points where 1 to {workspace.points} were provided for")
     if workspace.term and positions is None:
         raise ValueError("the Kolmogorov term needs the positions of the parameters")
-    order = np.ascontiguousarray(workspace.order[:, :count])
+    order = np.ascontiguousarray(workspace.order[:, None, :count])
     batches = Batches(*workspace.points_of(inputs, targets), order, count)
     workspace.launch(workspace.learners(parameters), workspace.term_arrays(positions), batches)
     workspace.used = count
@@ -159,7 +161,7 @@ def update(
     term.
     """
     networks, used = workspace.networks, workspace.used
-    nothing, order = np.empty((networks, 2, 0), np.float32), np.ascontiguousarray(workspace.order[:, :used])
+    nothing, order = np.empty((networks, 2, 0), np.float32), np.ascontiguousarray(workspace.order[:, None, :used])
     learners = workspace.learners(parameters, moments, optimizers)
     numbers = read_array("scalars", scalars, networks, 2 * len(parameters)).reshape(networks, 1, -1)
     results = written("losses", losses, networks, len(parameters)).view(networks, 1, -1).numpy()
@@ -201,35 +203,50 @@ class Training:
             workspace.term_arrays(positions),
         )
         self._inputs, self._targets = workspace.points_of(*points)
-        self._checks = workspace.checks(*validation)
+        self._validation = workspace.points_of(*validation)
+        self._size = sum(flat.shape[1] for flat in parameters)
 
     def run(
         self,
         order: NDArray[np.int64],
         scalars: NDArray[np.float32],
         losses: NDArray[np.float32],
-        validates: bool = False,
-    ) -> None:
-        """A step for each row of `scalars` (networks, steps, 2 per learner) on each network's points in `order`.
+        kept: NDArray[np.float32] | None = None,
+    ) -> Found:
+        """A step for each row of `scalars` (networks, epochs, steps, 2 per learner), on each network's points.
 
-        `order` is (networks, n). Writes `losses` (networks, steps, 1 per learner), contiguous; then validates, if asked
-        to. Raises ValueError where the points are not those of so many steps.
+        Their `order` is (networks, epochs, n). Writes `losses` (networks, epochs, steps, 1 per learner). Where there is
+        room for them, the learners' parameters after each epoch are `kept` (networks, epochs, P of all), and each is
+        validated: returns what is found, (networks, epochs, 3), mean squared error, lowest and highest output. Raises
+        ValueError where the points are not those of so many steps.
         """
-        size, points = self._workspace.points, order.shape[1]
-        if not scalars.shape[1] == losses.shape[1] == -(-points // size):
+        networks, (epochs, points), size = self._workspace.networks, order.shape[1:], self._workspace.points
+        steps = -(-points // size)
+        if not scalars.shape[1:3] == losses.shape[1:3] == (epochs, steps):
             raise ValueError(
-                f"{points} points are {-(-points // size)} steps of {size}, and {scalars.shape[1]} rows of scalars "
-                f"and {losses.shape[1]} of losses were given"
+                f"{epochs} times {points} points are {steps} steps of {size} each, and {scalars.shape[1:3]} rows of "
+                f"scalars and {losses.shape[1:3]} of losses were given"
             )
+        if not losses.flags.c_contiguous:
+            raise ValueError("losses were to be written with gaps in between: give contiguous memory")
+        if kept is not None and kept.shape != (networks, epochs, self._size):
+            raise ValueError(f"parameters were to be kept in {kept.shape}: give {(networks, epochs, self._size)}")
+        checks, blocks = None, 0 if kept is None else self._workspace.blocks(self._validation[0].shape[2])
+        found = np.empty((networks, epochs, blocks, 3))
+        if kept is not None:
+            checks = Checks(*self._validation, found, kept)
         # Kernels read memory as it lies.
         batches = Batches(self._inputs, self._targets, np.ascontiguousarray(order, np.int64), size)
-        scalars = np.ascontiguousarray(scalars, np.float32)
-        checks = self._checks if validates else None
-        self._workspace.launch(self._learners, self._term, batches, scalars, losses, checks=checks)
+        flat = networks, epochs * steps
+        numbers = np.ascontiguousarray(scalars, np.float32).reshape(*flat, scalars.shape[3])
+        results = losses.reshape(*flat, losses.shape[3])
+        self._workspace.launch(self._learners, self._term, batches, numbers, results, checks=checks)
+        return self._summed(found)
 
-    def found(self) -> list[tuple[float, float, float]]:
-        """Each network's mean squared error, lowest and highest output of the last validation."""
-        points = self._checks.targets[0].size
-        add_up, least, most = np.add.reduce, np.minimum.reduce, np.maximum.reduce
-        columns = (found.T for found in self._checks.found)
-        return [(float(add_up(one)) / points, float(least(low)), float(most(high))) for one, low, high in columns]
+    def _summed(self, found: NDArray[np.float64]) -> Found:
+        """What blocks of points (networks, epochs, blocks, 3) come to together."""
+        errors, lowest, highest = np.ascontiguousarray(np.moveaxis(found, -1, 0))
+        if not found.shape[2]:
+            return np.empty((*found.shape[:2], 3))
+        points = self._validation[1][0].size
+        return np.stack((errors.sum(-1) / points, lowest.min(-1), highest.max(-1)), -1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -368,8 +369,10 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def trained(cpu: Alone, case: Case, kind: str, batch: int, count: int) -> list[Tensor]:
-    """All that three epochs of training leave, with so many threads."""
+def trained(
+    cpu: Alone, case: Case, kind: str, batch: int, count: int, visits: tuple[int, ...] = (1, 1, 1)
+) -> list[Tensor]:
+    """All that three epochs of training leave, with so many threads; `visits` tells which of them are in one call."""
     torch.set_num_threads(count)
     optimizers = [Optimizer(kind, 0.01), Optimizer(kind, 0.003)][: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
@@ -379,26 +382,37 @@ def trained(cpu: Alone, case: Case, kind: str, batch: int, count: int) -> list[T
     points = case.inputs[None], case.targets[None]
     learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
     training = cpu.Training(workspace, optimizers, *learners, case.positions, points, points)
-    rows = []
-    for epoch in range(3):
-        order = torch.randperm(case.inputs.shape[1], generator=torch.Generator().manual_seed(epoch))
-        numbers = range(epoch * steps + 1, (epoch + 1) * steps + 1)
-        scalars = torch.tensor([[number for one in optimizers for number in one.scalars(step)] for step in numbers])
-        losses = torch.full((steps, len(parameters)), NAN)
-        training.run(order[None].numpy(), scalars[None].numpy(), losses[None].numpy())
-        rows.append(losses)
+    orders = [
+        torch.randperm(case.inputs.shape[1], generator=torch.Generator().manual_seed(epoch)) for epoch in range(3)
+    ]
+    scalars = torch.tensor(
+        [[number for one in optimizers for number in one.scalars(step)] for step in range(1, 3 * steps + 1)]
+    ).view(3, steps, -1)
+    losses = torch.full((3, steps, len(parameters)), NAN)
+    kept = torch.full((3, sum(map(len, parameters))), NAN)
+    found, begin = [], 0
+    for epochs in visits:
+        part = slice(begin, begin + epochs)
+        order = torch.stack(orders[part])[None].numpy()
+        found.append(
+            training.run(order, scalars[None, part].numpy(), losses[None, part].numpy(), kept[None, part].numpy())
+        )
+        assert torch.equal(kept[part][-1], torch.cat(parameters))
+        begin += epochs
+    rows = [losses, kept, torch.from_numpy(np.concatenate(found, 1))]
+    assert not any(row.isnan().any() for row in rows)
     return [*parameters, *moments, *rows]
 
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("with_term", [False, True])
-def test_train_is_gradient_and_update_whatever_the_threads(cpu: Alone, with_term: bool) -> None:
+def test_train_is_gradient_and_update_whatever_the_threads_and_the_visits(cpu: Alone, with_term: bool) -> None:
     term = KolmogorovTerm(Network((3, 8, 64)), "cross_entropy", 0.3, 64) if with_term else None
     case = Case.of((2, *[10] * 8, 1), 2500, term)
-    one, two, five = (trained(cpu, case, "adam", 1024, count) for count in (1, 2, 5))
-    for first, second, fifth in zip(one, two, five, strict=True):
-        assert torch.equal(first, second)
-        assert torch.equal(first, fifth)
+    one = trained(cpu, case, "adam", 1024, 1)
+    for count, visits in ((2, (1, 1, 1)), (5, (1, 1, 1)), (1, (3,)), (2, (1, 2)), (5, (3,))):
+        for ours, theirs in zip(trained(cpu, case, "adam", 1024, count, visits), one, strict=True):
+            assert torch.equal(ours, theirs), (count, visits)
 
     torch.set_num_threads(1)
     optimizers = [Optimizer("adam", 0.01), Optimizer("adam", 0.003)][: len(case.parameters)]
@@ -415,7 +429,7 @@ def test_train_is_gradient_and_update_whatever_the_threads(cpu: Alone, with_term
             cpu.update(workspace, optimizers, parameters, moments, scalars, losses)
     for ours, theirs in zip(one, [*parameters, *moments], strict=False):
         assert torch.equal(ours, theirs)
-    assert torch.equal(one[-1][-1], losses)
+    assert torch.equal(one[-3][-1, -1], losses)
 
 
 @pytest.mark.usefixtures("threads")

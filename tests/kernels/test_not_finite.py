@@ -119,9 +119,9 @@ def test_validation_tells_a_nan_among_numbers() -> None:
         cpu.Workspace(case.network, None, 40, DEVICE), [], [case.parameters[0][None]], [], None,
         (case.inputs[None], case.targets[None]), (case.inputs[None], case.targets[None]),
     )  # fmt: skip
-    nothing = np.empty((1, 0), np.int64), np.empty((1, 0, 2), np.float32), np.empty((1, 0, 1), np.float32)
-    training.run(*nothing, validates=True)
-    assert np.isnan(training.found()).all()
+    nothing = np.empty((1, 1, 0), np.int64), np.empty((1, 1, 0, 2), np.float32), np.empty((1, 1, 0, 1), np.float32)
+    found = training.run(*nothing, kept=np.empty((1, 1, case.network.size), np.float32))
+    assert np.isnan(found).all()
 
 
 def steep(factor: float) -> tuple[Network, Tensor]:

@@ -194,9 +194,9 @@ def test_validations_are_those_of_each_alone(package: ModuleType, network: Netwo
             workspace = cpu.Workspace(network, None, BATCH, DEVICE, networks=len(members))
             points = data[:, :2], data[:, 2:]
             training = cpu.Training(workspace, [], [some.flat(0)], [], None, points, points)
-            nothing = torch.empty((len(members), 0, 2))
-            training.run(some.orders(0).numpy(), nothing.numpy(), nothing[..., :1].numpy(), validates=True)
-            out = torch.tensor(training.found(), dtype=torch.float64)
+            nothing, kept = torch.empty((len(members), 1, 0, 2)).numpy(), torch.empty((len(members), 1, network.size))
+            order = some.orders(0).numpy()[:, None]
+            out = torch.from_numpy(training.run(order, nothing, nothing[..., :1].copy(), kept.numpy()))
         else:
             made = package.Validation(network, POINTS, DEVICE, len(members))
             for _ in range(2):  # each launch leaves the counters as it found them
@@ -234,12 +234,16 @@ def test_an_epoch_in_one_call_is_that_of_each_alone(
             workspace, [Optimizer(kind, 1.0) for kind in kinds], parameters, moments,
             kolmogorov.positions(network) if term else None, (data[:, :2], data[:, 2:]), (other[:, :2], other[:, 2:]),
         )  # fmt: skip
-        losses = torch.full((len(members), 3, len(kinds)), NAN)
-        scalars = torch.stack([some.scalars(kinds, step) for step in range(1, 4)], 1)
+        losses = torch.full((len(members), 2, 3, len(kinds)), NAN)
+        scalars = torch.stack([some.scalars(kinds, step) for step in range(1, 7)], 1).unflatten(1, (2, 3))
         order = torch.stack([torch.randperm(points, generator=torch.Generator().manual_seed(one)) for one in members])
+        orders, kept = (
+            torch.stack((order, order.flip(1)), 1),
+            torch.full((len(members), 2, sum(flat.shape[1] for flat in parameters)), NAN),
+        )
         for _ in range(8):  # calls with and without helpers
-            training.run(order.numpy(), scalars.numpy(), losses.numpy(), validates=True)
-        return [losses, torch.tensor(training.found(), dtype=torch.float64), *parameters, *moments]
+            found = training.run(orders.numpy(), scalars.numpy(), losses.numpy(), kept.numpy())
+        return [losses, torch.from_numpy(found), kept, *parameters, *moments]
 
     assert_each_as_alone(found)
 

@@ -137,8 +137,8 @@ def trained(order: "np.ndarray[tuple[int], np.dtype[np.int64]]", case: Case) -> 
     points = case.inputs[None], case.targets[None]
     learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
     training = cpu.Training(workspace, optimizers, *learners, case.positions, points, points)
-    scalars = np.ones((1, 3, 8), np.float32)[:, :, ::2]
-    training.run(order[None], scalars, np.empty((1, 3, 2), np.float32))
+    scalars = np.ones((1, 1, 3, 8), np.float32)[..., ::2]
+    training.run(order[None, None], scalars, np.empty((1, 1, 3, 2), np.float32))
     return parameters
 
 
