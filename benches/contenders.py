@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from benches.contender import CHUNK, Contender, in_chunks
 from benches.job import Job
 from draw_poly.engine.backends import select as backend
-from draw_poly.engine.backends.base import Backend, Data
+from draw_poly.engine.backends.base import Backend, Data, never
 from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import BACKENDS, Config, ConfigError
 from draw_poly.engine.model.state import Learner, State
@@ -48,7 +49,7 @@ class Ours(Contender):
         columns = torch.cat(job.training)[None, :, self._batches].contiguous()
         # Validated on one point, as an epoch must be validated on some.
         self._data = Data(columns.to(device), columns[:, :, :1].to(device), job.batch)
-        self._order = torch.arange(columns.shape[2])[None]
+        self._order = np.arange(columns.shape[2])[None, None]
 
     def epoch(self) -> tuple[float, float]:
         """See `Contender.epoch`."""
@@ -59,7 +60,7 @@ class Ours(Contender):
     def steps(self) -> None:
         """See `Contender.steps`."""
         with torch.inference_mode():
-            self.backend.epoch(self._data, self._order, lambda: False).tolist()
+            self.backend.visit(self._data, self._order, never)()
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Contender.evaluate`."""

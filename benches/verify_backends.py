@@ -6,12 +6,13 @@ A gradient is read where it arrives unchanged: momentum's vector after its first
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from benches.plain import by_autograd, plain_forward
 from benches.verify_kernels import Row, name_of
 from draw_poly.engine.backends import select as backend
-from draw_poly.engine.backends.base import Backend, Data
+from draw_poly.engine.backends.base import Backend, Data, never
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.model import kolmogorov
 from draw_poly.engine.training.fresh import fresh_state
@@ -63,8 +64,8 @@ def _rows(chosen: type[Backend], config: Config, points: int, device: torch.devi
     with torch.inference_mode():
         outputs, signatures = (one[0].cpu() for one in made.evaluate(inputs[None].to(device)))
         points_of = torch.cat((inputs, targets))[None].to(device)
-        report = made.epoch(Data(points_of, points_of, points), torch.arange(points)[None], lambda: False)
-    losses = torch.tensor(report.tolist())[0, : len(parameters)]
+        report = made.visit(Data(points_of, points_of, points), np.arange(points)[None, None], never)
+    losses = torch.from_numpy(report().numbers)[0, 0, : len(parameters)]
     found = [*losses.unbind(0), *(learner.moments[0, 0].cpu() for learner in made.state.learners)]
     names = ["task loss", "Kolmogorov loss"][: len(parameters)] + ["∂θ", "∂φ"][: len(parameters)]
     for name, ours, truth, theirs in zip(names, found, exact, plain, strict=True):

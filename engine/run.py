@@ -138,8 +138,8 @@ class Run:
         training, recorder = self._training, self._recorder
         try:
             recorder.begin(first)
-            for finished in training.epochs():
-                recorder.record(finished)
+            for visit in training.visits():
+                recorder.record(visit)
         except Interrupted:
             return self._interrupted()
         except Taken:

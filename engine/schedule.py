@@ -27,6 +27,19 @@ class Schedule:
             return epoch % self.interval == 0
         return epoch <= DENSE or self.count(epoch) > self.count(epoch - 1)
 
+    def following(self, epoch: int) -> int:
+        """The first epoch after this one that has a frame."""
+        if isinstance(self.interval, int):
+            return (epoch // self.interval + 1) * self.interval
+        if epoch < DENSE:
+            return epoch + 1
+        # Where the next gap ends, but for rounding.
+        gaps = self.count(epoch) + 1 - DENSE
+        found = max(epoch + 1, DENSE + int(math.expm1(gaps * math.log(RATIO)) / (RATIO - 1.0)) - 1)
+        while found not in self:
+            found += 1
+        return found
+
     def count(self, epoch: int) -> int:
         """Frames from epoch 1 up to this one."""
         return epoch // self.interval if isinstance(self.interval, int) else int(self.position(epoch))

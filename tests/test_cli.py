@@ -20,6 +20,7 @@ from PIL import Image
 
 from draw_poly import engine
 from draw_poly.engine import allowance
+from draw_poly.engine.backends.base import never
 from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.prepare.rehearsal import Pictures
 from draw_poly.engine.record.encoder import FrameWriter
@@ -245,8 +246,8 @@ def test_an_unforeseen_failure_saves_the_last_finished_epoch(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing(Trainer):
-        def launch(self, interrupted: Callable[[], bool]) -> Launched:
-            result = super().launch(interrupted)
+        def launch(self, interrupted: Callable[[], bool] = never, epochs: int = 1, following: int = 1) -> Launched:
+            result = super().launch(interrupted, epochs, following)
             if self._state.epoch == 3:
                 raise RuntimeError("the device is gone")
             return result
@@ -516,9 +517,9 @@ def test_the_log_says_what_a_frame_took(program: Program) -> None:
 def test_threads_are_those_asked_for_and_given_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, launch = set(), Trainer.launch
 
-    def watched(self: Trainer, interrupted: Callable[[], bool]) -> Launched:
+    def watched(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
         seen.add(torch.get_num_threads())
-        return launch(self, interrupted)
+        return launch(self, interrupted, *epochs)
 
     monkeypatch.setattr(Trainer, "launch", watched)
     for cores, taken in ((4, 3), (2, 2)):  # what this process may have bounds them

@@ -9,7 +9,7 @@ import torch
 from benches import verify_kernels
 from benches.alone import Alone
 from draw_poly.engine.backends import select as backend
-from draw_poly.engine.backends.base import Data
+from draw_poly.engine.backends.base import Data, never
 from draw_poly.engine.backends.cuda_graph import Graphed
 from draw_poly.engine.config import Config
 from draw_poly.engine.training.fresh import fresh_state
@@ -53,15 +53,15 @@ def test_replayed_epochs_are_launched_ones_to_the_bit(
     for most in (kind.most_captured, 3, 1, 0):
         monkeypatch.setattr(kind, "most_captured", max(most, 1))
         if not most:
-            monkeypatch.setattr(kind, "_capture", lambda self, room: None)
+            monkeypatch.setattr(kind, "_capture", lambda self, room, window: None)
         state = fresh_state(config, torch.Generator().manual_seed(3)).to(DEVICE)
         made = kind(state, config)
         with torch.inference_mode():
-            reports, ahead = [], made.epoch(data, orders[0], lambda: False)
+            reports, ahead = [], made.visit(data, orders[0].numpy()[:, None], never)
             for order in orders[1:]:  # each is read when the next is on its way
-                before, ahead = ahead, made.epoch(data, order, lambda: False)
-                reports.append(before.tolist())
-            reports.append(ahead.tolist())
+                before, ahead = ahead, made.visit(data, order.numpy()[:, None], never)
+                reports.append(before().numbers.tolist())
+            reports.append(ahead().numbers.tolist())
         assert len(made._replays) == {0: 0, 1: 2, 3: 2}.get(most, 1)
         runs.append((reports, [one.parameters.cpu() for one in state.learners]))
     for other in runs[1:]:

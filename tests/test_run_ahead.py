@@ -5,12 +5,14 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from draw_poly.engine.backends.base import Data, Report
 from draw_poly.engine.backends.reference import Eager
-from draw_poly.engine.training.trainer import Epoch, Launched, Trainer
+from draw_poly.engine.training.trainer import Epochs, Launched, Trainer
 from tests.conftest import Outcome, Program, untimed
 
 WITH_TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]
@@ -25,16 +27,16 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     launch = Trainer.launch
 
-    def launching(self: Trainer, interrupted: Callable[[], bool]) -> Launched:
-        launched = launch(self, interrupted)
-        number = launched.number
+    def launching(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
+        launched = launch(self, interrupted, *epochs)
+        number = launched.last
         done.append(f"launch {number}")
 
-        def reading() -> Epoch:
+        def reading() -> Epochs:
             done.append(f"read {number}")
             return launched.read()
 
-        return Launched(number, reading)
+        return Launched(number, launched.epochs, reading)
 
     monkeypatch.setattr(Trainer, "launch", launching)
     return done
@@ -116,14 +118,14 @@ def test_a_resumed_run_is_the_straight_one(program: Program, tmp_path: Path, mon
 def test_a_signal_heard_on_the_way_ahead_loses_no_finished_epoch(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deeds: list[str]
 ) -> None:
-    real = Eager.epoch
+    real = Eager.visit
 
-    def epoch(self: Eager, data: Data, order: torch.Tensor, interrupted: Callable[[], bool]) -> Report:
+    def visit(self: Eager, data: Data, orders: NDArray[np.int64], interrupted: Callable[[], bool]) -> Report:
         if self.state.epoch == 1 and not interrupted():
             signal.raise_signal(signal.SIGINT)
-        return real(self, data, order, interrupted)
+        return real(self, data, orders, interrupted)
 
-    monkeypatch.setattr(Eager, "epoch", epoch)
+    monkeypatch.setattr(Eager, "visit", visit)
     found = []
     for runs_ahead in (False, True):
         monkeypatch.setattr(Eager, "runs_ahead", runs_ahead)

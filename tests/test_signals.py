@@ -37,10 +37,10 @@ def ended_while_saving(
     """The status of a run that one signal ends in epoch 3, and that others meet while it saves."""
     launch, save = Trainer.launch, checkpoint.save
 
-    def launching(self: Trainer, interrupted: Callable[[], bool]) -> Launched:
+    def launching(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
         if self._state.epoch == 2:
             os.kill(os.getpid(), first)
-        return launch(self, interrupted)
+        return launch(self, interrupted, *epochs)
 
     def saving(*words: object) -> None:
         for number in then:

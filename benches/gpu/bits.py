@@ -14,7 +14,7 @@ from benches.gpu.command_line import command
 from benches.gpu.course import Bench
 from benches.gpu.epochs import JOBS, job
 from benches.job import Job
-from draw_poly.engine.backends.cuda_graph import Buffers
+from draw_poly.engine.backends.cuda_graph import Buffers, Window
 from draw_poly.engine.backends.triton import Triton
 from draw_poly.engine.training.trainer import Launched, Trainer
 from draw_poly.kernels.spec import Network
@@ -29,7 +29,7 @@ STEPS, REPLAYS = 50, 20
 class Stepwise(Triton):
     """The kernels without graphs."""
 
-    def _capture(self, buffers: Buffers) -> None:
+    def _capture(self, buffers: Buffers, window: Window) -> None:
         pass
 
 
@@ -93,7 +93,7 @@ def dependent(bench: Bench) -> None:
 
 
 def _numbers(launched: Launched) -> list[float]:
-    epoch = launched.read()
+    epoch = launched.read()[-1]
     return [epoch.task, epoch.kolmogorov, epoch.validation]
 
 

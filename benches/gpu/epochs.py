@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
 from benches.contenders import Ours, check
@@ -17,7 +18,7 @@ from benches.gpu.cases import Case
 from benches.gpu.course import Bench
 from benches.job import Job
 from benches.method import Variant, Work, measure
-from draw_poly.engine.backends.base import Data
+from draw_poly.engine.backends.base import Data, never
 from draw_poly.engine.backends.triton import Triton
 from draw_poly.engine.model.state import Snapshot
 from draw_poly.engine.training.trainer import Launched
@@ -42,11 +43,10 @@ class Run(Ours):
             launched = self._ahead or self.trainer.launch(lambda: False)
             self._snapshot.take()
             self._ahead = self.trainer.launch(lambda: False) if self.trainer.runs_ahead else None
-            epoch = launched.read()
+            epochs = launched.read()
             self._snapshot.keep()
-            state = self._snapshot.state()
-            self._watch.epoch(epoch.combined, epoch.constant, [one.parameters[0] for one in state.learners])
-        return epoch.task, epoch.validation
+            self._watch.epochs(epochs.combined.tolist(), epochs.constant.tolist(), epochs.parameters)
+        return epochs[-1].task, epochs[-1].validation
 
 
 def job(small: bool, device: torch.device, bins: int | None = None) -> Job:
@@ -74,7 +74,7 @@ def _launched(small: bool, bins: int | None, device: torch.device) -> Work:
     made = Triton(one.state().to(device), one.config)
     ours, others = (torch.cat(points)[None].to(device) for points in (one.training, one.validation))
     data = Data(ours, others, one.batch)
-    return lambda: made.epoch(data, torch.arange(one.points)[None], lambda: False)
+    return lambda: made.visit(data, np.arange(one.points)[None, None], never)
 
 
 def work(bench: Bench) -> None:

@@ -1,13 +1,15 @@
-"""What every backend offers: an epoch on a run's data, and the network evaluated anywhere."""
+"""What every backend offers: epochs on a run's data, and the network evaluated anywhere."""
 
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from draw_poly.engine.config import Config
@@ -17,6 +19,7 @@ from draw_poly.kernels import reference
 from draw_poly.kernels.subnormals import flushed
 from draw_poly.kernels.tensors import shares
 
+MOST_EPOCHS = 2**12  # of a visit
 Method = TypeVar("Method", bound=Callable[..., Any])
 Scalars = Sequence[reference.Scalar]
 # A child of the run's logger, which a backend need not know.
@@ -24,15 +27,23 @@ log = logging.getLogger("polytope_nn.backend")
 
 
 class Interrupted(Exception):
-    """The epoch was left unfinished because a signal asked for it."""
+    """An epoch was left unfinished because a signal asked for it."""
 
 
-class Report(Protocol):
-    """An epoch's numbers, a row for each network: a tensor, or what waits for one."""
+class Trained(NamedTuple):
+    """What epochs came to, in host memory.
 
-    def tolist(self) -> list[list[float]]:
-        """The numbers, once the device is done with the epoch."""
-        ...
+    `numbers` (networks, epochs, …) are each epoch's: its steps' losses in turn (task, and Kolmogorov if the term is
+    on), the mean squared error of validation, the lowest and the highest output there. `parameters` (networks, epochs,
+    P of all learners) are those after it.
+    """
+
+    numbers: NDArray[np.float32]
+    parameters: NDArray[np.float32]
+
+
+# Waits until the device is done with what was asked of it.
+Report = Callable[[], Trained]
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class Backend(ABC):
     tile = 32
     # Whether it decides itself where torch's number of threads pays.
     shares_work = False
-    # Whether `epoch` returns before the device is done, so that another may be begun before its report is read.
+    # Whether `visit` returns before the device is done, so that another may be begun before its report is read.
     runs_ahead = False
 
     def __init__(self, state: State, config: Config) -> None:
@@ -91,18 +102,19 @@ class Backend(ABC):
         """Launches on a device, once, what a run will launch there; raises whatever hinders it."""
         point = torch.zeros((1, 3, 1), device=device)
         data = Data(point, point, min(config.batch_size, config.points))  # so that kernels are those of the run
-        order = torch.zeros((1, 1), dtype=torch.int64)
-        cls(blank_state(config, device), config).epoch(data, order, lambda: False).tolist()
+        cls(blank_state(config, device), config).visit(data, np.zeros((1, 1, 1), np.int64), never)()
 
     @abstractmethod
-    def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Report:
-        """Trains on the points in this order (networks, n) on the host, batch after batch, and validates.
+    def visit(self, data: Data, orders: NDArray[np.int64], interrupted: Callable[[], bool]) -> Report:
+        """Trains epoch after epoch on the points in `orders` (networks, epochs, n), and validates after each.
 
-        Returns a row for each network: each step's losses in turn (task, and Kolmogorov if the term is on), the mean
-        squared error of validation, the lowest and the highest output there. Raises Interrupted between two steps once
-        `interrupted()` is true, or before the first where an epoch is one piece. The report is to be read before the
-        epoch after the next begins.
+        Raises Interrupted before the first step once `interrupted()` is true, and between two steps of a visit of one
+        epoch. The report is to be read before the visit after the next begins.
         """
+
+    def most_epochs(self, data: Data) -> int:
+        """How many epochs a visit may have: one, where signals are to be heard within it."""
+        return MOST_EPOCHS
 
     @abstractmethod
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
@@ -154,20 +166,21 @@ class Backend(ABC):
             [reference.validate_one(one.stacks[0], points[:2], points[2:], activation) for one, points in pairs]
         )
 
-    def _step_numbers(self, steps: int) -> list[list[list[float]]]:
-        """What the optimisers need to know of each network's next steps, learner after learner."""
-        learners = self.state.learners
-        rows = [
-            [number for one in learners for number in one.optimizer.scalars(one.steps + index)]
-            for index in range(1, steps + 1)
-        ]
-        return [rows] * self.state.networks
+    def _step_numbers(self, steps: int) -> NDArray[np.float64]:
+        """What the optimisers need to know of each network's next steps (networks, steps, 2 per learner)."""
+        tables = [one.optimizer.table(range(one.steps + 1, one.steps + 1 + steps)) for one in self.state.learners]
+        return np.repeat(np.concatenate(tables, 1)[None], self.state.networks, 0)
 
     def _member(self, index: int, share: float) -> Member:
         learners = self.state.learners
         parameters = [one.parameters[index] for one in learners]
         stacks = [reference.layers(flat, one.network) for flat, one in zip(parameters, learners, strict=True)]
         return Member(parameters, [one.moments[index] for one in learners], stacks, share)
+
+
+def never() -> bool:
+    """Of what is not interrupted."""
+    return False
 
 
 def side_by_side(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

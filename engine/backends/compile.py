@@ -8,7 +8,7 @@ from torch import Tensor
 
 from draw_poly.engine.backends import reference as plain
 from draw_poly.engine.backends.base import Backend, Data, Member, Scalars, flushing, side_by_side
-from draw_poly.engine.backends.cuda_graph import Buffers, Graphed, Step
+from draw_poly.engine.backends.cuda_graph import Buffers, Graphed, Step, Window
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import State
 from draw_poly.kernels import reference
@@ -87,7 +87,7 @@ class Compile(Compiled, plain.Stepwise):
 
     def scalars(self, steps: int) -> Sequence[Sequence[Scalars]]:
         """See `Stepwise.scalars`."""
-        table = torch.tensor(self._step_numbers(steps), dtype=torch.float32)
+        table = torch.from_numpy(self._step_numbers(steps)).float()
         return [[row.unbind(0) for row in rows.unbind(0)] for rows in table.unbind(0)]
 
 
@@ -114,7 +114,7 @@ class CompileOnGpu(Compiled, Graphed):
 
         return step
 
-    def _capture(self, buffers: Buffers) -> None:
+    def _capture(self, buffers: Buffers, window: Window) -> None:
         # The compiler at work would be captured in part, on some devices without an error.
         with torch.compiler.set_stance("fail_on_recompile"):
-            super()._capture(buffers)
+            super()._capture(buffers, window)

@@ -1,12 +1,13 @@
-"""The Numba kernels: an epoch is a few calls of compiled code."""
+"""The Numba kernels: many epochs are one call of compiled code."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from draw_poly.engine.backends.base import Backend, Data, Interrupted
+from draw_poly.engine.backends.base import MOST_EPOCHS, Backend, Data, Interrupted, Report, Trained
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import State
 from draw_poly.kernels import cpu
@@ -28,29 +29,39 @@ class Cpu(Backend):
         self._workspace: cpu.Workspace | None = None
         self._data: Data | None = None
 
-    def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
-        """See `Backend.epoch`."""
-        size, learners = data.batch_size, self.state.learners
+    def visit(self, data: Data, orders: NDArray[np.int64], interrupted: Callable[[], bool]) -> Report:
+        """See `Backend.visit`."""
         if data is not self._data:
             self._prepare(data)
-        # In arrays: between two epochs, when caches hold the last one's points, an operation of torch's takes 10 µs.
-        places, scalars = order.numpy(), np.array(self._step_numbers(data.steps), np.float32)
-        count, networks = len(learners), self.state.networks
-        numbers = np.empty((networks, data.steps * count + 3), np.float32)
-        for begin in range(0, data.steps, self._stride):
+        size, steps, learners, (networks, epochs, _) = data.batch_size, data.steps, self.state.learners, orders.shape
+        if epochs > self.most_epochs(data):
+            raise ValueError(f"{epochs} epochs were to be one visit of steps that are looked at one by one")
+        # In arrays: between two visits, when caches hold the last one's points, an operation of torch's takes 10 µs.
+        scalars = self._step_numbers(epochs * steps).astype(np.float32).reshape(networks, epochs, steps, -1)
+        numbers = np.empty((networks, epochs, steps * len(learners) + 3), np.float32)
+        kept = np.empty((networks, epochs, sum(one.network.size for one in learners)), np.float32)
+        for begin in range(0, steps, self._stride):
             if interrupted():
                 raise Interrupted
-            end = min(begin + self._stride, data.steps)
-            losses = np.empty((networks, end - begin, count), np.float32)
-            self._training.run(
-                places[:, begin * size : end * size], scalars[:, begin:end], losses, validates=end == data.steps
+            end = min(begin + self._stride, steps)
+            losses = np.empty((networks, epochs, end - begin, len(learners)), np.float32)
+            found = self._training.run(
+                orders[:, :, begin * size : end * size],
+                scalars[:, :, begin:end],
+                losses,
+                kept if end == steps else None,
             )
-            numbers[:, begin * count : end * count] = losses.reshape(networks, -1)
+            numbers[:, :, begin * len(learners) : end * len(learners)] = losses.reshape(networks, epochs, -1)
             for learner in learners:
-                learner.steps += end - begin
-        for row, found in zip(numbers, self._training.found(), strict=True):
-            row[-3:] = found
-        return torch.from_numpy(numbers)
+                learner.steps += epochs * (end - begin)
+        numbers[:, :, -3:] = found
+        return lambda: Trained(numbers, kept)
+
+    def most_epochs(self, data: Data) -> int:
+        """See `Backend.most_epochs`."""
+        if data is not self._data:
+            self._prepare(data)
+        return MOST_EPOCHS if self._stride >= data.steps else 1
 
     def _prepare(self, data: Data) -> None:
         learners, size = self.state.learners, data.batch_size

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from draw_poly.engine.backends.base import Backend, Data, Interrupted, flushing
+from draw_poly.engine.backends.base import Backend, Data, Interrupted, Report, Trained, flushing
 from draw_poly.engine.processes import Group
 from draw_poly.kernels import reference
 
@@ -32,12 +34,13 @@ class Parallel(Backend):
         self._losses = losses.view(networks, -1)
 
     @flushing
-    def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
-        """See `Backend.epoch`. All processes raise Interrupted at the same step, whichever was interrupted.
+    def visit(self, data: Data, orders: NDArray[np.int64], interrupted: Callable[[], bool]) -> Report:
+        """See `Backend.visit`. All processes raise Interrupted at the same step, whichever was interrupted.
 
         Raises Lost where another process is gone.
         """
-        pairs, numbers = zip(data.training, order.to(self.device), strict=True), self._step_numbers(data.steps)
+        places, numbers = torch.from_numpy(orders[:, 0]).to(self.device), self._step_numbers(data.steps).tolist()
+        pairs = zip(data.training, places, strict=True)
         points = torch.stack([one.index_select(1, places) for one, places in pairs])
         losses = torch.empty((self.state.networks, data.steps, len(self._gradients)), device=self.device)
         for step, batch in enumerate(points.split(data.batch_size, 2)):
@@ -52,7 +55,13 @@ class Parallel(Backend):
             for learner in self.state.learners:
                 learner.steps += 1
             losses[:, step] = self._losses
-        return torch.cat((losses.flatten(1), self._inner._validate(data)), 1)
+        found = torch.cat((losses.flatten(1), self._inner._validate(data)), 1)
+        kept = torch.cat([one.parameters for one in self.state.learners], 1)
+        return lambda: Trained(found[:, None].cpu().numpy(), kept[:, None].cpu().numpy())
+
+    def most_epochs(self, data: Data) -> int:
+        """See `Backend.most_epochs`: whoever is asked to stop tells the others with the next step."""
+        return 1
 
     def _share(self, batch: Tensor) -> None:
         """This process's part of the sums over a batch (networks, 3, n)."""

@@ -3,10 +3,23 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from draw_poly.engine.backends.base import Backend, Data, Interrupted, Member, Scalars, flushing, side_by_side
+from draw_poly.engine.backends.base import (
+    Backend,
+    Data,
+    Interrupted,
+    Member,
+    Report,
+    Scalars,
+    Trained,
+    flushing,
+    never,
+    side_by_side,
+)
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import State
 from draw_poly.kernels import reference
@@ -24,8 +37,19 @@ class Stepwise(Backend):
         """One network's step on a batch (2, n), (1, n); returns task loss, and Kolmogorov loss if it is on."""
 
     @flushing
-    def epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
-        """See `Backend.epoch`."""
+    def visit(self, data: Data, orders: NDArray[np.int64], interrupted: Callable[[], bool]) -> Report:
+        """See `Backend.visit`."""
+        if interrupted():
+            raise Interrupted
+        rows, kept = [], []
+        for order in np.moveaxis(orders, 1, 0):
+            rows.append(self._epoch(data, torch.from_numpy(order), interrupted if orders.shape[1] == 1 else never))
+            kept.append(torch.cat([one.parameters for one in self.state.learners], 1))
+        numbers, parameters = torch.stack(rows, 1), torch.stack(kept, 1)
+        return lambda: Trained(numbers.cpu().numpy(), parameters.cpu().numpy())
+
+    def _epoch(self, data: Data, order: Tensor, interrupted: Callable[[], bool]) -> Tensor:
+        """An epoch in this order (networks, n), and its numbers (networks, …)."""
         placed, scalars = order.to(self.device), self.scalars(data.steps)
         batches = [
             points.index_select(1, places).split(data.batch_size, 1)
@@ -33,7 +57,7 @@ class Stepwise(Backend):
         ]
         losses: list[list[Tensor]] = [[] for _ in self._members]
         for step in range(data.steps):
-            if interrupted():
+            if step and interrupted():
                 raise Interrupted
             for index, member in enumerate(self._members):
                 batch = batches[index][step]
@@ -61,7 +85,8 @@ class Eager(Stepwise):
 
     def scalars(self, steps: int) -> Sequence[Sequence[Scalars]]:
         """Python numbers: they reach an operation without a tensor of their own."""
-        return self._step_numbers(steps)
+        rows: list[list[list[float]]] = self._step_numbers(steps).tolist()
+        return rows
 
     def step(self, member: Member, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Stepwise.step`."""

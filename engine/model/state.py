@@ -95,6 +95,16 @@ class Snapshot:
         """The state as it was kept last; the `take` after the next `keep` writes over it."""
         return self._last
 
+    def restore(self) -> None:
+        """Has the state be as it was kept last."""
+        source, kept = self._source, self._last
+        for ours, theirs in zip(kept.learners, source.learners, strict=True):
+            theirs.parameters.copy_(ours.parameters)
+            theirs.moments.copy_(ours.moments)
+            theirs.steps = ours.steps
+        source.generator.set_state(kept.generator.get_state())
+        source.epoch = kept.epoch
+
 
 def _host_memory_for(state: State) -> State:
     """A state of this one's sizes on the CPU, its numbers still to be copied."""

@@ -1,6 +1,7 @@
 """What a frame says over its third panel: lines of text, and the losses as curves that grow with the run."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ SHADE = 0.3
 # Of a panel's height, text may take the first share and the curves the second; below SMALLEST_CURVES there are none.
 TEXT_SHARE, CURVES_SHARE, SMALLEST_CURVES = 0.55, 1 / 6, 96
 LEAST_LOSS = 1e-12
+# Epochs whose losses may wait to be made part of the curves.
+MOST_PENDING = 2**14
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,13 @@ class LossCurves:
 
     def add(self, epoch: int, *losses: float) -> None:
         """The losses of an epoch."""
-        self._pending.append((epoch, *losses))
+        self.add_all([(epoch, *losses)])
+
+    def add_all(self, rows: Iterable[tuple[float, ...]]) -> None:
+        """Those of many, each a number and its losses (1 + kinds)."""
+        self._pending += rows
+        if len(self._pending) > MOST_PENDING:
+            self._settle()
 
     def extend(self, rows: NDArray[np.float64]) -> None:
         """The losses of many epochs, rows (n, 1 + kinds) of epoch and losses; NaN where there is none."""
@@ -86,9 +95,7 @@ class LossCurves:
 
         NaN where there is none, as of a loss below zero.
         """
-        if self._pending:
-            self.extend(np.array(self._pending))
-        self._pending.clear()
+        self._settle()
         if np.isnan(self._limits).all():
             return None
         curves = np.full_like(self._limits, np.nan)
@@ -100,6 +107,11 @@ class LossCurves:
                 between = np.arange(known[0], known[-1] + 1)
                 target[between] = np.interp(between, known, limits[known])
         return curves
+
+    def _settle(self) -> None:
+        if self._pending:
+            self.extend(np.array(self._pending))
+        self._pending.clear()
 
 
 class Annotator:

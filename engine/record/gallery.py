@@ -17,7 +17,7 @@ from draw_poly.engine.prepare.prepare import Prepared
 from draw_poly.engine.record.encoder import Frame, FrameWriter
 from draw_poly.engine.record.journal import log
 from draw_poly.engine.record.ledger import Due, Ledger
-from draw_poly.engine.record.measures import CURVES, Row, of_frame
+from draw_poly.engine.record.measures import CURVES, Columns, Row, of_frame
 from draw_poly.engine.record.metrics import Metrics
 from draw_poly.engine.record.table import ranges
 
@@ -66,9 +66,9 @@ class Gallery:
         config = self._config
         return FrameWriter(self._panels, config.snapshot_format, config.jpeg_quality, film, frames, check)
 
-    def add(self, row: Row) -> None:
-        """The values of an epoch, for the curves of the frames from here on."""
-        self._curves.add(int(row["epoch"]), *(row[name] for name, _ in CURVES))
+    def add(self, columns: Columns) -> None:
+        """The values of epochs, for the curves of the frames from here on."""
+        self._curves.add_all(zip(columns["epoch"], *(columns[name] for name, _ in CURVES), strict=True))
 
     def write(self, due: Due, drawing: Drawing) -> None:
         """Hands a frame over. Raises OSError where an earlier one could not be written."""

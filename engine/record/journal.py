@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -11,12 +11,33 @@ from tqdm import tqdm
 
 from draw_poly.engine.backends.base import log as backends_log
 from draw_poly.engine.config import Config
-from draw_poly.engine.record.log_file import Console, LogFile
-
-LOGGER = "polytope_nn"
-FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+from draw_poly.engine.record.log_file import FORMAT, LOGGER, Console, InBulk, LogFile
 
 log = logging.getLogger(LOGGER)
+
+
+def log_lines(lines: Sequence[str], times: Sequence[float]) -> None:
+    """Logs lines as `log.info` would have at these times of day, in seconds.
+
+    The run's own handlers take them at once; whatever else is subscribed gets a record of each.
+    """
+    if not log.isEnabledFor(logging.INFO):
+        return
+    own, others = list[InBulk](), list[logging.Handler]()
+    for handler in log.handlers:
+        if handler.level <= logging.INFO:
+            own.append(handler) if isinstance(handler, InBulk) and not handler.filters else others.append(handler)
+    if log.filters:
+        own, others = [], list(log.handlers)
+    for handler in own:
+        handler.emit_lines(lines, times)
+    for line, time in zip(lines, times, strict=True) if others else ():
+        record = log.makeRecord(LOGGER, logging.INFO, __file__, 0, line, (), None, "log_lines")
+        record.created, record.msecs = time, time % 1 * 1000
+        if log.filter(record):
+            for handler in others:
+                if record.levelno >= handler.level:
+                    handler.handle(record)
 
 
 @contextmanager

@@ -1,15 +1,23 @@
 """Where log lines go: a console above its progress bar, a file that holds nothing but logs."""
 
 import logging
+import math
 import os
 import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import localtime, monotonic, strftime
 from typing import TextIO
 
 from tqdm import tqdm
 
 from draw_poly.engine.config import ConfigError
+
+LOGGER = "polytope_nn"
+FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+# Seconds between two lines of epochs on a terminal.
+SHOWN = 0.5
 
 # A line of this program's log, or of the original's.
 LINE = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - polytope_\w+ - [A-Z]+ - ", re.MULTILINE)
@@ -17,22 +25,68 @@ LINE = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - polytope_\w+ - [A-Z
 LOOKED_AT = 2**16
 
 
-class Console(logging.StreamHandler[TextIO]):
-    """Writes above a progress bar where there is one, letters that the stream lacks as escapes."""
+class InBulk(logging.StreamHandler[TextIO]):
+    """A handler of lines that takes many at once."""
+
+    def emit_lines(self, lines: Sequence[str], times: Sequence[float]) -> None:
+        """Writes lines of these times of day, in seconds, as records of INFO are formatted."""
+        self.acquire()
+        try:
+            self.write("".join(stamped(lines, times)))
+        except Exception:
+            self.handleError(logging.makeLogRecord({"msg": "%d lines", "args": (len(lines),)}))
+        finally:
+            self.release()
+
+    def write(self, text: str) -> None:
+        """Writes whole lines."""
+        self.stream.write(text)
+        self.flush()
+
+
+def stamped(lines: Sequence[str], times: Sequence[float]) -> Iterator[str]:
+    """Lines as `FORMAT` has them, each with its end."""
+    second, stamp = -1, ""
+    for line, time in zip(lines, times, strict=True):
+        if int(time) != second:
+            second = int(time)
+            stamp = strftime("%Y-%m-%d %H:%M:%S", localtime(second))
+        yield f"{stamp},{int(time % 1 * 1000):03d} - {LOGGER} - INFO - {line}\n"
+
+
+class Console(InBulk):
+    """Writes above a progress bar where there is one, letters that the stream lacks as escapes.
+
+    On a terminal, where nobody could read them, it leaves lines out of those that come at once.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._terminal, self._shown = stream.isatty(), -math.inf
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
         try:
-            encoding = getattr(self.stream, "encoding", None) or "utf-8"
-            text = self.format(record).encode(encoding, "backslashreplace").decode(encoding)
-            with tqdm.external_write_mode(file=self.stream):
-                self.stream.write(text + self.terminator)
-                self.flush()
+            self.write(self.format(record) + self.terminator)
         except Exception:
             self.handleError(record)
 
+    def emit_lines(self, lines: Sequence[str], times: Sequence[float]) -> None:
+        """See `InBulk.emit_lines`; on a terminal the last one, if none was written just now."""
+        if self._terminal:
+            if monotonic() - self._shown < SHOWN:
+                return
+            self._shown, lines, times = monotonic(), lines[-1:], times[-1:]
+        super().emit_lines(lines, times)
 
-class LogFile(logging.FileHandler):
+    def write(self, text: str) -> None:
+        """See `InBulk.write`."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        with tqdm.external_write_mode(file=self.stream):
+            super().write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+class LogFile(logging.FileHandler, InBulk):
     """Appends to `--log-file`, whose folder it makes; gives up with one warning once the file cannot be written.
 
     Raises ConfigError where it cannot be written, or holds something that is no log.

@@ -1,17 +1,20 @@
 """The quantities of a run, one record each: what log, `metrics.csv`, plots and captions know of them.
 
-A new quantity is an attribute of `Epoch`, or of a frame's `Drawing`, and a record here that bears its name.
+A new quantity is an attribute of `Epochs`, or of a frame's `Drawing`, and a record here that bears its name.
 """
 
-import operator
-from collections.abc import Callable, Iterable, Mapping
+import string
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from draw_poly.engine.pictures.drawing import Drawing
-from draw_poly.engine.training.trainer import Epoch
+from draw_poly.engine.training.trainer import Epochs
 
 # The values of an epoch by their measures' names; those of frames only where the epoch has one.
 Row = Mapping[str, float]
+# Those of several epochs, (epochs,) each.
+Columns = Mapping[str, Sequence[float]]
 Colour = tuple[int, int, int]
 
 
@@ -88,32 +91,50 @@ CURVES = tuple((one.name, line.colour) for one, line in CAPTIONED if line.colour
 FIGURES = tuple(dict.fromkeys(one.figure for one in MEASURES if one.figure))
 
 
-def _reader(names: Iterable[str]) -> Callable[[object], dict[str, float]]:
-    """What reads attributes of these names into values."""
-    known = tuple(names)
-    get = operator.attrgetter(*known)
-    return lambda source: dict(zip(known, get(source), strict=True))
-
-
-_of_epoch = _reader(one.name for one in MEASURES if not one.of_frames and one.name != "epoch")
-_of_frame = _reader(one.name for one in MEASURES if one.of_frames)
-_EPOCH_LINE = "".join(one.said for one in MEASURES if not one.of_frames)
+_OF_EPOCH = tuple(one.name for one in MEASURES if not one.of_frames and one.name != "epoch")
+_OF_FRAME = tuple(one.name for one in MEASURES if one.of_frames)
+_EPOCH_LINE = "Epoch {epoch}/{last} - " + "".join(one.said for one in MEASURES if not one.of_frames)
 _FRAME_LINE = "".join(one.said for one in MEASURES if one.of_frames)
 
 
-def of_epoch(number: int, epoch: Epoch) -> Row:
-    """The values of an epoch, its number from 1."""
-    return {"epoch": number, **_of_epoch(epoch)}
+def of_epochs(epochs: Epochs) -> Columns:
+    """The values of epochs."""
+    numbers = range(epochs.first, epochs.last + 1)
+    return {"epoch": numbers, **{name: getattr(epochs, name).tolist() for name in _OF_EPOCH}}
 
 
 def of_frame(drawing: Drawing) -> Row:
     """The values of a frame."""
-    return _of_frame(drawing)
+    return {name: getattr(drawing, name) for name in _OF_FRAME}
 
 
-def epoch_line(row: Row, last: int) -> str:
-    """The log's line of one epoch of so many, as people parse it."""
-    return f"Epoch {row['epoch']}/{last} - {_EPOCH_LINE.format_map(row)}"
+def last_of(columns: Columns) -> Row:
+    """The values of the last epoch."""
+    return {name: column[-1] for name, column in columns.items()}
+
+
+def lines(template: str, columns: Mapping[str, Sequence[object]]) -> list[str]:
+    """A template that names columns, with the values of each row in turn."""
+    names, placed = _by_place(template)
+    return [placed.format(*values) for values in zip(*(columns[name] for name in names), strict=True)]
+
+
+@cache
+def _by_place(template: str) -> tuple[tuple[str, ...], str]:
+    """Its names, and the template without them: a dictionary for each row would take longer than the text."""
+    parts = [(text, name, cell) for text, name, cell, _ in string.Formatter().parse(template)]
+    placed = "".join(text + ("" if name is None else f"{{:{cell}}}") for text, name, cell in parts)
+    return tuple(name for _, name, _ in parts if name is not None), placed
+
+
+def epoch_lines(columns: Columns, last: int) -> list[str]:
+    """The log's lines of epochs of so many, as people parse them."""
+    return lines(_EPOCH_LINE.replace("{last}", str(last)), columns)
+
+
+def bar_text(row: Row) -> str:
+    """What a progress bar says beside its rate: the curves' values."""
+    return ", ".join(f"{name} {row[name]:.6f}" for name, _ in CURVES)
 
 
 def frame_line(epoch: int, row: Row) -> str:

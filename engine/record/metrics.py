@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from draw_poly.engine.record import disk
-from draw_poly.engine.record.measures import Row
-from draw_poly.engine.record.table import HEADER, Table, epoch_of, ranges, read_table, row_of, with_cells
+from draw_poly.engine.record.measures import Columns, Row
+from draw_poly.engine.record.table import HEADER, Table, epoch_of, ranges, read_table, row_of, rows_of, with_cells
 from draw_poly.engine.schedule import Schedule
 
 WRITE_SECONDS, WRITE_BYTES, SYNC_BYTES = 1.0, 2**13, 2**16
@@ -76,7 +76,16 @@ class Metrics:
 
     def add(self, values: Row) -> None:
         """The row of an epoch. Raises OSError where rows cannot be written; they are `held` then."""
-        self._waiting.append(row_of(values))
+        self._extend([row_of(values)])
+
+    def extend(self, columns: Columns) -> None:
+        """The rows of epochs without a frame. Raises OSError as `add` does."""
+        self._extend(rows_of(columns))
+
+    def _extend(self, rows: Sequence[str]) -> None:
+        if not rows:
+            return
+        self._waiting += rows
         late = time.monotonic() - self._written > WRITE_SECONDS
         if late or len(self._waiting) * len(self._waiting[-1]) > WRITE_BYTES:
             self._write()

@@ -16,15 +16,15 @@ from draw_poly.engine.prepare.prepare import Prepared
 from draw_poly.engine.record import checkpoint, disk
 from draw_poly.engine.record.disk import write_whole
 from draw_poly.engine.record.gallery import Gallery
-from draw_poly.engine.record.journal import log, progress
+from draw_poly.engine.record.journal import log, log_lines, progress
 from draw_poly.engine.record.ledger import Due
-from draw_poly.engine.record.measures import Row, epoch_line, frame_line, of_epoch, of_frame
+from draw_poly.engine.record.measures import Row, bar_text, epoch_lines, frame_line, last_of, of_epochs, of_frame
 from draw_poly.engine.record.metrics import EVERY_EPOCH, SYNC_BYTES, Metrics
 from draw_poly.engine.record.picture_file import PictureWriter
 from draw_poly.engine.record.plot import plot
 from draw_poly.engine.record.settings import write_settings
 from draw_poly.engine.record.smoothed import smoothed
-from draw_poly.engine.training.training import Finished, Training
+from draw_poly.engine.training.training import Training, Visit
 from draw_poly.engine.training.watch import RECENT
 
 
@@ -90,29 +90,33 @@ class Recorder:
             self._show(0, {}, drawn=first)
         self.gallery.catch_up()
 
-    def record(self, finished: Finished) -> None:
-        """An epoch: logged, drawn, in the table, saved, as far as these are due."""
+    def record(self, visit: Visit) -> None:
+        """A visit's epochs: logged, in the table, and the last one drawn and saved, as far as that is due."""
         self._claim.check()
-        row = of_epoch(finished.number, finished.epoch)
-        log.info(epoch_line(row, self.config.epochs))
-        self.gallery.add(row)
-        last = finished.number == self.config.epochs
-        dropped = finished.scheduled and not last and self.config.drop_frames and self.gallery.writer.behind
+        epochs = visit.epochs
+        columns = of_epochs(epochs)
+        row, number = last_of(columns), epochs.last
+        log_lines(epoch_lines(columns, self.config.epochs), epochs.ended.tolist())
+        self.gallery.add(columns)
+        last = number == self.config.epochs
+        dropped = visit.scheduled and not last and self.config.drop_frames and self.gallery.writer.behind
         self._dropped += dropped
-        if finished.framed and not dropped:
-            self._show(finished.number, row, finished.scheduled)
+        if visit.framed and not dropped:
+            self.metrics.extend({name: column[:-1] for name, column in columns.items()})
+            self._show(number, row, visit.scheduled)
         else:
-            self.metrics.add(row)
-        self._bar.update()
+            self.metrics.extend(columns)
+        self._bar.set_postfix_str(bar_text(row), refresh=False)
+        self._bar.update(len(epochs))
         if self._training.stopped:
             return
-        if finished.saved:
+        if visit.saved:
             self.gallery.writer.drain()
             self.gallery.writer.sync()
             self.metrics.flush()
             self._save("Checkpoint saved: %s")
         if last and self._training.state.predictor:
-            length = kolmogorov.bits(finished.epoch.kolmogorov, self.config.network)
+            length = kolmogorov.bits(row["kolmogorov"], self.config.network)
             log.info("Code length: %.1f bits for %d parameters", length, self.config.network.size)
         if self._unsmoothed:  # not on the way to the first epoch: SciPy takes a third of a second to import
             with self._phases("smooth"):

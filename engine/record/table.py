@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from draw_poly.engine.record.measures import COLUMNS, NAMES, Row
+from draw_poly.engine.record.measures import COLUMNS, NAMES, Columns, Row, lines
 
 Numbers = NDArray[np.float64]
 
@@ -80,6 +80,11 @@ class Table:
 def row_of(values: Row) -> str:
     """An epoch's row; the losses with every digit a float32 has."""
     return ROW[values.keys() >= DRAWN].format_map(values)
+
+
+def rows_of(columns: Columns) -> list[str]:
+    """Those of epochs without a frame."""
+    return lines(ROW[False], columns)
 
 
 def with_cells(row: str, values: Row) -> str:

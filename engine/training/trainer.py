@@ -1,19 +1,22 @@
-"""One epoch: its order, its steps, its validation. Nothing returns to the host before the epoch ends."""
+"""Epochs: their orders, their steps, their validation. Nothing returns to the host before a visit of them ends."""
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from draw_poly.engine.backends.base import Backend, Data, Report
-from draw_poly.engine.training.one_thread import one_thread
+from draw_poly.engine.backends.base import Backend, Data, Report, never
+from draw_poly.engine.training.orders import Orders
+from draw_poly.engine.training.pace import most_epochs
 
 # Outputs whose spread is below this are one constant.
 CONSTANT_SPREAD = 1e-6
+Numbers = NDArray[np.float64]
 
 
 class NonFinite(Exception):
@@ -26,10 +29,7 @@ class NonFinite(Exception):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to: means over its batches, validation after it.
-
-    `seconds` go from its launch, or from when the one before was read if that was later, to when it was read.
-    """
+    """What one epoch came to: means over its batches, validation after it. `ended` is the time of day, in seconds."""
 
     task: float
     kolmogorov: float
@@ -37,6 +37,7 @@ class Epoch:
     validation: float
     constant: bool
     seconds: float
+    ended: float = 0.0
 
     @property
     def combined(self) -> float:
@@ -45,19 +46,69 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Launched:
-    """An epoch that is trained or on its way, its number from 1.
+class Epochs:
+    """What the epochs of a visit came to, number `first` and those after it: each of `Epoch`'s as an array (epochs,).
 
-    `read` waits for what it comes to, and raises NonFinite where a loss is not finite.
+    `seconds` of a visit go from its launch, or from when the one before was read if that was later, to when it was
+    read; they are shared out evenly, and so is the time at which each had `ended`. `parameters` (epochs, P of all
+    learners) are those after each, for as long as the visit after the next has not begun. `broken` tells of the epoch
+    after these, whose loss was not finite.
     """
 
-    number: int
-    read: Callable[[], Epoch]
+    first: int
+    task: Numbers
+    kolmogorov: Numbers
+    weighted: Numbers
+    validation: Numbers
+    constant: NDArray[np.bool_]
+    seconds: Numbers
+    ended: Numbers
+    parameters: NDArray[np.float32]
+    broken: NonFinite | None = None
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    @property
+    def combined(self) -> Numbers:
+        """As `Epoch.combined`."""
+        return self.task + self.weighted
+
+    @property
+    def last(self) -> int:
+        """The number of the last one."""
+        return self.first + len(self) - 1
+
+    def __getitem__(self, index: int) -> Epoch:
+        columns = self.task, self.kolmogorov, self.weighted, self.validation, self.constant, self.seconds, self.ended
+        return Epoch(*(column[index].item() for column in columns))
+
+    def until(self, count: int) -> "Epochs":
+        """The first so many of them."""
+        columns = (
+            self.task, self.kolmogorov, self.weighted, self.validation, self.constant, self.seconds, self.ended,
+            self.parameters,
+        )  # fmt: skip
+        return Epochs(self.first, *(column[:count] for column in columns))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A visit that is trained or on its way: so many `epochs`, the last one's number from 1.
+
+    `read` waits for what they come to.
+    """
+
+    last: int
+    epochs: int
+    read: Callable[[], Epochs]
 
     def finished(self) -> "Launched":
-        """The same, when it has been read."""
-        epoch = self.read()
-        return Launched(self.number, lambda: epoch)
+        """The same, when it has been read. Raises NonFinite where a loss is not finite."""
+        epochs = self.read()
+        if epochs.broken:
+            raise epochs.broken
+        return Launched(self.last, self.epochs, lambda: epochs)
 
 
 class Trainer:
@@ -75,71 +126,66 @@ class Trainer:
         self._state = backend.state
         self._weight = backend.term.weight if backend.term else 0.0
         count = training[0].shape[1]
-        self._ahead: Order | None = None
+        self._orders = Orders(self._state.generator, count)
         self._last_read = 0.0
         ours, others = (torch.cat(points)[None].to(device) for points in (training, validation))
         self._data = Data(ours, others, min(batch_size, count))
+        # An order's numbers have eight bytes.
+        held = 2 * count + sum(one.network.size + self._data.steps for one in self._state.learners)
+        self.most_epochs = min(backend.most_epochs(self._data), most_epochs(held))
 
-    def epoch(self, interrupted: Callable[[], bool] = lambda: False) -> Epoch:
+    def epoch(self, interrupted: Callable[[], bool] = never) -> Epoch:
         """Trains one epoch in place.
 
         Raises Interrupted between two steps once `interrupted()` is true, NonFinite after an epoch with a loss that
         is not finite. Both leave the state as it is by then.
         """
-        return self.launch(interrupted).read()
+        return self.launch(interrupted).finished().read()[0]
 
     @property
     def runs_ahead(self) -> bool:
-        """Whether an epoch may be launched before the one before it is read."""
+        """Whether a visit may be launched before the one before it is read."""
         return self._backend.runs_ahead
 
-    def launch(self, interrupted: Callable[[], bool]) -> Launched:
-        """Begins an epoch; whatever is asked of the device from now on comes after it. Raises Interrupted."""
+    def launch(self, interrupted: Callable[[], bool] = never, epochs: int = 1, following: int = 1) -> Launched:
+        """Begins a visit; whatever is asked of the device from now on comes after it.
+
+        Has the orders of as many epochs as will be `following` prepared meanwhile. Raises Interrupted.
+        """
         started = time.perf_counter()
-        report = self._backend.epoch(self._data, self._order(), interrupted)
-        self._state.epoch += 1
-        self._ahead = self._draw(self._state.generator.get_state())  # while the device works
-        return Launched(self._state.epoch, partial(self._read, report, started))
+        orders = self._orders.take(epochs)
+        self._orders.prepare(following)
+        report = self._backend.visit(self._data, orders, interrupted)
+        self._state.epoch += epochs
+        last = self._state.epoch
+        return Launched(last, epochs, partial(self._read, report, started, last))
 
-    def _read(self, report: Report, started: float) -> Epoch:
-        [[*numbers, validation, lowest, highest]] = report.tolist()
-        kinds = len(self._state.learners)
-        tasks, terms = numbers[::kinds], numbers[1::kinds] if kinds > 1 else [0.0] * self._data.steps
-        for step, (task, term) in enumerate(zip(tasks, terms, strict=True), 1):
-            if not math.isfinite(task + term):
-                raise NonFinite(step, len(tasks))
-        if not math.isfinite(validation):
-            raise NonFinite(len(tasks), len(tasks))
-        now = time.perf_counter()
+    def _read(self, report: Report, started: float, last: int) -> Epochs:
+        numbers, parameters = (one[0] for one in report())
+        now, day = time.perf_counter(), time.time()
         seconds, self._last_read = now - max(started, self._last_read), now
-        task, term = sum(tasks) / len(tasks), sum(terms) / len(terms)
-        return Epoch(task, term, self._weight * term, validation, highest - lowest < CONSTANT_SPREAD, seconds)
-
-    def _order(self) -> Tensor:
-        """The epoch's order of points (1, n): the one drawn ahead, if the generator stands where it stood then."""
-        generator = self._state.generator
-        before = generator.get_state()
-        ahead = self._ahead
-        if ahead is None or not torch.equal(ahead.before, before):
-            ahead = self._draw(before)
-        generator.set_state(ahead.after)
-        return ahead.order
-
-    def _draw(self, before: Tensor) -> "Order":
-        """Draws an order as the original's loader does: the second number seeds it. Leaves the run's generator be."""
-        generator = torch.Generator()
-        generator.set_state(before)
-        torch.empty((), dtype=torch.int64).random_(generator=generator)
-        seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator).item())
-        with one_thread():
-            order = torch.randperm(self._data.training.shape[-1], generator=torch.Generator().manual_seed(seed))[None]
-        return Order(before, order, generator.get_state())
-
-
-@dataclass(frozen=True)
-class Order:
-    """An epoch's order of points (1, n), and the generator's state before and after it was drawn."""
-
-    before: Tensor
-    order: Tensor
-    after: Tensor
+        epochs, steps, kinds = len(numbers), self._data.steps, len(self._state.learners)
+        losses, validation = numbers[:, :-3].reshape(epochs, steps, kinds), numbers[:, -3]
+        # Each step's, and of the last one the validation's.
+        finite = np.isfinite(losses).all(2)
+        finite[:, -1] &= np.isfinite(validation)
+        count, broken = epochs, None
+        if not finite.all():
+            count, step = (int(place) for place in np.argwhere(~finite)[0])
+            broken = NonFinite(step + 1, steps)
+        # One after the other, as sums of Python's are: NumPy's own order depends on how many there are.
+        sums = losses[:, 0].astype(np.float64)
+        for step in range(1, steps):
+            sums += losses[:, step]
+        task = sums[:, 0] / steps
+        term = sums[:, 1] / steps if kinds > 1 else np.zeros(epochs)
+        lowest, highest = numbers[:, -2:].astype(np.float64).T
+        each = np.full(epochs, seconds / epochs)
+        ended = day - seconds / epochs * np.arange(epochs - 1.0, -1.0, -1.0)
+        found = Epochs(
+            last - epochs + 1, task, term, self._weight * term, validation.astype(np.float64),
+            highest - lowest < CONSTANT_SPREAD, each, ended, parameters,
+        )  # fmt: skip
+        if broken is None:
+            return found
+        return replace(found.until(count), broken=broken)

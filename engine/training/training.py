@@ -1,4 +1,4 @@
-"""Epoch after epoch: launched, read, watched and told, until the last one or until there is nothing more to learn.
+"""Visit after visit: launched, read, watched and told, until the last epoch or until there is nothing more to learn.
 
 Nothing here writes a file or a log or hears a signal: a run records what is told, a notebook does with it as it likes.
 """
@@ -20,9 +20,10 @@ from draw_poly.engine.data.image import Picture
 from draw_poly.engine.model.state import Snapshot, State
 from draw_poly.engine.processes import ALONE, Group
 from draw_poly.engine.training.fresh import fresh
+from draw_poly.engine.training.pace import Pace
 from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.torch_state import own_torch_state
-from draw_poly.engine.training.trainer import Epoch, Launched, NonFinite
+from draw_poly.engine.training.trainer import Epoch, Epochs, Launched
 from draw_poly.engine.training.watch import Watch
 
 # What process 0 tells the others when all are to train an epoch.
@@ -30,13 +31,23 @@ EPOCH = "epoch"
 NOTHING = nullcontext()
 
 
-@dataclass(slots=True)
-class Finished:
-    """An epoch that is trained, its number from 1, and what is due after it.
+@dataclass(frozen=True)
+class Visit:
+    """Epochs that were trained without a look at the state between them, and what is due after the last one.
 
     `scheduled` is a frame of the schedule, `framed` that or the last epoch's, `saved` a checkpoint other than the last
     epoch's.
     """
+
+    epochs: Epochs
+    scheduled: bool
+    framed: bool
+    saved: bool
+
+
+@dataclass(slots=True)
+class Finished:
+    """An epoch that is trained, its number from 1, and what is due after it: see `Visit`."""
 
     number: int
     epoch: Epoch
@@ -48,8 +59,9 @@ class Finished:
 class Training:
     """A run's training. Its backend's network is that of the last finished epoch whenever a frame or checkpoint is due.
 
-    `interrupted()` is asked between steps whether to end, `timed(phase)` is around what takes time. `stopped` says why
-    it ends, where that is nothing that it was asked for.
+    How many epochs are a visit changes no bit of what they come to. Nor does it change where a run ends that stops in
+    mid-visit: that visit is begun again, and ends there. `interrupted()` is asked between steps whether to end,
+    `timed(phase)` is around what takes time. `stopped` says why it ends, where that is nothing that it was asked for.
     """
 
     def __init__(
@@ -70,6 +82,7 @@ class Training:
         self.backend, self._trainer = setup.on(device, chosen, group)
         self._threads = torch.get_num_threads()
         self._ahead: Launched | None = None
+        self._pace = Pace(self._trainer.most_epochs)
         with torch.inference_mode():
             self._snapshot = Snapshot(self.backend.state)
 
@@ -101,17 +114,19 @@ class Training:
         return self.state.main.parameters[0].clone()
 
     def __iter__(self) -> Iterator[Finished]:
-        """As `epochs`, with torch as its user has set it between two of them."""
-        epochs = self.epochs()
+        """Epoch after epoch, each a visit, with torch as its user has set it between two of them."""
+        self._pace = Pace(1)
+        visits = self.visits()
         while True:
             with own_torch_state(self._threads), torch.inference_mode():
-                finished = next(epochs, None)
-            if finished is None:
+                visit = next(visits, None)
+            if visit is None:
                 return
-            yield finished
+            epochs = visit.epochs
+            yield Finished(epochs.last, epochs[-1], visit.scheduled, visit.framed, visit.saved)
 
     def begin(self, whole: bool = False) -> None:
-        """Launches the first epoch, or trains the `whole` of it, if there is one; `epochs` goes on from there.
+        """Launches the first epoch, or trains the `whole` of it, if there is one; `visits` goes on from there.
 
         Raises Interrupted, and of the whole NonFinite.
         """
@@ -121,8 +136,8 @@ class Training:
             launched = self._launch()
             self._ahead = launched.finished() if whole else launched
 
-    def epochs(self) -> Iterator[Finished]:
-        """Epoch after epoch, until the last one or until it `stopped`; to be called in torch's inference mode.
+    def visits(self) -> Iterator[Visit]:
+        """Visit after visit, until the last epoch or until it `stopped`; to be called in torch's inference mode.
 
         Raises Interrupted.
         """
@@ -131,29 +146,40 @@ class Training:
                 launched, self._ahead = self._ahead or self._launch(), None
                 self._snapshot.take()
                 if self._may_run_ahead():
-                    with suppress(Interrupted):  # which the next launch raises again, when this epoch is recorded
+                    with suppress(Interrupted):  # which the next launch raises again, when these epochs are recorded
                         self._ahead = self._launch()
-            number = launched.number
-            try:
-                with self._timed("wait for the epoch"):
-                    epoch = launched.read()
-            except NonFinite as where:
-                self.stopped = f"the loss was not finite in epoch {number}, {where}"
+            with self._timed("wait for the epoch"):
+                epochs = launched.read()
+            with self._timed("watch"):
+                epochs = self._watched(epochs)
+            if 0 < len(epochs) < launched.epochs:
+                self._begin_again(len(epochs))
+            if not len(epochs):
                 return
             self._snapshot.keep()
-            yield self._finished(number, epoch)
+            self._pace.note(launched.epochs, float(epochs.seconds.sum()))
+            yield self._visit(epochs)
 
     def show(self, lowest: float, highest: float) -> None:
         """Tells it the range of outputs in a frame of the schedule, which may be a reason to stop."""
         self.stopped = self.watch.frame(lowest, highest) or self.stopped
 
     def _launch(self) -> Launched:
-        """The next epoch begun, in every process."""
+        """The next visit begun, in every process."""
         self._group.broadcast(EPOCH)
-        return self._trainer.launch(self._interrupted)
+        finished = self.backend.state.epoch
+        epochs = self._next(finished)
+        return self._trainer.launch(self._interrupted, epochs, self._next(finished + epochs))
+
+    def _next(self, finished: int) -> int:
+        """How many epochs the visit after this epoch has: up to one that is looked at."""
+        ends = [self.config.epochs, self.config.schedule.following(finished)]
+        if interval := self.config.checkpoint_interval:
+            ends.append((finished // interval + 1) * interval)
+        return max(0, min(self._pace.epochs, min(ends) - finished))
 
     def _may_run_ahead(self) -> bool:
-        """Whether the device may begin another epoch before this one is read: if nothing is made of its state here.
+        """Whether the device may begin another visit before this one is read: if nothing is made of its state here.
 
         Should this one turn out to be the last, its snapshot was taken before the device went on.
         """
@@ -161,13 +187,26 @@ class Training:
         looked_at = number == self.config.epochs or number in self.config.schedule or self._is_saved(number)
         return self._trainer.runs_ahead and not looked_at
 
+    def _watched(self, epochs: Epochs) -> Epochs:
+        """Those after which it goes on, and the one that it stops with; says why it `stopped`."""
+        count, self.stopped = self.watch.epochs(epochs.combined.tolist(), epochs.constant.tolist(), epochs.parameters)
+        if self.stopped is None and epochs.broken:
+            self.stopped = f"the loss was not finite in epoch {epochs.last + 1}, {epochs.broken}"
+        return epochs.until(count)
+
+    def _begin_again(self, count: int) -> None:
+        """Trains the visit's first epochs once more, so that the state is that after them."""
+        self._ahead = None
+        self._snapshot.restore()
+        launched = self._trainer.launch(epochs=count)
+        self._snapshot.take()
+        launched.read()
+
     def _is_saved(self, number: int) -> bool:
         interval = self.config.checkpoint_interval
         return interval is not None and number % interval == 0 and number != self.config.epochs
 
-    def _finished(self, number: int, epoch: Epoch) -> Finished:
-        parameters = [learner.parameters[0] for learner in self.state.learners]
-        self.stopped = self.watch.epoch(epoch.combined, epoch.constant, parameters)
-        scheduled = number in self.config.schedule
-        framed = scheduled or number == self.config.epochs
-        return Finished(number, epoch, scheduled, framed, self._is_saved(number))
+    def _visit(self, epochs: Epochs) -> Visit:
+        scheduled = epochs.last in self.config.schedule
+        framed = scheduled or epochs.last == self.config.epochs
+        return Visit(epochs, scheduled, framed, self._is_saved(epochs.last))

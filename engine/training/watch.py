@@ -2,12 +2,13 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 STAGNATION_WINDOWS = (30, 100, 200)
 CONSTANT_FRAMES = 30
@@ -68,8 +69,17 @@ class Watch:
     constant: float | None = None
     constant_frames: int = 0
 
-    def epoch(self, loss: float, constant: bool, parameters: Iterable[Tensor]) -> str | None:
-        """After an epoch: its loss, whether the outputs are one constant, all trained parameters."""
+    def epochs(
+        self, losses: Sequence[float], constant: Sequence[bool], parameters: NDArray[np.float32]
+    ) -> tuple[int, str | None]:
+        """As `epoch`, of each in turn; `parameters` (epochs, P of all). How many there are until one says something."""
+        for number, each in enumerate(zip(losses, constant, parameters, strict=True), 1):
+            if reason := self.epoch(*each):
+                return number, reason
+        return len(losses), None
+
+    def epoch(self, loss: float, constant: bool, parameters: NDArray[np.float32]) -> str | None:
+        """After an epoch: its loss, whether the outputs are one constant, all trained parameters (P of all,)."""
         if self.visits.again(fingerprint(parameters)):
             return "the optimisation loops: these parameters were seen before"
         stagnates = constant and self._stagnates(loss)
@@ -115,9 +125,7 @@ class Watch:
         return watch
 
 
-def fingerprint(parameters: Iterable[Tensor]) -> int:
-    """63 bits of a hash of flat tensors; half a million epochs collide once in 10^7 runs."""
-    digest = hashlib.blake2b(digest_size=8)
-    for flat in parameters:
-        digest.update(flat.detach().cpu().numpy().tobytes())
-    return int.from_bytes(digest.digest(), "little") >> 1
+def fingerprint(parameters: NDArray[np.float32]) -> int:
+    """63 bits of a hash of all parameters (P of all,); half a million epochs collide once in 10^7 runs."""
+    digest = hashlib.blake2b(np.ascontiguousarray(parameters).data, digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

@@ -1,10 +1,13 @@
 """The optimisers: what a kernel, a checkpoint and the command line must know of each kind."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
 ADAM_BETAS = (0.9, 0.999)
 RMSPROP_ALPHA = 0.99
 EPSILON = 1e-8
@@ -43,21 +46,27 @@ class Optimizer:
 
     def scalars(self, step: int) -> tuple[float, float]:
         """The two numbers of a step, counted from 1, in double precision: see `OptimizerKind.scalars`."""
-        return self.record.scalars(self, step)
+        [[first, second]] = self.table((step,)).tolist()
+        return first, second
+
+    def table(self, steps: Sequence[int]) -> Numbers:
+        """Those of many steps, (steps, 2)."""
+        return np.stack(np.broadcast_arrays(*self.record.scalars(self, steps)), 1)
 
 
-def _constant(one: Optimizer, step: int) -> tuple[float, float]:
-    return one.learning_rate, 1.0
+def _constant(one: Optimizer, steps: Sequence[int]) -> tuple[Numbers, Numbers]:
+    return np.full(len(steps), one.learning_rate), np.ones(1)
 
 
-def _corrected(one: Optimizer, step: int) -> tuple[float, float]:
+def _corrected(one: Optimizer, steps: Sequence[int]) -> tuple[Numbers, Numbers]:
     """The second divides the root second moment. Source: Kingma and Ba, "Adam", 2015, algorithm 1."""
-    first, second = ADAM_BETAS
-    return one.learning_rate / (1.0 - first**step), math.sqrt(1.0 - second**step)
+    # Powers as the C library makes them: NumPy's may differ in the last bit.
+    first, second = (1.0 - np.array([beta**step for step in steps]) for beta in ADAM_BETAS)
+    return one.learning_rate / first, np.sqrt(second)
 
 
-def _with_momentum(one: Optimizer, step: int) -> tuple[float, float]:
-    return one.learning_rate, one.momentum
+def _with_momentum(one: Optimizer, steps: Sequence[int]) -> tuple[Numbers, Numbers]:
+    return np.full(len(steps), one.learning_rate), np.full(1, one.momentum)
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ class OptimizerKind:
 
     `torch_name` is its class in `torch.optim`; `group` holds that class's options as a state dict does, but for the
     learning rate. `moments` are named as there; `counts_steps` tells whether a count of steps lies beside them.
-    `scalars` are the two numbers of a step that its kernels read: all that networks trained side by side may differ in.
+    `scalars` are the two numbers of each of some steps that its kernels read, in double precision: all that networks
+    trained side by side may differ in.
     """
 
     name: str
@@ -75,7 +85,7 @@ class OptimizerKind:
     group: Mapping[str, Any]
     counts_steps: bool = False
     has_momentum: bool = False
-    scalars: Callable[[Optimizer, int], tuple[float, float]] = _constant
+    scalars: Callable[[Optimizer, Sequence[int]], tuple[Numbers, Numbers]] = _constant
 
 
 _COMMON: dict[str, Any] = {"weight_decay": 0, "maximize": False, "foreach": None}

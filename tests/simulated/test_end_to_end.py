@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from draw_poly.engine.backends.base import Data, Report
 from draw_poly.engine.training.trainer import Trainer
@@ -96,15 +98,15 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
 ) -> None:
     from draw_poly.engine.backends.triton import Triton
 
-    epoch = Triton.epoch
+    visit = Triton.visit
 
-    def interrupted(self: Triton, data: Data, order: torch.Tensor, asked: Callable[[], bool]) -> Report:
+    def interrupted(self: Triton, data: Data, orders: NDArray[np.int64], asked: Callable[[], bool]) -> Report:
         if self.state.epoch == 2:
             signal.raise_signal(signal.Signals[name])
-        return epoch(self, data, order, asked)
+        return visit(self, data, orders, asked)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Triton, "epoch", interrupted)
+        patch.setattr(Triton, "visit", interrupted)
         outcome = on_cuda()
     assert outcome.status == 128 + signal.Signals[name]
     assert f"Interrupted by {name} at epoch 2" in outcome.log

@@ -12,6 +12,7 @@ from draw_poly.engine.config import Config
 from draw_poly.engine.model import kolmogorov
 from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import INTERPRETED
+from tests.epochs import epoch_of
 
 BACKENDS = [
     "cpu",
@@ -39,9 +40,8 @@ def test_a_step_descends_the_weighted_sum_of_both_losses(name: str, weight: floa
         expected, total = [task, term_loss], task + weight * term_loss
     total.backward()
     with torch.inference_mode():
-        report = backend.choose(config, torch.device("cpu"))[0](state, config).epoch(
-            data, torch.randperm(33, generator=generator)[None], lambda: False
-        )
+        made = backend.choose(config, torch.device("cpu"))[0](state, config)
+        report = epoch_of(made, data, torch.randperm(33, generator=generator)[None])
     after = []
     for learner, leaf in zip(state.learners, leaves, strict=True):
         assert leaf.grad is not None
@@ -52,7 +52,7 @@ def test_a_step_descends_the_weighted_sum_of_both_losses(name: str, weight: floa
     outputs = plain_forward(after[0], state.main.network, data.validation[0, :2].double())
     validation = torch.nn.functional.mse_loss(outputs, data.validation[0, 2:].double())
     expected += [validation, outputs.min(), outputs.max()]
-    (found,) = torch.tensor(report.tolist(), dtype=torch.float64)
+    (found,) = torch.tensor(report, dtype=torch.float64)
     torch.testing.assert_close(found, torch.stack(expected).detach(), rtol=1e-4, atol=1e-5)
 
 

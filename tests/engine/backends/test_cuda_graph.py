@@ -12,12 +12,13 @@ import torch._inductor.config
 from torch import Tensor
 from torch.utils._triton import has_triton
 
-from draw_poly.engine.backends.base import Data, Interrupted, Report, log
+from draw_poly.engine.backends.base import Data, Interrupted, Report, log, never
 from draw_poly.engine.backends.compile import CompileOnGpu
 from draw_poly.engine.backends.cuda_graph import Graphed
 from draw_poly.engine.config import Config
 from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import INTERPRETED, rows, slow
+from tests.epochs import epoch_of
 from tests.simulated import Machine
 
 POINTS, BATCH = 70, 32  # two whole batches and a short one
@@ -98,7 +99,7 @@ class Run:
         with torch.inference_mode():
             for _ in range(count):
                 order = torch.randperm(POINTS, generator=self.orders)[None]
-                reports.append(self.backend.epoch(self.data, order, lambda: False).tolist())
+                reports.append(epoch_of(self.backend, self.data, order))
         return reports
 
     def resume(self, rate: float) -> None:
@@ -178,10 +179,10 @@ def test_an_epoch_is_read_after_the_next_was_launched(trained: Trained, cuda: Ma
     with torch.inference_mode():
         for number in range(5):
             order = torch.randperm(POINTS, generator=run.orders)[None]
-            reports.append(run.backend.epoch(run.data, order, lambda: False))
+            reports.append(run.backend.visit(run.data, order.numpy()[:, None], never))
             if number:
-                assert reports[number - 1].tolist() == one_by_one[number - 1]
-    assert reports[-1].tolist() == one_by_one[-1]
+                assert reports[number - 1]().numbers[:, 0].tolist() == one_by_one[number - 1]
+    assert reports[-1]().numbers[:, 0].tolist() == one_by_one[-1]
 
 
 def test_other_data_is_captured_anew(trained: Trained, cuda: Machine) -> None:
@@ -271,7 +272,7 @@ def test_an_interrupt_is_heard_between_two_replays(
     answers = iter((False, False, True))
     cuda.replays = 0
     with pytest.raises(Interrupted), torch.inference_mode():
-        run.backend.epoch(run.data, torch.arange(POINTS)[None], lambda: next(answers))
+        epoch_of(run.backend, run.data, torch.arange(POINTS)[None], lambda: next(answers))
     assert cuda.replays == 2
 
 
@@ -280,5 +281,5 @@ def test_an_interrupt_is_heard_before_an_epoch(trained: Trained, cuda: Machine) 
     run.epochs(2)
     before = [tensor.clone() for tensor in run.numbers]
     with pytest.raises(Interrupted):
-        run.backend.epoch(run.data, torch.arange(POINTS)[None], lambda: True)
+        epoch_of(run.backend, run.data, torch.arange(POINTS)[None], lambda: True)
     assert all(torch.equal(a, b) for a, b in zip(before, run.numbers, strict=True))

@@ -26,6 +26,7 @@ from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.processes import Group, joined
 from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import GOLDEN, INTERPRETED, Program, slow
+from tests.epochs import epoch_of
 from tests.test_parity import CASES, NAMES, RELATIVE, SIX_DECIMALS, losses
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +75,7 @@ def in_threads(members: list[Backend], data: Data, order: Tensor, stops: list[in
         looks = iter(range(100))
         with shared.turn, torch.inference_mode(), suppress(Interrupted):
             together = Parallel(members[rank], Thread(rank, shared))
-            reports[rank] = together.epoch(data, order, lambda: next(looks) == stops[rank])
+            reports[rank] = torch.tensor(epoch_of(together, data, order, lambda: next(looks) == stops[rank]))
 
     threads = [threading.Thread(target=train, args=(rank,)) for rank in range(len(members))]
     for thread in threads:
@@ -103,7 +104,7 @@ def test_shares_add_up_to_the_step_of_one(name: str, size: int, with_term: bool)
     order = torch.randperm(25, generator=generator)[None]
     alone, members = made(name, with_term), [made(name, with_term) for _ in range(size)]
     with torch.inference_mode():
-        expected = torch.tensor(alone.epoch(data, order, lambda: False).tolist())
+        expected = torch.tensor(epoch_of(alone, data, order))
     reports = in_threads(members, data, order, [None] * size)
     for member, report in zip(members, reports, strict=True):
         assert report is not None

@@ -226,7 +226,7 @@ def test_a_run_that_ended_before_epoch_1_is_no_obstacle(
     else:
         launch = Trainer.launch
 
-        def launching(self: Trainer, interrupted: Callable[[], bool]) -> Launched:
+        def launching(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
             raise KeyboardInterrupt if way == "a signal" else RuntimeError
 
         monkeypatch.setattr(Trainer, "launch", launching)
@@ -297,9 +297,9 @@ def test_an_owner_whose_claim_was_taken_ends_and_writes_over_nothing(
 
     launch, replace = Trainer.launch, os.replace
 
-    def launching(self: Trainer, interrupted: Callable[[], bool]) -> Launched:
-        launched = launch(self, interrupted)
-        if when == "frame" and launched.number == 3:
+    def launching(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
+        launched = launch(self, interrupted, *epochs)
+        if when == "frame" and launched.last == 3:
             taken()
         return launched
 

@@ -7,20 +7,20 @@ from draw_poly.engine.config import Config
 from draw_poly.engine.pictures.caption import caption
 from draw_poly.engine.pictures.drawing import Drawing
 from draw_poly.engine.record import measures
-from draw_poly.engine.record.measures import MEASURES, epoch_line, frame_line, of_epoch, of_frame
-from draw_poly.engine.record.table import HEADER, row_of
-from draw_poly.engine.training.trainer import Epoch
+from draw_poly.engine.record.measures import MEASURES, epoch_lines, frame_line, last_of, of_epochs, of_frame
+from draw_poly.engine.record.table import HEADER, row_of, rows_of
+from tests.epochs import one_epoch
 
-EPOCH = Epoch(task=0.25, kolmogorov=5.0, weighted=0.5, validation=1 / 3, constant=False, seconds=0.001)
+EPOCH = of_epochs(one_epoch(3))
 PLANE = np.zeros((3, 4), np.uint8)
 DRAWING = Drawing(PLANE, PLANE, PLANE, polytopes=7, lowest=0.0, highest=1.0, evaluations=9)
-ROW = {**of_epoch(3, EPOCH), **of_frame(DRAWING)}
+ROW = {**last_of(EPOCH), **of_frame(DRAWING)}
 
 
 def test_the_epoch_line_is_the_originals() -> None:
-    assert epoch_line(of_epoch(3, EPOCH), 20) == (
+    assert epoch_lines(EPOCH, 20) == [
         "Epoch 3/20 - Combined Loss: 0.750000 (Task: 0.250000 + λ·K: 0.500000), Val Loss: 0.333333"
-    )
+    ]
 
 
 def test_a_frames_line_holds_its_counts() -> None:
@@ -35,7 +35,8 @@ def test_every_measure_has_a_value_and_columns_stand_where_they_say() -> None:
 
 def test_a_row_without_a_frame_has_empty_cells_in_its_place() -> None:
     assert row_of(ROW) == "3,0.25,5,0.333333333,7,0.001000,0.75\n"
-    assert row_of(of_epoch(3, EPOCH)) == "3,0.25,5,0.333333333,,0.001000,0.75\n"
+    assert rows_of(EPOCH) == [row_of(last_of(EPOCH))]
+    assert row_of(last_of(EPOCH)) == "3,0.25,5,0.333333333,,0.001000,0.75\n"
 
 
 def test_a_caption_says_what_is_known() -> None:
@@ -46,4 +47,4 @@ def test_a_caption_says_what_is_known() -> None:
 
 def test_an_epoch_without_an_attribute_is_told() -> None:
     with pytest.raises(AttributeError):
-        of_epoch(1, dataclasses.make_dataclass("Other", ["task"])(1.0))
+        of_epochs(dataclasses.make_dataclass("Other", ["first", "last", "task"])(1, 1, np.ones(1)))

@@ -7,18 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from draw_poly.engine.record.measures import Row, of_epoch
+from draw_poly.engine.record.measures import Row, last_of, of_epochs
 from draw_poly.engine.record.metrics import Metrics
 from draw_poly.engine.record.plot import plot
 from draw_poly.engine.record.table import HEADER, ranges
 from draw_poly.engine.schedule import Schedule
-from draw_poly.engine.training.trainer import Epoch
-
-EPOCH = Epoch(task=0.25, kolmogorov=5.0, weighted=0.5, validation=1 / 3, constant=False, seconds=0.001)
+from tests.epochs import one_epoch
 
 
 def row(number: int, polytopes: int | None = None) -> Row:
-    found = of_epoch(number, EPOCH)
+    found = last_of(of_epochs(one_epoch(number)))
     return found if polytopes is None else {**found, "polytopes": polytopes}
 
 

@@ -21,6 +21,7 @@ from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS
 from tests.conftest import Program
 from tests.engine.prepare.test_resume import TERM, assert_same_run, content, newest
+from tests.epochs import epoch_of
 from tests.kernels.test_subnormals import flushes, torch_threads_flush
 
 KINDS = [(kind, None) for kind in OPTIMIZERS] + [("adam", loss) for loss in KOLMOGOROV_LOSSES]
@@ -91,9 +92,9 @@ def test_an_epoch_takes_subnormals_for_zeros_and_leaves_none(
         assert zeros != any(subnormal(one).any() for one in numbers_of(state))
         member = made(name, state, config)
         with torch.inference_mode():
-            report = (Parallel(member, Alone()) if together else member).epoch(data, order, lambda: False)
+            report = epoch_of(Parallel(member, Alone()) if together else member, data, order)
         assert not any(subnormal(one).any() for one in numbers_of(state))
-        results.append([torch.tensor(report.tolist()), *numbers_of(state)])
+        results.append([torch.tensor(report), *numbers_of(state)])
     first, zeros_instead, shared, shared_zeros = results
     assert all(map(torch.equal, first, zeros_instead))
     assert all(map(torch.equal, shared, shared_zeros))

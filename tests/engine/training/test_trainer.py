@@ -38,7 +38,7 @@ def test_the_order_is_the_loaders() -> None:
     loader = DataLoader(TensorDataset(torch.arange(101)), batch_size=40, shuffle=True)
     for _ in range(3):
         expected = torch.cat([batch[0] for batch in loader])
-        assert torch.equal(trainer._order(), expected[None])
+        assert torch.equal(torch.from_numpy(trainer._orders.take(1)), expected[None, None])
 
 
 @pytest.mark.parametrize("words", [{}, TERM])

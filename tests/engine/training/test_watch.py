@@ -1,19 +1,20 @@
 import math
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from draw_poly.engine.training.watch import CONSTANT_FRAMES, RECENT, Visits, Watch
 
 
-def parameters(value: float) -> list[torch.Tensor]:
-    return [torch.full((5,), value)]
+def parameters(*values: float) -> NDArray[np.float32]:
+    return np.repeat(np.array(values, np.float32), 5)
 
 
 def test_a_loop_is_seen_at_the_first_repeat_of_all_parameters() -> None:
     watch = Watch()
     assert watch.epoch(1.0, False, parameters(1)) is None
     assert watch.epoch(1.0, False, parameters(2)) is None
-    assert watch.epoch(1.0, False, [*parameters(1), *parameters(3)]) is None
+    assert watch.epoch(1.0, False, parameters(1, 3)) is None
     assert "loops" in (watch.epoch(1.0, False, parameters(1)) or "")
 
 
