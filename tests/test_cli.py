@@ -259,7 +259,7 @@ def test_an_unforeseen_failure_saves_the_last_finished_epoch(
     assert list((tmp_path / "out" / "results").glob("checkpoint_*_epoch_000001.pt"))
 
 
-@pytest.mark.parametrize(("when", "saved"), [("epoch", 2), ("evaluate", 3)])
+@pytest.mark.parametrize(("when", "saved"), [("visit", 2), ("evaluate", 3)])
 def test_a_device_that_vanishes_leaves_the_last_finished_epoch(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str, saved: int
 ) -> None:

@@ -100,7 +100,7 @@ def test_no_epoch_passes_that_something_is_made_of(
 ) -> None:
     monkeypatch.setattr(Eager, "runs_ahead", True)
     assert program(*WORDS).status == 0
-    order = "L1 L2 R1 L3 R2 R3 L4 R4 L5 L6 R5 R6 L7 L8 R7 R8 L9 R9"
+    order = "L1 L2 R1 L3 R2 R3 L4 R4 L6 R6 L8 R8 L9 R9"
     assert " ".join(deed[0].upper() + deed.split()[1] for deed in deeds) == order
 
 

@@ -113,9 +113,9 @@ class Graphed(Backend):
         """Makes a window's kind a graph, and with it the others of its epoch, where they can be."""
         before = torch.cuda.current_stream(self.device)
         replays: dict[tuple[int, int, bool], Callable[[], None]] = {}
-        windows = {one.kind: one for _, one in buffers.windows(window.epochs)}
+        windows = [one for _, one in buffers.windows(window.epochs)]
         try:
-            for kind, one in windows.items():
+            for kind, one in {one.kind: one for one in windows}.items():
                 graph = torch.cuda.CUDAGraph()
                 # Threads that wait for a frame meanwhile are none of the capture's business.
                 with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):

@@ -16,8 +16,8 @@ from draw_poly.engine.record.log_file import FORMAT, LOGGER, Console, InBulk, Lo
 log = logging.getLogger(LOGGER)
 
 
-def log_lines(lines: Sequence[str], times: Sequence[float]) -> None:
-    """Logs lines as `log.info` would have at these times of day, in seconds.
+def log_lines(lines: Sequence[str], times: Sequence[float], last: bool) -> None:
+    """Logs lines as `log.info` would have at these times of day, in seconds; `last` are those that no others follow.
 
     The run's own handlers take them at once; whatever else is subscribed gets a record of each.
     """
@@ -30,7 +30,7 @@ def log_lines(lines: Sequence[str], times: Sequence[float]) -> None:
     if log.filters:
         own, others = [], list(log.handlers)
     for handler in own:
-        handler.emit_lines(lines, times)
+        handler.emit_lines(lines, times, last)
     for line, time in zip(lines, times, strict=True) if others else ():
         record = log.makeRecord(LOGGER, logging.INFO, __file__, 0, line, (), None, "log_lines")
         record.created, record.msecs = time, time % 1 * 1000

@@ -28,8 +28,8 @@ LOOKED_AT = 2**16
 class InBulk(logging.StreamHandler[TextIO]):
     """A handler of lines that takes many at once."""
 
-    def emit_lines(self, lines: Sequence[str], times: Sequence[float]) -> None:
-        """Writes lines of these times of day, in seconds, as records of INFO are formatted."""
+    def emit_lines(self, lines: Sequence[str], times: Sequence[float], last: bool) -> None:
+        """Writes lines of these times of day, in seconds, as records of INFO are formatted; no others follow `last`."""
         self.acquire()
         try:
             self.write("".join(stamped(lines, times)))
@@ -71,13 +71,13 @@ class Console(InBulk):
         except Exception:
             self.handleError(record)
 
-    def emit_lines(self, lines: Sequence[str], times: Sequence[float]) -> None:
-        """See `InBulk.emit_lines`; on a terminal the last one, if none was written just now."""
+    def emit_lines(self, lines: Sequence[str], times: Sequence[float], last: bool) -> None:
+        """See `InBulk.emit_lines`; on a terminal the latest one, if none was written just now."""
         if self._terminal:
-            if monotonic() - self._shown < SHOWN:
+            if monotonic() - self._shown < SHOWN and not last:
                 return
             self._shown, lines, times = monotonic(), lines[-1:], times[-1:]
-        super().emit_lines(lines, times)
+        super().emit_lines(lines, times, last)
 
     def write(self, text: str) -> None:
         """See `InBulk.write`."""

@@ -96,9 +96,9 @@ class Recorder:
         epochs = visit.epochs
         columns = of_epochs(epochs)
         row, number = last_of(columns), epochs.last
-        log_lines(epoch_lines(columns, self.config.epochs), epochs.ended.tolist())
-        self.gallery.add(columns)
         last = number == self.config.epochs
+        log_lines(epoch_lines(columns, self.config.epochs), epochs.ended.tolist(), last or bool(self._training.stopped))
+        self.gallery.add(columns)
         dropped = visit.scheduled and not last and self.config.drop_frames and self.gallery.writer.behind
         self._dropped += dropped
         if visit.framed and not dropped:
