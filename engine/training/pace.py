@@ -3,7 +3,7 @@
 # Seconds of a visit: the log stays alive, and a signal is heard within twice that.
 VISIT = 0.05
 # Bytes of a visit's orders, numbers and parameters.
-MEMORY = 2**26
+MEMORY = 2**23
 
 
 class Pace:
