@@ -121,6 +121,13 @@ def run(suite: Suite, job: Job, name: str) -> Variant:
     return Variant(epoch, made.threads)
 
 
+def late(suite: Suite, job: Job, name: str, epochs: int) -> Variant:
+    """Epochs of a run that has had so many."""
+    made = WholeRun(Config(**{**vars(job.config), "backend": name, "device": str(suite.device)}))
+    made.train(epochs)
+    return whole(suite, made, MANY)
+
+
 def whole(suite: Suite, made: WholeRun, epochs: int, threads: int | None = None) -> Variant:
     """So many of a run's epochs a call."""
     suite.resources.callback(made.close)
@@ -128,6 +135,13 @@ def whole(suite: Suite, made: WholeRun, epochs: int, threads: int | None = None)
 
 
 GROUPS = [
+    *(
+        Group(
+            f"run, an epoch after {epochs}", SMALL, ("cpu",), partial(late, epochs=epochs), flops=SMALL.epoch_operations,
+            turns=0.3, quick=epochs == 1000, info={"axis": "epochs of a run", "size": epochs},
+        )
+        for epochs in (1000, 10_000, 100_000, 500_000)
+    ),
     Group("run, an epoch", MAIN, (*NAMES, HOST), run, flops=MAIN.epoch_operations),
     Group(
         "run, an epoch with the Kolmogorov term", WITH_TERM, (*NAMES, HOST), run, flops=WITH_TERM.epoch_operations,

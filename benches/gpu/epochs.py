@@ -24,13 +24,16 @@ from draw_poly.engine.model.state import Snapshot
 from draw_poly.engine.training.trainer import Launched
 from draw_poly.engine.training.watch import Watch
 
-TURNS, PROFILED = 10, 50
+# Epochs of a visit; the profiler sees so many of them.
+VISIT, TURNS, PROFILED = 64, 10, 3
+# Epochs a second of the main job that were predicted for an H100, without dependent launches and with them.
+PREDICTED = 20_000, 33_000
 # Epochs of a run on the command line, and those that warm it up.
-EPOCHS, WARM = 3000, 500
+EPOCHS, WARM = 30_000, 3000
 
 
 class Run(Ours):
-    """The engine's epoch with what a run does between two, while the next one is on its way."""
+    """The engine's visits with what a run does between two, while the next one is on its way."""
 
     def __init__(self, job: Job, available: int, name: str = "triton") -> None:
         super().__init__(job, available, name)
@@ -39,10 +42,17 @@ class Run(Ours):
 
     def epoch(self) -> tuple[float, float]:
         """See `Contender.epoch`."""
+        return self._visit(1)
+
+    def visit(self) -> None:
+        """So many epochs as a run takes at once."""
+        self._visit(VISIT)
+
+    def _visit(self, count: int) -> tuple[float, float]:
         with torch.inference_mode():
-            launched = self._ahead or self.trainer.launch(lambda: False)
+            launched = self._ahead or self.trainer.launch(never, count, count)
             self._snapshot.take()
-            self._ahead = self.trainer.launch(lambda: False) if self.trainer.runs_ahead else None
+            self._ahead = self.trainer.launch(never, count, count) if self.trainer.runs_ahead else None
             epochs = launched.read()
             self._snapshot.keep()
             self._watch.epochs(epochs.combined.tolist(), epochs.constant.tolist(), epochs.parameters)
@@ -85,14 +95,15 @@ def work(bench: Bench) -> None:
         bench.note(**{f"loss error {name}": check(made)})
         runs[name] = made
     turns = 1 if bench.small else TURNS
-    timings = measure({name: Variant(made.epoch, made.threads) for name, made in runs.items()}, turns)
+    timings = measure({name: Variant(made.visit, made.threads, VISIT) for name, made in runs.items()}, turns)
     found = {
         name: {"wall": 1e6 * one.median, "rounds": [1e6 * time for time in one.rounds]} for name, one in timings.items()
     }
     bench.note(microseconds=found)
     for name, made in runs.items():
         try:
-            found[name] |= {"device": busy(bench.device, made.epoch, PROFILED)}
+            device = busy(bench.device, made.visit, PROFILED)
+            found[name] |= {"device": None if device is None else device / VISIT}
         except Exception as error:  # a profiler that is not to be had takes nothing but its own figure away
             bench.wrong(f"the device's busy time {name} cannot be had: {type(error).__name__}: {error}")
         bench.note(microseconds=found)
@@ -149,6 +160,8 @@ def _by_the_command_line(bench: Bench, alone: dict[str, dict[str, Any]]) -> None
             "wall": wall,
             "median": 1e6 * statistics.median(seconds[warm:]),
             "whole run, seconds": said.seconds,
+            "epochs a second": 1e6 / wall,
         }
+        found[name] |= {"epochs a second, predicted for an H100": PREDICTED} if name == "main" else {}
         found[name] |= {"device's share": device / wall} if device else {}
         bench.note(**{"command line, microseconds": found})

@@ -1,4 +1,4 @@
-"""Kernels compiled before the first epoch: those of pictures in a process beside this one, which both find on disk.
+"""Kernels compiled before the first epoch: all but the steps' in a process beside this one, which both find on disk.
 
 Numba compiles one function at a time in a process, whatever its threads. Run as a program, this file compiles what its
 one argument, a `Pictures` in JSON, asks for.
@@ -26,6 +26,7 @@ from draw_poly.engine.pictures.caption import Caption
 from draw_poly.engine.pictures.drawing import Drawing
 from draw_poly.engine.pictures.frame import FilmComposer, Panels, PictureComposer
 from draw_poly.engine.pictures.select import rasterizer_for
+from draw_poly.kernels import orders
 from draw_poly.kernels.compiled import announce, is_kept
 from draw_poly.kernels.picture import grid, panels
 
@@ -49,7 +50,7 @@ class Pictures:
 
     def are_kept(self) -> bool:
         """Whether the code of all their kernels is on disk."""
-        needed: list[Any] = [panels.cover, panels.draw_strokes]
+        needed: list[Any] = [orders.shuffle, panels.cover, panels.draw_strokes]
         if self.film:
             needed += [panels.paint_brightness, panels.paint_difference, panels.to_video]
         if self.files:
@@ -63,7 +64,8 @@ class Pictures:
         return all(map(is_kept, needed))
 
     def make(self) -> None:
-        """Makes each kind of picture once, of nothing: what is compiled for it is kept."""
+        """Makes each kind of picture once, of nothing, and an order of points: what is compiled for it is kept."""
+        orders.orders(torch.zeros(1, dtype=torch.int64), 1)
         shared = Panels(np.zeros((SIDE, SIDE, 3), np.uint8))
         caption = Caption(("",) * 4, np.zeros((2, 2, SIDE)))
         drawing = self._drawing()

@@ -172,6 +172,30 @@ def test_a_run_that_stopped_in_mid_visit_goes_on_as_the_straight_one(
     assert untimed[0] == untimed[1]
 
 
+def test_a_device_that_is_lost_costs_one_visit(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "VISIT", DOUBLING)
+    words = ["--seed", 1, "--save-interval", 1000, "--no-film", "--backend", "eager", "-e", 30]
+    real = Eager.visit
+
+    def lost(self: Eager, data: Data, orders: np.ndarray, interrupted: Callable[[], bool]) -> object:
+        report = real(self, data, orders, interrupted)
+        if self.state.epoch == 7:  # of epochs 8 to 15
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        return report
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Eager, "visit", lost)
+        outcome = program(*words)
+    assert outcome.status == 3
+    assert "Failed at epoch 7: the device is lost" in outcome.log
+    assert program(*words, "--resume", tmp_path / "out" / "results").status == 0
+    assert program(*words, folder="straight").status == 0
+    weights = [next((tmp_path / place).rglob("weights_*.txt")).read_text() for place in ("out", "straight")]
+    assert weights[0] == weights[1]
+
+
 def test_a_notebook_that_looks_at_each_epoch_finds_the_state_after_it(small_image: Path) -> None:
     def trained(look: Callable[[Training], None]) -> Training:
         config = Config(str(small_image), "[5]*2", 9, points=100, batch_size=32, seed=1, save_interval=100)
