@@ -57,7 +57,7 @@ class Idle(Eager):
         """See `Backend.visit`."""
         epochs, kinds = orders.shape[1], len(self.state.learners)
         parameters = self._rows[:epochs]
-        parameters[:, 0] = self._chance.random(epochs, np.float32)
+        parameters[:, :4] = self._chance.random((epochs, 4), np.float32)
         numbers = np.full((1, epochs, data.steps * kinds + 3), 0.1, np.float32)
         numbers[..., -2:] = 0.0, 1.0
         return lambda: Trained(numbers, parameters[None])
@@ -137,8 +137,8 @@ def whole(suite: Suite, made: WholeRun, epochs: int, threads: int | None = None)
 GROUPS = [
     *(
         Group(
-            f"run, an epoch after {epochs}", SMALL, ("cpu",), partial(late, epochs=epochs), flops=SMALL.epoch_operations,
-            turns=0.3, quick=epochs == 1000, info={"axis": "epochs of a run", "size": epochs},
+            f"run, an epoch after {epochs}", SMALL, ("cpu",), partial(late, epochs=epochs),
+            flops=SMALL.epoch_operations, turns=0.3, quick=epochs == 1000, info={"axis": "epochs of a run", "size": epochs},
         )
         for epochs in (1000, 10_000, 100_000, 500_000)
     ),
