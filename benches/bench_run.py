@@ -134,14 +134,17 @@ def whole(suite: Suite, made: WholeRun, epochs: int, threads: int | None = None)
     return Variant(partial(made.train, epochs), threads, epochs, calls=1)
 
 
+def at(epochs: int) -> Group:
+    """The same after so many."""
+    info = {"axis": "epochs of a run", "size": epochs}
+    return Group(
+        f"run, an epoch after {epochs}", SMALL, ("cpu",), partial(late, epochs=epochs), flops=SMALL.epoch_operations,
+        turns=0.3, quick=epochs == 1000, info=info,
+    )  # fmt: skip
+
+
 GROUPS = [
-    *(
-        Group(
-            f"run, an epoch after {epochs}", SMALL, ("cpu",), partial(late, epochs=epochs),
-            flops=SMALL.epoch_operations, turns=0.3, quick=epochs == 1000, info={"axis": "epochs of a run", "size": epochs},
-        )
-        for epochs in (1000, 10_000, 100_000, 500_000)
-    ),
+    *map(at, (1000, 10_000, 100_000, 500_000)),
     Group("run, an epoch", MAIN, (*NAMES, HOST), run, flops=MAIN.epoch_operations),
     Group(
         "run, an epoch with the Kolmogorov term", WITH_TERM, (*NAMES, HOST), run, flops=WITH_TERM.epoch_operations,
