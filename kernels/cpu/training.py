@@ -199,14 +199,15 @@ def check(network, epoch, block, rows, parameters, checks, scratch):  # type: ig
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    counter, scratch, epochs, steps, gradients, updates, rows, learners, term, batches, checks, scalars, losses
+    counter, scratch, apart, epochs, steps, gradients, updates, rows, learners, term, batches, checks, scalars, losses
 ):
     """What one thread does of so many epochs of each network, of so many steps each: takes tasks until there are none.
 
     `rows` and `learners` are two each: of the networks, and of the predictors. `gradients` and `updates` say which half
     of a step is wanted. `scalars` (networks, epochs * steps, 2 per learner) are the optimisers'. Writes `losses`
     (networks, epochs * steps, 1 per learner): of the task, and the mean of the Kolmogorov term. The checks come last in
-    an epoch; the next one's first gradients need not wait for them.
+    an epoch; the next one's first gradients need not wait for them. With `apart`, a thread takes all that there is of a
+    network: nobody waits for anybody, and what is in a core's cache stays there.
     """
     main, second = learners
     networks, size = main.parameters.shape
@@ -216,27 +217,37 @@ def work(  # type: ignore[no-untyped-def]
     half = (terms + rows[0].losses.shape[1]) * gradients
     tasks = half + (segments + (second.parameters.shape[1] + SEGMENT - 1) // SEGMENT) * updates
     whole = steps * tasks + blocks  # of each network in an epoch
+    # Tasks are taken in turns of so many networks, of which the first is `base`.
+    some, base, following = 1 if apart else networks, 0, epochs * whole
     while True:
-        ticket = claim(counter)
-        if ticket >= networks * epochs * whole:
+        if not apart:
+            ticket = claim(counter)
+        else:
+            if following == epochs * whole:
+                base, following = claim(counter), 0
+            ticket = following
+            following += 1
+        if base >= networks or ticket >= some * epochs * whole:
             for network in range(networks):
                 wait(counter, network, epochs * whole)
             return
-        epoch, ticket = divmod(ticket, networks * whole)
+        epoch, ticket = divmod(ticket, some * whole)
         before = epoch * whole  # tasks of a network that are of earlier epochs
-        if ticket >= networks * steps * tasks:
-            network, block = divmod(ticket - networks * steps * tasks, blocks)
+        if ticket >= some * steps * tasks:
+            network, block = divmod(ticket - some * steps * tasks, blocks)
+            network += base
             wait(counter, network, before + steps * tasks)
             check(network, epoch, block, rows[0], main.parameters[network], checks, scratch)
             finish(counter, network)
             continue
-        index, rest = divmod(ticket, networks * tasks)
+        index, rest = divmod(ticket, some * tasks)
         place = epoch * steps + index
         first = index * batches.size
         points = min(batches.size, batches.order.shape[2] - first)
         used = (points + rows[0].span - 1) // rows[0].span
-        if rest < networks * half:
+        if rest < some * half:
             network, task = divmod(rest, half)
+            network += base
             wait(counter, network, before + index * tasks - (blocks if index == 0 and epoch > 0 else 0))
             which = np.intp(task < terms)  # the rows of parameters, which take longest, go first
             row = task if which else task - terms
@@ -246,7 +257,8 @@ def work(  # type: ignore[no-untyped-def]
                     batches, epoch, first, main.parameters[network], term, scratch,
                 )  # fmt: skip
         else:
-            network, task = divmod(rest - networks * half, tasks - half)
+            network, task = divmod(rest - some * half, tasks - half)
+            network += base
             wait(counter, network, before + index * tasks + half)
             which = np.intp(task >= segments)
             segment = task - which * segments

@@ -20,6 +20,8 @@ from draw_poly.kernels.tensors import read_array, shares, sizes, written
 
 Found = NDArray[np.float64]
 _NOTHING = np.empty(0, np.float32)
+# Networks a thread from which on one more or less matters little.
+APART = 8
 
 
 class Workspace:
@@ -120,9 +122,12 @@ class Workspace:
         results = nothing if losses is None else losses
         work_size = self.operations(batches.size) if gradients else self._update_work
         epochs, steps = batches.order.shape[1], results.shape[1]
+        threads = threads_for(work_size)
+        # Where every thread has as many networks as the others, or so many that it matters little.
+        apart = self.networks % threads == 0 or self.networks >= APART * threads
         self._team.run(
-            threads_for(work_size), steps * work_size, work, epochs, steps // epochs, gradients, updates, self._rows,
-            learners, term, batches, checks or self._no_checks, numbers, results,
+            threads, steps * work_size, work, apart, epochs, steps // epochs, gradients, updates, self._rows, learners,
+            term, batches, checks or self._no_checks, numbers, results,
         )  # fmt: skip
 
 
