@@ -17,6 +17,7 @@ try:
     from draw_poly.engine.config import Config, ConfigError
     from draw_poly.engine.flags import Flag, option, save_interval, shortened
     from draw_poly.engine.signals import Abandoned, interrupt_at_once
+    from draw_poly.engine.sweep.options import Options
 except KeyboardInterrupt:
     print("draw-poly: interrupted", file=sys.stderr)
     sys.exit(INTERRUPTED)
@@ -63,7 +64,7 @@ def parser() -> Parser:
     )
     whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     groups: dict[str, Any] = {}
-    for item in dataclasses.fields(Config):
+    for item in (*dataclasses.fields(Config), *dataclasses.fields(Options)):
         flag: Flag = item.metadata["flag"]
         group = groups.setdefault(flag.group, None) or whole.add_argument_group(flag.group)
         groups[flag.group] = group
@@ -72,11 +73,12 @@ def parser() -> Parser:
         default = "" if required or item.default in (None, False) else f" (default {item.default})"
         words: dict[str, Any] = {"dest": item.name, "help": f"{flag.help}{default}; e.g. {flag.example}"}
         if flag.kind is bool:
-            words["action"] = "store_true"
+            words |= {"action": "store_true", "default": argparse.SUPPRESS}
         else:
             words |= {"type": _reader(flag.kind), "choices": flag.choices, "required": required}
-            words |= {"metavar": flag.metavar, "default": None if required else item.default}
+            words |= {"metavar": flag.metavar, "default": argparse.SUPPRESS}
             words |= {"nargs": "+"} if flag.several else {}
+            words |= {"action": "append"} if flag.repeated else {}
         group.add_argument(*names, **words)
     return whole
 
@@ -101,7 +103,13 @@ def main(words: Sequence[str] | None = None) -> int:
         # What a library warns its authors of, this program's user can do nothing about.
         warnings.simplefilter("default")
     try:
-        config = Config(**vars(whole.parse_args(words)))
+        given = vars(whole.parse_args(words))
+        many = Options(**{item.name: given.pop(item.name, None) for item in dataclasses.fields(Options)})
+        if many:
+            from draw_poly.engine.sweep.sweep import sweep
+
+            return sweep(given, many)
+        config = Config(**given)
         # torch takes most of a second: not spent on a flag that is wrong
         from draw_poly.engine.run import run
 

@@ -29,6 +29,7 @@ class Flag:
     metavar: str | None = None
     limits: tuple[float, float] | None = None  # of a number: the least and the greatest that are allowed
     several: bool = False
+    repeated: bool = False  # its values add up, where it is given several times
 
 
 def save_interval(text: str) -> int | str:

@@ -83,7 +83,8 @@ class Backend(ABC):
     # Whether `visit` returns before the device is done, so that another may be begun before its report is read.
     runs_ahead = False
 
-    def __init__(self, state: State, config: Config) -> None:
+    def __init__(self, state: State, config: Config, weights: Sequence[float] | None = None) -> None:
+        """`weights` (networks,) of the Kolmogorov term are the configuration's where none are given."""
         self.state = state
         self.config = config
         self.term = term = config.kolmogorov_term
@@ -92,7 +93,7 @@ class Backend(ABC):
             self.drawn_by = "points" if self.drawn_by == "picture" else self.drawn_by
         self.device = state.main.parameters.device
         self.positions = None if term is None else kolmogorov.positions(state.main.network).to(self.device)
-        self.weights = [term.weight if term else 0.0] * state.networks  # of the Kolmogorov term
+        self.weights = list(weights or [term.weight if term else 0.0] * state.networks)
         each = shares(state.main.network, term, state.networks, self.weights)
         self._members = [self._member(index, share) for index, share in enumerate(each)]
         self._most_points: int | None = None  # evaluated at once, where the device's memory holds no more
@@ -168,8 +169,12 @@ class Backend(ABC):
 
     def _step_numbers(self, steps: int) -> NDArray[np.float64]:
         """What the optimisers need to know of each network's next steps (networks, steps, 2 per learner)."""
-        tables = [one.optimizer.table(range(one.steps + 1, one.steps + 1 + steps)) for one in self.state.learners]
-        return np.repeat(np.concatenate(tables, 1)[None], self.state.networks, 0)
+        found = []
+        for one in self.state.learners:
+            numbers = range(one.steps + 1, one.steps + 1 + steps)
+            each = [optimizer.table(numbers) for optimizer in one.own or (one.optimizer,)]
+            found.append(np.repeat(np.stack(each), self.state.networks // len(each), 0))
+        return np.concatenate(found, 2)
 
     def _member(self, index: int, share: float) -> Member:
         learners = self.state.learners

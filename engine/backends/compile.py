@@ -21,8 +21,8 @@ class Compiled(Backend):
     # The compiler's, apart from its defaults.
     options: ClassVar[dict[str, Any]]
 
-    def __init__(self, state: State, config: Config) -> None:
-        super().__init__(state, config)
+    def __init__(self, state: State, config: Config, weights: Sequence[float] | None = None) -> None:
+        super().__init__(state, config, weights)
         term, positions, network, optimizers = self.term, self.positions, state.main.network, state.optimizers
         networks = [learner.network for learner in state.learners]
         # Tensors: numbers would be compiled as constants.

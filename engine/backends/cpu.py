@@ -23,8 +23,8 @@ class Cpu(Backend):
     drawn_by = "picture"
     shares_work = True
 
-    def __init__(self, state: State, config: Config) -> None:
-        super().__init__(state, config)
+    def __init__(self, state: State, config: Config, weights: Sequence[float] | None = None) -> None:
+        super().__init__(state, config, weights)
         self._evaluator = cpu.Evaluator(state.main.network, state.coefficients)
         self._workspace: cpu.Workspace | None = None
         self._data: Data | None = None

@@ -60,8 +60,8 @@ class Graphed(Backend):
     # Steps that a graph may hold.
     most_captured: int
 
-    def __init__(self, state: State, config: Config) -> None:
-        super().__init__(state, config)
+    def __init__(self, state: State, config: Config, weights: Sequence[float] | None = None) -> None:
+        super().__init__(state, config, weights)
         self.runs_ahead = captures(self.device)
         self._buffers: Buffers | None = None
         self._visits = 0  # with these buffers

@@ -72,8 +72,8 @@ class Eager(Stepwise):
 
     name = "eager"
 
-    def __init__(self, state: State, config: Config) -> None:
-        super().__init__(state, config)
+    def __init__(self, state: State, config: Config, weights: Sequence[float] | None = None) -> None:
+        super().__init__(state, config, weights)
         # Of one network, whichever is differentiated.
         self._gradients = [torch.empty_like(flat) for flat in self._members[0].parameters]
         self._out = [

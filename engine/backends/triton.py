@@ -19,8 +19,8 @@ class Triton(Graphed):
     drawn_by = "grid"
     most_captured = 4096  # 1 kB a node, two nodes a step
 
-    def __init__(self, state: State, config: Config) -> None:
-        super().__init__(state, config)
+    def __init__(self, state: State, config: Config, weights: Sequence[float] | None = None) -> None:
+        super().__init__(state, config, weights)
         self._shared: gpu.Workspace | None = None  # for a share of a batch
         self._validation: gpu.Validation | None = None
 

@@ -1,6 +1,7 @@
 """All that training changes, as flat tensors of a population: networks of one shape. A run is a population of one."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,13 +12,17 @@ from draw_poly.kernels.spec import Network, Optimizer
 
 @dataclass
 class Learner:
-    """Networks in training; `steps` taken with these moments."""
+    """Networks in training; `steps` taken with these moments.
+
+    Where networks differ in what `Optimizer.scalars` hold, each one's optimiser is in `own`.
+    """
 
     network: Network
     optimizer: Optimizer
     parameters: Tensor  # (networks, P)
     moments: Tensor  # (networks, count, P)
     steps: int = 0
+    own: Sequence[Optimizer] = ()
 
     @staticmethod
     def fresh(network: Network, optimizer: Optimizer, parameters: Tensor) -> "Learner":
@@ -27,7 +32,12 @@ class Learner:
 
     def to(self, device: torch.device) -> "Learner":
         """The same on a device."""
-        return Learner(self.network, self.optimizer, self.parameters.to(device), self.moments.to(device), self.steps)
+        return replace(self, parameters=self.parameters.to(device), moments=self.moments.to(device))
+
+    def of(self, index: int) -> "Learner":
+        """One of the networks, as a view."""
+        part, optimizer = slice(index, index + 1), self.own[index] if self.own else self.optimizer
+        return Learner(self.network, optimizer, self.parameters[part], self.moments[part], self.steps)
 
 
 @dataclass
@@ -110,11 +120,10 @@ def _host_memory_for(state: State) -> State:
     """A state of this one's sizes on the CPU, its numbers still to be copied."""
     pinned = state.coefficients.is_cuda  # copies to such memory are all waited for at once
     learners = [
-        Learner(
-            one.network,
-            one.optimizer,
-            torch.empty(one.parameters.shape, pin_memory=pinned),
-            torch.empty(one.moments.shape, pin_memory=pinned),
+        replace(
+            one,
+            parameters=torch.empty(one.parameters.shape, pin_memory=pinned),
+            moments=torch.empty(one.moments.shape, pin_memory=pinned),
         )
         for one in state.learners
     ]

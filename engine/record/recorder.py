@@ -248,4 +248,4 @@ class Recorder:
         return metrics
 
     def _write_settings(self, finished: int | None) -> None:
-        write_settings(self._prepared, self._training, finished)
+        write_settings(self._prepared, self._training.backend, finished, self._training.processes)

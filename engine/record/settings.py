@@ -6,13 +6,15 @@ import platform
 import torch
 
 from draw_poly import engine
+from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.files import settings_of
 from draw_poly.engine.prepare.prepare import Prepared
 from draw_poly.engine.record.disk import write_whole
-from draw_poly.engine.training.training import Training
 
 
-def write_settings(prepared: Prepared, training: Training, finished: int | None) -> None:
+def write_settings(
+    prepared: Prepared, backend: Backend, finished: int | None, processes: int = 1, synced: bool = True
+) -> None:
     """Writes the run's record; `finished` is the epoch that everything else in its folders is of by now."""
     config, picture, source = prepared.config, prepared.picture, prepared.resumed_from
     content = {
@@ -26,12 +28,12 @@ def write_settings(prepared: Prepared, training: Training, finished: int | None)
             "drawn_seed": prepared.checkpoint.seed,
             "resumed_from": str(source) if source else None,
             "image": {"width": picture.width, "height": picture.height, "sha256": picture.digest},
-            "backend": training.backend.name,
-            "device": str(training.backend.device),
-            "processes": training.processes,
+            "backend": backend.name,
+            "device": str(backend.device),
+            "processes": processes,
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
         "finished_epoch": finished,
     }
-    write_whole(prepared.files.settings, (json.dumps(content, indent=2) + "\n").encode())
+    write_whole(prepared.files.settings, (json.dumps(content, indent=2) + "\n").encode(), synced)

@@ -7,18 +7,18 @@ MEMORY = 2**23
 
 
 class Pace:
-    """Learns from each visit how many epochs the next one may have, `most` of them at most."""
+    """Learns from each visit how many epochs the next one may have: so many `seconds` of them, `most` at most."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, seconds: float | None = None) -> None:
+        self._most, self._seconds = most, VISIT if seconds is None else seconds
         self.epochs = 1
 
     def note(self, epochs: int, seconds: float) -> None:
         """What a visit took. Never more than twice as many follow: the next ones may be slower."""
-        fit = int(VISIT * epochs / seconds) if seconds > 0 else self._most
+        fit = int(self._seconds * epochs / seconds) if seconds > 0 else self._most
         self.epochs = max(1, min(fit, 2 * epochs, self._most))
 
 
-def most_epochs(numbers: int) -> int:
-    """How many epochs memory allows, of so many numbers of four bytes each."""
-    return max(1, MEMORY // (4 * numbers))
+def most_epochs(numbers: int, memory: int = MEMORY) -> int:
+    """How many epochs so many bytes allow, of so many numbers of four bytes each."""
+    return max(1, memory // (4 * numbers))

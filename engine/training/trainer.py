@@ -1,7 +1,7 @@
 """Epochs: their orders, their steps, their validation. Nothing returns to the host before a visit of them ends."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from draw_poly.engine.backends.base import Backend, Data, Report, never
+from draw_poly.engine.backends.base import Backend, Data, Report, Trained, never
 from draw_poly.engine.training.orders import Orders
 from draw_poly.engine.training.pace import most_epochs
 
@@ -126,7 +126,7 @@ class Trainer:
         self._state = backend.state
         self._weight = backend.term.weight if backend.term else 0.0
         count = training[0].shape[1]
-        self._orders = Orders(self._state.generator, count)
+        self._orders = Orders([self._state.generator], count)
         self._last_read = 0.0
         ours, others = (torch.cat(points)[None].to(device) for points in (training, validation))
         self._data = Data(ours, others, min(batch_size, count))
@@ -161,31 +161,43 @@ class Trainer:
         return Launched(last, epochs, partial(self._read, report, started, last))
 
     def _read(self, report: Report, started: float, last: int) -> Epochs:
-        numbers, parameters = (one[0] for one in report())
+        trained = report()
         now, day = time.perf_counter(), time.time()
         seconds, self._last_read = now - max(started, self._last_read), now
-        epochs, steps, kinds = len(numbers), self._data.steps, len(self._state.learners)
-        losses, validation = numbers[:, :-3].reshape(epochs, steps, kinds), numbers[:, -3]
-        # Each step's, and of the last one the validation's.
-        finite = np.isfinite(losses).all(2)
-        finite[:, -1] &= np.isfinite(validation)
-        count, broken = epochs, None
-        if not finite.all():
-            count, step = (int(place) for place in np.argwhere(~finite)[0])
-            broken = NonFinite(step + 1, steps)
-        # One after the other, as sums of Python's are: NumPy's own order depends on how many there are.
-        sums = losses[:, 0].astype(np.float64)
-        for step in range(1, steps):
-            sums += losses[:, step]
-        task = sums[:, 0] / steps
-        term = sums[:, 1] / steps if kinds > 1 else np.zeros(epochs)
-        lowest, highest = numbers[:, -2:].astype(np.float64).T
-        each = np.full(epochs, seconds / epochs)
-        ended = day - seconds / epochs * np.arange(epochs - 1.0, -1.0, -1.0)
-        found = Epochs(
-            last - epochs + 1, task, term, self._weight * term, validation.astype(np.float64),
-            highest - lowest < CONSTANT_SPREAD, each, ended, parameters,
+        return epochs_of(trained, [self._weight], self._data.steps, last, seconds, day)[0]
+
+
+def epochs_of(
+    trained: Trained, weights: Sequence[float], steps: int, last: int, seconds: float, day: float
+) -> list[Epochs]:
+    """What each network's epochs came to, of so many steps each, up to number `last`.
+
+    They took `seconds` in all, and were over at the time of day `day`; `weights` are those of the Kolmogorov term.
+    """
+    networks, epochs, _ = trained.numbers.shape
+    numbers = trained.numbers.astype(np.float64)
+    losses, validation = numbers[..., :-3].reshape(networks, epochs, steps, -1), numbers[..., -3]
+    # Each step's, and of the last one the validation's.
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(losses), 3)
+    finite[..., -1] &= np.isfinite(validation)
+    # One after the other, as sums of Python's are: NumPy's own order depends on how many there are.
+    sums = losses[:, :, 0].copy()
+    for step in range(1, steps):
+        sums += losses[:, :, step]
+    task = sums[..., 0] / steps
+    term = sums[..., 1] / steps if sums.shape[2] > 1 else np.zeros((networks, epochs))
+    weighted = np.array(weights)[:, None] * term
+    constant = numbers[..., -1] - numbers[..., -2] < CONSTANT_SPREAD
+    each = np.full(epochs, seconds / epochs)
+    ended = day - seconds / epochs * np.arange(epochs - 1.0, -1.0, -1.0)
+    found = []
+    for index in range(networks):
+        made = Epochs(
+            last - epochs + 1, task[index], term[index], weighted[index], validation[index], constant[index], each,
+            ended, trained.parameters[index],
         )  # fmt: skip
-        if broken is None:
-            return found
-        return replace(found.until(count), broken=broken)
+        if not finite[index].all():
+            count, step = (int(place) for place in np.argwhere(~finite[index])[0])
+            made = replace(made.until(count), broken=NonFinite(step + 1, steps))
+        found.append(made)
+    return found

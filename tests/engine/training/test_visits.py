@@ -217,7 +217,7 @@ def test_orders_are_the_loaders_whatever_is_prepared(monkeypatch: pytest.MonkeyP
     torch.manual_seed(5)
     loader = DataLoader(TensorDataset(torch.arange(101)), batch_size=40, shuffle=True)
     generator = torch.Generator().manual_seed(5)
-    ours = Orders(generator, 101)
+    ours = Orders([generator], 101)
     for count, following in ((1, 2), (2, 4), (3, 1), (5, 0), (1, 1)):
         found = ours.take(count)
         ours.prepare(following)

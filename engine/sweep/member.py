@@ -1,0 +1,155 @@
+"""A member of a sweep as a run of its own: what it begins with, its watch, its files; no pictures.
+
+Its files are those that the same flags alone would write, apart from pictures and plots; it may be gone on with alone.
+"""
+
+import dataclasses
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from draw_poly.engine import files
+from draw_poly.engine.backends.base import Backend
+from draw_poly.engine.config import Config
+from draw_poly.engine.data.image import Picture
+from draw_poly.engine.files import Files
+from draw_poly.engine.model import initialisation as network
+from draw_poly.engine.model import kolmogorov
+from draw_poly.engine.model.state import State
+from draw_poly.engine.prepare.prepare import Prepared
+from draw_poly.engine.prepare.resume import Resume
+from draw_poly.engine.record import checkpoint, disk
+from draw_poly.engine.record.checkpoint import Checkpoint
+from draw_poly.engine.record.disk import write_whole
+from draw_poly.engine.record.log_file import stamped
+from draw_poly.engine.record.measures import Row, epoch_lines, last_of, of_epochs
+from draw_poly.engine.record.metrics import Metrics
+from draw_poly.engine.record.settings import write_settings
+from draw_poly.engine.record.table import HEADER, rows_of
+from draw_poly.engine.training.fresh import fresh
+from draw_poly.engine.training.setup import Setup
+from draw_poly.engine.training.trainer import Epochs
+from draw_poly.engine.training.watch import Watch
+
+LOG = "run.log"
+WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped", "failed"
+ENDED = (DONE, STOPPED)
+
+
+@dataclass
+class MemberRun:
+    """One member's run in a folder of its own, from its beginning or from its newest checkpoint there.
+
+    `row` are the values of its last epoch, `reason` why it stopped, `bits` its code length where it has a predictor.
+    """
+
+    number: int
+    config: Config
+    folder: Path
+    status: str = WAITING
+    reason: str = ""
+    epoch: int = 0
+    row: Row = field(default_factory=dict)
+    seconds: float = 0.0
+    prepared: Prepared | None = None
+
+    @staticmethod
+    def of(number: int, config: Config, folder: Path) -> "MemberRun":
+        """A member whose files are in this folder."""
+        return MemberRun(number, files_in(config, folder), folder)
+
+    @property
+    def watch(self) -> Watch:
+        """What says when it has nothing more to learn."""
+        assert self.prepared
+        return self.prepared.checkpoint.watch
+
+    @property
+    def bits(self) -> float | None:
+        """Its code length."""
+        known = self.config.kolmogorov_term and self.row.get("kolmogorov")
+        return kolmogorov.bits(known, self.config.network) if known else None
+
+    def begin(self, picture: Picture, resumed: bool) -> Setup:
+        """What it trains with, its files begun. Raises ConfigError, OSError."""
+        config, place = self.config, Files.of(self.config)
+        place.make_folders()
+        found = place.checkpoints() if resumed else {}
+        if found:
+            self.prepared = self._resumed(found[max(found)], picture)
+        else:
+            draw = fresh(config, picture)
+            begins = Checkpoint(
+                draw.state, draw.numpy_state, draw.python_state, place.identity, files.settings_of(config),
+                uuid.uuid4().hex, picture.digest, draw.split, Watch(), 0, draw.seed, place.number, place.image, [], [],
+            )  # fmt: skip
+            self.prepared = Prepared(config, place, picture, draw.split, begins)
+            place.folder.mkdir(parents=True, exist_ok=True)
+            place.metrics.write_text(HEADER)
+            (self.folder / LOG).write_bytes(b"")
+        self.epoch, self.status = self.prepared.state.epoch, RUNNING
+        return Setup.of(config, self.prepared.state, picture, self.prepared.split)
+
+    def _resumed(self, path: Path, picture: Picture) -> Prepared:
+        stored = checkpoint.load(path)
+        resume = Resume(path, stored, self.config, picture)
+        split = stored.split
+        assert split
+        place = Files.of(resume.config, stored.identity, number=stored.number, image=stored.image)
+        metrics = Metrics(place.metrics, stored.state.epoch, held=stored.rows)
+        self.row = metrics.earlier.last()
+        self.seconds = float(metrics.earlier.column("seconds").sum())
+        metrics.close()
+        return Prepared(resume.config, place, picture, split, resume.checkpoint, path)
+
+    def record(self, epochs: Epochs) -> None:
+        """Epochs: a line of each in its log, a row in its table."""
+        assert self.prepared
+        columns = of_epochs(epochs)
+        lines = epoch_lines(columns, self.config.epochs)
+        _append(self.folder / LOG, "".join(stamped(lines, epochs.ended.tolist())))
+        _append(self.prepared.files.metrics, "".join(rows_of(columns)))
+        self.row, self.epoch = last_of(columns), epochs.last
+        self.seconds += float(epochs.seconds.sum())
+
+    def save(self, state: State) -> None:
+        """A checkpoint of its last epoch."""
+        assert self.prepared
+        content = dataclasses.replace(self.prepared.checkpoint, state=state)
+        checkpoint.save(self.prepared.files.checkpoint(state.epoch), content)
+        if keep := self.config.keep_checkpoints:
+            found = self.prepared.files.checkpoints()
+            for epoch in sorted(found)[:-keep]:
+                disk.remove(found[epoch])
+
+    def finish(self, state: State, backend: Backend, status: str, reason: str = "") -> None:
+        """Its last checkpoint, weights and settings; `status` and why it ended."""
+        assert self.prepared
+        place = self.prepared.files
+        if state.epoch:
+            self.save(state)
+        weights = network.as_text(state.main.parameters[0], state.main.network)
+        write_whole(place.weights, weights.encode(), synced=False)
+        write_settings(self.prepared, backend, None, synced=False)
+        self.status, self.reason = status, reason
+
+
+def files_in(config: Config, folder: Path) -> Config:
+    """A configuration whose files lie in a folder."""
+    return dataclasses.replace(
+        config, output_dir=str(folder), snapshot_dir=str(folder / "snapshots"), checkpoint_dir=None, log_file=None,
+        overwrite=False, resume=None, resume_optimizer=None, resume_lr=None,
+    )  # fmt: skip
+
+
+def _append(path: Path, text: str) -> None:
+    """Appends whole lines; no file stays open, since there are many members."""
+    with disk.named(path):
+        number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            content = memoryview(text.encode())
+            while content:
+                content = content[os.write(number, content) :]
+        finally:
+            os.close(number)

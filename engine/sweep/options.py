@@ -1,0 +1,28 @@
+"""The flags of a sweep: see `engine/config.py` for those of each run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from draw_poly.engine.flags import flag
+
+SWEEP = "sweep of many runs"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What makes a run many."""
+
+    vary: Sequence[str] | None = flag(
+        None, SWEEP, "train a run for each value; repeated, for each combination: a,b,c, 1..64, 1..64..4, or "
+        "1e-4..1e-2 log 5", "--vary seed=1..64", metavar="FLAG=VALUES", repeated=True,
+    )  # fmt: skip
+    vary_from: str | None = flag(
+        None,
+        SWEEP,
+        "a table of runs, CSV: flags in its first line, a run a row",
+        "--vary-from runs.csv",
+        metavar="FILE",
+    )
+
+    def __bool__(self) -> bool:
+        return bool(self.vary or self.vary_from)

@@ -1,0 +1,138 @@
+"""Members of one shape trained to their ends: recorded, watched, and let go one by one."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from draw_poly.engine.backends.base import Backend, Interrupted
+from draw_poly.engine.config import Config
+from draw_poly.engine.data.image import Picture
+from draw_poly.engine.failure import explain
+from draw_poly.engine.model.state import State
+from draw_poly.engine.schedule import Schedule
+from draw_poly.engine.sweep.member import DONE, FAILED, STOPPED, MemberRun
+from draw_poly.engine.sweep.population import Population
+from draw_poly.engine.training.pace import Pace
+from draw_poly.engine.training.setup import Setup
+from draw_poly.engine.training.trainer import Epochs
+
+# Seconds of a visit: there is more to do between two of many members.
+VISIT = 0.25
+
+
+@dataclass
+class Seen:
+    """What a visit came to, for who looks on: how many epochs each of the members had, and networks that are drawn.
+
+    `drawn` are parameters (P,) by member, where a frame of the schedule is due at `epoch`; views.
+    """
+
+    epoch: int
+    trained: int
+    drawn: Mapping[int, Tensor]
+
+
+def shape_of(config: Config, picture: Picture) -> tuple[object, ...]:
+    """What members have in common that are trained in the same launches."""
+    term = config.kolmogorov_term
+    validation = min(config.batch_size, picture.pixels.size - config.points)
+    bins = term and (term.predictor.dims, term.loss, term.bins, term.low, term.high)
+    kinds = tuple(one.kind for one in config.optimizers)
+    return (config.network.dims, config.points, validation, config.batch_size, kinds, bins, config.precision)
+
+
+def train(
+    runs: Sequence[MemberRun],
+    setups: Sequence[Setup],
+    device: torch.device,
+    kind: type[Backend],
+    schedule: Schedule,
+    look: Callable[[Seen], None],
+    interrupted: Callable[[], bool],
+) -> None:
+    """Trains members that have begun, all of one shape and at the same epoch, each until it ends.
+
+    `look` is told of each visit. Raises Interrupted, when all that was trained is saved.
+    """
+    population, active = Population(setups, device, kind), list(runs)
+    pace = Pace(population.most_epochs, VISIT)
+    while active:
+        started = time.perf_counter()
+        epochs = _next(active, population.epoch, schedule, pace.epochs)
+        try:
+            found = population.visit(epochs, epochs, interrupted)
+        except Interrupted:
+            for index, run in enumerate(active):
+                _guarded(run, partial(run.finish, population.state(index), population.backend, run.status))
+            raise
+        ends = [_recorded(run, one) for run, one in zip(active, found, strict=True)]
+        early = {
+            index: population.again(index, count)
+            for index, (count, reason) in enumerate(ends)
+            if reason and count < epochs
+        }
+        population.keep()
+        gone = []
+        for index, (run, (_, reason)) in enumerate(zip(active, ends, strict=True)):
+            state = early.get(index) or population.state(index)
+            if _left(run, state, reason, population.backend):
+                gone.append(index)
+        drawn: dict[int, Tensor] = {}
+        if population.epoch in schedule or gone:
+            drawn = {
+                run.number: (early.get(index) or population.state(index)).main.parameters[0]
+                for index, run in enumerate(active)
+                if population.epoch in schedule or index in gone
+            }
+        look(Seen(population.epoch, sum(count for count, _ in ends), drawn))
+        pace.note(epochs, time.perf_counter() - started)
+        if gone:
+            population.leave(gone)
+            active = [run for index, run in enumerate(active) if index not in gone]
+
+
+def _next(active: Sequence[MemberRun], finished: int, schedule: Schedule, most: int) -> int:
+    """How many epochs the next visit has: up to one at which something is made of some member's state."""
+    ends = [schedule.following(finished)]
+    for run in active:
+        ends.append(run.config.epochs)
+        if interval := run.config.checkpoint_interval:
+            ends.append((finished // interval + 1) * interval)
+    return max(1, min(most, min(ends) - finished))
+
+
+def _recorded(run: MemberRun, epochs: Epochs) -> tuple[int, str | None]:
+    """Watches and records a member's epochs; how many of them it keeps, and why it stops with the last one."""
+    count, reason = run.watch.epochs(epochs.combined.tolist(), epochs.constant.tolist(), epochs.parameters)
+    if reason is None and epochs.broken:
+        reason = f"the loss was not finite in epoch {epochs.last + 1}, {epochs.broken}"
+    if count:
+        _guarded(run, lambda: run.record(epochs.until(count)))
+    return count, reason
+
+
+def _left(run: MemberRun, state: State, reason: str | None, backend: Backend) -> bool:
+    """Whether a member is over: done, stopped or failed; saves what is to be saved of it."""
+    if run.status == FAILED:
+        return True
+    if reason:
+        _guarded(run, lambda: run.finish(state, backend, STOPPED, reason))
+        return True
+    if state.epoch >= run.config.epochs:
+        _guarded(run, lambda: run.finish(state, backend, DONE))
+        return True
+    if (interval := run.config.checkpoint_interval) and state.epoch % interval == 0:
+        _guarded(run, lambda: run.save(state))
+    return run.status == FAILED
+
+
+def _guarded(run: MemberRun, deed: Callable[[], object]) -> None:
+    """A member whose files cannot be written fails; the others go on."""
+    try:
+        deed()
+    except OSError as error:
+        run.status, run.reason = FAILED, explain(error)
