@@ -163,7 +163,8 @@ class Sweep:
                 for run in some:
                     run.status = DONE
                 continue
-            train(some, setups, device, kind, self._schedule, self._look, lambda: self._signals.received != 0)
+            for seen in train(some, setups, device, kind, self._schedule, lambda: self._signals.received != 0):
+                self._look(seen)
 
     def _look(self, seen: Seen) -> None:
         """After a visit: the bar, now and then a line, the table, a sheet."""

@@ -1,7 +1,7 @@
 """Members of one shape trained to their ends: recorded, watched, and let go one by one."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,18 +21,20 @@ from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.trainer import Epochs
 
 # Seconds of a visit: there is more to do between two of many members.
-VISIT = 0.25
+VISIT = 0.5
 
 
 @dataclass
 class Seen:
-    """What a visit came to, for who looks on: how many epochs each of the members had, and networks that are drawn.
+    """What a visit came to: how many epochs of all members were trained, and the members that are over by now.
 
-    `drawn` are parameters (P,) by member, where a frame of the schedule is due at `epoch`; views.
+    `drawn` are parameters (P,) by member, of those who are over and, where the schedule has a frame at `epoch`, of all;
+    views that the next visit but one writes over.
     """
 
     epoch: int
     trained: int
+    gone: Sequence[MemberRun]
     drawn: Mapping[int, Tensor]
 
 
@@ -51,18 +53,19 @@ def train(
     device: torch.device,
     kind: type[Backend],
     schedule: Schedule,
-    look: Callable[[Seen], None],
     interrupted: Callable[[], bool],
-) -> None:
-    """Trains members that have begun, all of one shape and at the same epoch, each until it ends.
+    until: int | None = None,
+) -> Iterator[Seen]:
+    """Trains members that have begun, all of one shape and at the same epoch, each to its end or `until` an epoch.
 
-    `look` is told of each visit. Raises Interrupted, when all that was trained is saved.
+    To be called in torch's inference mode. Yields each visit. Raises Interrupted; then, and at `until`, all that was
+    trained is saved.
     """
     population, active = Population(setups, device, kind), list(runs)
     pace = Pace(population.most_epochs, VISIT)
-    while active:
+    while active and population.epoch != until:
         started = time.perf_counter()
-        epochs = _next(active, population.epoch, schedule, pace.epochs)
+        epochs = _next(active, population.epoch, schedule, pace.epochs, until)
         try:
             found = population.visit(epochs, epochs, interrupted)
         except Interrupted:
@@ -70,34 +73,32 @@ def train(
                 _guarded(run, partial(run.finish, population.state(index), population.backend, run.status))
             raise
         ends = [_recorded(run, one) for run, one in zip(active, found, strict=True)]
+        # What the first epochs of this visit come to alone, of those who end within it.
         early = {
             index: population.again(index, count)
             for index, (count, reason) in enumerate(ends)
             if reason and count < epochs
         }
         population.keep()
+        states = [early.get(index) or population.state(index) for index in range(len(active))]
         gone = []
         for index, (run, (_, reason)) in enumerate(zip(active, ends, strict=True)):
-            state = early.get(index) or population.state(index)
-            if _left(run, state, reason, population.backend):
+            if _left(run, states[index], reason, population.backend):
                 gone.append(index)
-        drawn: dict[int, Tensor] = {}
-        if population.epoch in schedule or gone:
-            drawn = {
-                run.number: (early.get(index) or population.state(index)).main.parameters[0]
-                for index, run in enumerate(active)
-                if population.epoch in schedule or index in gone
-            }
-        look(Seen(population.epoch, sum(count for count, _ in ends), drawn))
+            elif population.epoch == until:
+                _guarded(run, partial(run.save, states[index]))
+        shown = range(len(active)) if population.epoch in schedule else gone
+        drawn = {active[index].number: states[index].main.parameters[0] for index in shown}
+        yield Seen(population.epoch, sum(count for count, _ in ends), [active[index] for index in gone], drawn)
         pace.note(epochs, time.perf_counter() - started)
         if gone:
             population.leave(gone)
             active = [run for index, run in enumerate(active) if index not in gone]
 
 
-def _next(active: Sequence[MemberRun], finished: int, schedule: Schedule, most: int) -> int:
+def _next(active: Sequence[MemberRun], finished: int, schedule: Schedule, most: int, until: int | None) -> int:
     """How many epochs the next visit has: up to one at which something is made of some member's state."""
-    ends = [schedule.following(finished)]
+    ends = [schedule.following(finished)] + ([until] if until else [])
     for run in active:
         ends.append(run.config.epochs)
         if interval := run.config.checkpoint_interval:
