@@ -28,13 +28,11 @@ from draw_poly.engine.sweep.exhibition import Exhibition
 from draw_poly.engine.sweep.member import DONE, FAILED, RUNNING, STOPPED, WAITING, MemberRun
 from draw_poly.engine.sweep.options import Options
 from draw_poly.engine.sweep.table import MembersTable
-from draw_poly.engine.sweep.train import Seen, shape_of, train
+from draw_poly.engine.sweep.train import TOGETHER, Seen, shape_of, train
 from draw_poly.engine.training.torch_state import own_torch_state
 from draw_poly.kernels import compiled
 
 COMPLETE, INCOMPLETE, FAILURE = 0, 1, 3
-# Members trained in one launch on a CPU, where more would gain nothing, and on a GPU, which more of them fill.
-TOGETHER = {"cpu": 64, "cuda": 512}
 # Sheets of a sweep that does not say how often.
 SHEETS = 20
 # Seconds between two lines of the log, and between two rewritings of the table.

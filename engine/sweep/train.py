@@ -20,6 +20,8 @@ from draw_poly.engine.training.pace import Pace
 from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.trainer import Epochs
 
+# Members trained in one launch on a CPU, where more would gain nothing, and on a GPU, which more of them fill.
+TOGETHER = {"cpu": 64, "cuda": 512}
 # Seconds of a visit: there is more to do between two of many members.
 VISIT = 0.5
 

@@ -6,13 +6,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.data.image import Picture
 from draw_poly.engine.sweep import train
 from draw_poly.engine.sweep.member import MemberRun
+from draw_poly.engine.sweep.notebook import sweep
 from draw_poly.engine.sweep.population import Population
+from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.trainer import Epochs
+from draw_poly.engine.training.training import Training
 from tests.conftest import INTERPRETED, Program, slow, untimed
 from tests.simulated import Machine
 from tests.test_run_ahead import flat
@@ -146,7 +152,12 @@ def test_an_interrupted_sweep_goes_on_as_if_it_had_not_been(
     assert [row["epochs"] for row in rows] == ["3", "5"] * 3
     begun: list[int] = []
     real = MemberRun.begin
-    monkeypatch.setattr(MemberRun, "begin", lambda self, *words: begun.append(self.number) or real(self, *words))
+
+    def begin(self: MemberRun, picture: Picture, resumed: bool) -> Setup:
+        begun.append(self.number)
+        return real(self, picture, resumed)
+
+    monkeypatch.setattr(MemberRun, "begin", begin)
     place = next((tmp_path / "out" / "results").glob("sweep_*"))
     assert program(*words, "--resume", place).status == 0
     assert begun == [2, 4, 6]
@@ -229,3 +240,20 @@ def test_a_member_whose_files_cannot_be_written_fails_alone(
     assert outcome.status == 3
     assert "Member 2 failed: " in outcome.log
     assert [row["status"] for row in table(tmp_path / "out" / "results")] == ["done", "failed", "done"]
+
+
+def test_a_notebook_gets_members_as_they_end_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = (np.arange(900, dtype=np.uint8) * 7).reshape(30, 30)
+    flags: dict[str, Any] = {"shape": "[5]*2", "points": 100, "batch_size": 32, "epochs": 9}
+    found = list(sweep({"seed": [1, 2], "epochs": [9, 4]}, pixels, **{**flags}))
+    assert [(one.varied["seed"], one.varied["epochs"]) for one in found] == [(1, 4), (2, 4), (1, 9), (2, 9)]
+    assert all(one.status == "done" and len(one.columns["combined"]) == one.config.epochs for one in found)
+    training = Training.fresh(Config("an array", seed=2, **flags), pixels)
+    for _ in training:
+        pass
+    assert found[3].state is not None
+    assert torch.equal(found[3].state.main.parameters, training.state.main.parameters)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="seed"):
+        sweep({"seed": ["x"]}, pixels, **flags)
