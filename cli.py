@@ -104,7 +104,8 @@ def main(words: Sequence[str] | None = None) -> int:
         warnings.simplefilter("default")
     try:
         given = vars(whole.parse_args(words))
-        many = Options(**{item.name: given.pop(item.name, None) for item in dataclasses.fields(Options)})
+        names = [item.name for item in dataclasses.fields(Options)]
+        many = Options(**{name: given.pop(name) for name in names if name in given})
         if many:
             from draw_poly.engine.sweep.sweep import sweep
 

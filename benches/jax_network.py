@@ -1,5 +1,6 @@
 """The same training in JAX: an epoch is one compiled call, its steps a scan; gradients by `jax.grad`, Adam by hand."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -86,7 +87,6 @@ class JaxNetwork(Contender):
             ]
             return (learners, first, second, count), task
 
-        @partial(jax.jit, donate_argnums=0)
         def epoch(carry: Any, training: Any, order: Any, validation: Any) -> Any:
             whole = len(order) // batch * batch
             carry, losses = lax.scan(partial(step, training), carry, order[:whole].reshape(-1, batch))
@@ -109,7 +109,8 @@ class JaxNetwork(Contender):
                 hidden = jax.nn.leaky_relu(before, network.slope)
             return weight @ hidden + bias, signatures
 
-        self._epoch, self._evaluate = epoch, evaluate
+        self._epoch, self._evaluate = jax.jit(epoch, donate_argnums=0), evaluate
+        self._of_many = jax.jit(jax.vmap(epoch, (0, None, 0, None)), donate_argnums=0)
         self._order = jnp.asarray(self._batches.numpy())
 
     def epoch(self) -> tuple[float, float]:
@@ -124,6 +125,19 @@ class JaxNetwork(Contender):
         """See `Contender.steps`."""
         self._carry, loss, _ = self._epoch(self._carry, self._training, self._order, self._validation[:, :1])
         loss.block_until_ready()
+
+    def population(self, members: int) -> Callable[[], None]:
+        """What trains an epoch of so many networks side by side, each in an order of its own, drawn once."""
+        chance = np.random.default_rng(1)
+        orders = jnp.asarray(np.stack([chance.permutation(self.job.points) for _ in range(members)]))
+        carry = jax.tree.map(lambda one: jnp.repeat(one[None], members, 0), self._carry)
+
+        def train() -> None:
+            nonlocal carry
+            carry, loss, _ = self._of_many(carry, self._training, orders, self._validation)
+            loss.block_until_ready()
+
+        return train
 
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """See `Contender.evaluate`."""

@@ -12,8 +12,9 @@ from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import State
 from draw_poly.kernels import cpu
 
-# Operations between two looks at a signal: 50 ms at a tenth of a core's rate.
-SLICE = 5e8
+# Operations between two looks at a signal: 50 ms at a tenth of a core's rate; of many networks, of which a thread takes
+# one after the other, 2 s.
+SLICE, SLICE_OF_MANY = 5e8, 2e10
 
 
 class Cpu(Backend):
@@ -67,7 +68,8 @@ class Cpu(Backend):
         learners, size = self.state.learners, data.batch_size
         self._data = data
         workspace = self._workspace = self._workspace_for(size)
-        self._stride = max(1, int(SLICE / workspace.operations(size)))  # steps between two looks at a signal
+        # Steps between two looks at a signal.
+        self._stride = max(1, int((SLICE_OF_MANY if len(self._members) > 1 else SLICE) / workspace.operations(size)))
         self._training = cpu.Training(
             workspace,
             self.state.optimizers,

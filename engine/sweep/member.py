@@ -41,7 +41,8 @@ ENDED = (DONE, STOPPED)
 class MemberRun:
     """One member's run in a folder of its own, from its beginning or from its newest checkpoint there.
 
-    `row` are the values of its last epoch, `reason` why it stopped, `bits` its code length where it has a predictor.
+    `row` are the values of its last epoch, `reason` why it stopped, `bits` its code length where it has a predictor;
+    `halted` is why it is to stop for what its frames show.
     """
 
     number: int
@@ -53,6 +54,7 @@ class MemberRun:
     row: Row = field(default_factory=dict)
     seconds: float = 0.0
     prepared: Prepared | None = None
+    halted: str | None = None
 
     @staticmethod
     def of(number: int, config: Config, folder: Path) -> "MemberRun":
@@ -108,8 +110,8 @@ class MemberRun:
         assert self.prepared
         columns = of_epochs(epochs)
         lines = epoch_lines(columns, self.config.epochs)
-        _append(self.folder / LOG, "".join(stamped(lines, epochs.ended.tolist())))
-        _append(self.prepared.files.metrics, "".join(rows_of(columns)))
+        append(self.folder / LOG, "".join(stamped(lines, epochs.ended.tolist())))
+        append(self.prepared.files.metrics, "".join(rows_of(columns)))
         self.row, self.epoch = last_of(columns), epochs.last
         self.seconds += float(epochs.seconds.sum())
 
@@ -118,6 +120,10 @@ class MemberRun:
         assert self.prepared
         content = dataclasses.replace(self.prepared.checkpoint, state=state)
         checkpoint.save(self.prepared.files.checkpoint(state.epoch), content)
+        self._keep_newest()
+
+    def _keep_newest(self) -> None:
+        assert self.prepared
         if keep := self.config.keep_checkpoints:
             found = self.prepared.files.checkpoints()
             for epoch in sorted(found)[:-keep]:
@@ -143,7 +149,7 @@ def files_in(config: Config, folder: Path) -> Config:
     )  # fmt: skip
 
 
-def _append(path: Path, text: str) -> None:
+def append(path: Path, text: str) -> None:
     """Appends whole lines; no file stays open, since there are many members."""
     with disk.named(path):
         number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)

@@ -24,5 +24,10 @@ class Options:
         metavar="FILE",
     )
 
+    member_frames: bool = flag(
+        False, SWEEP, "each run of a sweep has frames and a film of its own, not tiles of the sheet alone",
+        "--member-frames", kind=bool,
+    )  # fmt: skip
+
     def __bool__(self) -> bool:
         return bool(self.vary or self.vary_from)

@@ -27,12 +27,15 @@ from draw_poly.engine.sweep import vary
 from draw_poly.engine.sweep.exhibition import Exhibition
 from draw_poly.engine.sweep.member import DONE, FAILED, RUNNING, STOPPED, WAITING, MemberRun
 from draw_poly.engine.sweep.options import Options
+from draw_poly.engine.sweep.pictured import Pictured
 from draw_poly.engine.sweep.table import MembersTable
 from draw_poly.engine.sweep.train import TOGETHER, Seen, shape_of, train
 from draw_poly.engine.training.torch_state import own_torch_state
 from draw_poly.kernels import compiled
 
 COMPLETE, INCOMPLETE, FAILURE = 0, 1, 3
+# Members with frames of their own that are trained at once: each holds canvases and has threads that write.
+PICTURED = 8
 # Sheets of a sweep that does not say how often.
 SHEETS = 20
 # Seconds between two lines of the log, and between two rewritings of the table.
@@ -55,7 +58,7 @@ def sweep(words: Mapping[str, Any], options: Options) -> int:
     with own_torch_state(), logging_to(base), Claim() as claim:
         log.info("=== Starting a sweep of %d members ===", len(members))
         folder = _folder(base, members, resumed, claim)
-        return Sweep(members, base, folder, resumed is not None).run()
+        return Sweep(members, base, folder, resumed is not None, options.member_frames).run()
 
 
 def _folder(config: Config, members: Sequence[vary.Member], resumed: Sequence[str] | None, claim: Claim) -> Path:
@@ -81,10 +84,17 @@ def _folder(config: Config, members: Sequence[vary.Member], resumed: Sequence[st
 class Sweep:
     """Members, those who train and those who wait, and what is shown of them."""
 
-    def __init__(self, members: Sequence[vary.Member], base: Config, folder: Path, resumed: bool) -> None:
+    def __init__(
+        self, members: Sequence[vary.Member], base: Config, folder: Path, resumed: bool, pictured: bool
+    ) -> None:
         self._members, self._base, self._folder, self._resumed = members, base, folder, resumed
         self._signals = Signals()
-        self._runs = [MemberRun.of(one.number, one.config, folder / one.name) for one in members]
+        self._pictured = pictured
+        kind = Pictured if pictured else MemberRun
+        self._runs: list[MemberRun] = [
+            kind.of(one.number, dataclasses.replace(one.config, save_interval=base.save_interval), folder / one.name)
+            for one in members
+        ]
         self._pictures: dict[str, Picture] = {}
         self._table = MembersTable(folder / "members.csv", members, self._runs)
         self._show = Exhibition(folder, members, base)
@@ -136,7 +146,7 @@ class Sweep:
         if device.type == "cpu":
             torch.set_num_threads(backend.most_threads(config, ALONE))
         rehearse(kind, config, device)
-        most = TOGETHER[device.type]
+        most = PICTURED if self._pictured else TOGETHER[device.type]
         if len(group) > most:
             log.info("%d members of the group train at once", most)
         for first in range(0, len(group), most):

@@ -115,7 +115,7 @@ def _recorded(run: MemberRun, epochs: Epochs) -> tuple[int, str | None]:
         reason = f"the loss was not finite in epoch {epochs.last + 1}, {epochs.broken}"
     if count:
         _guarded(run, lambda: run.record(epochs.until(count)))
-    return count, reason
+    return count, reason or run.halted
 
 
 def _left(run: MemberRun, state: State, reason: str | None, backend: Backend) -> bool:

@@ -12,6 +12,7 @@ import torch
 
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.data.image import Picture
+from draw_poly.engine.record.film_reader import count_frames
 from draw_poly.engine.sweep import train
 from draw_poly.engine.sweep.member import MemberRun
 from draw_poly.engine.sweep.notebook import sweep
@@ -215,6 +216,36 @@ def test_the_same_sweep_again_is_refused_and_replaced_if_asked(program: Program)
     assert again.status == 2
     assert "go on with --resume" in again.log
     assert program(*words, "--overwrite").status == 0
+
+
+def test_members_may_have_frames_of_their_own(program: Program, tmp_path: Path) -> None:
+    words: list[object] = ["-e", 6, "--save-interval", 2]
+    assert program(*words, "--vary", "seed=1..2", "--member-frames").status == 0
+    assert program(*words, "--seed", 2, folder="alone").status == 0
+    (folder,) = (tmp_path / "out" / "results").glob("sweep_*/0002*")
+    frames = {path.name: path.read_bytes() for path in (folder / "snapshots").iterdir()}
+    assert frames == {path.name: path.read_bytes() for path in (tmp_path / "alone" / "snapshots").iterdir()}
+    assert len(frames) == 4
+    (film,), (theirs,) = folder.glob("*.mp4"), (tmp_path / "alone" / "results").glob("*.mp4")
+    assert count_frames(film) == count_frames(theirs) == 4
+    (ours,), (rows,) = folder.glob("*/metrics.csv"), (tmp_path / "alone" / "results").glob("*/metrics.csv")
+    assert untimed(ours) == untimed(rows)
+    went_on = program(
+        "-e",
+        8,
+        "--save-interval",
+        2,
+        "--seed",
+        2,
+        "--resume",
+        folder,
+        "-o",
+        folder,
+        "--snapshot-dir",
+        folder / "snapshots",
+    )
+    assert went_on.status == 0
+    assert count_frames(film) == 5
 
 
 @INTERPRETED
