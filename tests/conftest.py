@@ -21,6 +21,7 @@ from PIL import Image
 from draw_poly import cli
 from tests.cheaper import compiled_by_one, sketch
 from tests.interpreter import patch_once
+from tests.processes import Forked, Start, begun
 from tests.simulated import Machine
 from tests.simulated.native import compiler
 
@@ -145,6 +146,12 @@ def cuda(request: pytest.FixtureRequest) -> Iterator[Machine]:
     with machine.installed():
         yield machine
     machine.check()
+
+
+@pytest.fixture(params=["forked", slow("begun")])
+def start(request: pytest.FixtureRequest) -> Start:
+    """Begins the program in a process of its own."""
+    return Forked if request.param == "forked" else begun
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ SMALLEST = 2.0**-126  # of the normal numbers of float32
     ("name", "job"),
     [
         *((name, job) for name in (ORIGINAL, "eager", "cpu") for job in (JOB, LATE, LATE_WITH_TERM, TRAINED)),
-        ("JAX", TRAINED),
+        slow("JAX", TRAINED),
     ],
 )
 def test_contenders_agree_with_float64(name: str, job: Job) -> None:

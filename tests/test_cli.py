@@ -28,8 +28,7 @@ from draw_poly.engine.record.film import count_frames
 from draw_poly.engine.training import setup
 from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program, slow, untimed
-
-ROOT = Path(__file__).parents[1]
+from tests.processes import ROOT, Start, wait_for, words_for
 
 
 def test_a_run_leaves_everything_one_looks_at_afterwards(program: Program, tmp_path: Path) -> None:
@@ -310,26 +309,13 @@ def test_a_device_too_small_for_a_frame_draws_it_in_parts(program: Program, monk
     )
 
 
-def command(small_image: Path, place: Path, *words: object) -> list[str]:
-    base = [sys.executable, ROOT / "cli.py", "-i", small_image, "-s", "[5]*3", "-p", 100, "-b", 32, "--seed", 1]
-    base += ["-o", place, "--snapshot-dir", place / "snap", "--device", "cpu", *words]
-    return [str(word) for word in base]
-
-
-def wait_for(running: "subprocess.Popen[str]", text: str) -> None:
-    assert running.stderr
-    for line in running.stderr:
-        if text in line:
-            return
-    raise AssertionError(f"{text!r} was not logged")
-
-
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), slow(signal.SIGTERM, 143), slow(signal.SIGHUP, 129)]
 )
-def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, small_image: Path, number: int, status: int) -> None:
-    words = command(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+def test_a_signal_ends_the_run_with_a_checkpoint(
+    start: Start, tmp_path: Path, small_image: Path, number: int, status: int
+) -> None:
+    with start(words_for(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)) as running:
         wait_for(running, "Epoch 30/")
         running.send_signal(number)
         _, rest = running.communicate(timeout=60)
@@ -343,12 +329,11 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tmp_path: Path, small_image: Pa
 
 @pytest.mark.parametrize("format", ["png", slow("none")])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
-    tmp_path: Path, small_image: Path, program: Program, format: str
+    start: Start, tmp_path: Path, small_image: Path, program: Program, format: str
 ) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     frames = ["--save-interval", 5, "--snapshot-format", format]
-    words = command(small_image, killed, "-e", 4000, "--checkpoint-interval", 20, *frames)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+    with start(words_for(small_image, killed, "-e", 4000, "--checkpoint-interval", 20, *frames)) as running:
         wait_for(running, "Checkpoint saved")
         wait_for(running, "Checkpoint saved")
         time.sleep(0.05)
@@ -359,21 +344,21 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert bool(list((killed / "snap").iterdir())) == (format == "png")
     last = max(int(re.findall(r"(\d+)\.pt", path.name)[0]) for path in killed.glob("checkpoint_*.pt")) + 1
     target = last + 10
-    resumed = command(small_image, killed, "-e", target, *frames, "--resume", killed)
-    assert program(*resumed[2:]).status == 0
-    straight = command(small_image, whole, "-e", target, *frames)
-    assert program(*straight[2:]).status == 0
+    resumed = words_for(small_image, killed, "-e", target, *frames, "--resume", killed)
+    assert program(*resumed).status == 0
+    straight = words_for(small_image, whole, "-e", target, *frames)
+    assert program(*straight).status == 0
     rows = [untimed(next(place.glob("*/metrics.csv"))) for place in (killed, whole)]
     assert rows[0] == rows[1]
     assert count_frames(film) == count_frames(next(whole.glob("*.mp4"))) == target // 5 + 1
 
 
 def test_a_terminal_has_a_progress_bar_and_what_is_none_has_none(
-    tmp_path: Path, small_image: Path, program: Program
+    start: Start, tmp_path: Path, small_image: Path, program: Program
 ) -> None:
     assert "epoch/s" not in program("--seed", 1, "-e", 5).log
     mine, theirs = pty.openpty()
-    with subprocess.Popen(command(small_image, tmp_path / "b", "-e", 5), stderr=theirs) as running:
+    with start(words_for(small_image, tmp_path / "b", "-e", 5), into=theirs) as running:
         os.close(theirs)
         shown = b""
         while True:

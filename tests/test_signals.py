@@ -14,14 +14,14 @@ from draw_poly.engine.record import checkpoint
 from draw_poly.engine.signals import Signals
 from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program, slow
-from tests.test_cli import ROOT, command, wait_for
+from tests.processes import ROOT, Start, wait_for, words_for
 
 HANGUP, TERMINATE, INTERRUPT = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
 
 
-def test_a_closed_terminal_does_not_end_what_nohup_started(tmp_path: Path, small_image: Path) -> None:
-    words = ["nohup", *command(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+def test_a_closed_terminal_does_not_end_what_nohup_started(start: Start, tmp_path: Path, small_image: Path) -> None:
+    words = words_for(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)
+    with start(words, nohup=True) as running:
         wait_for(running, "Epoch 30/")
         running.send_signal(HANGUP)
         wait_for(running, "Epoch 500/")
@@ -108,7 +108,7 @@ def test_only_haste_ends_a_run_that_saves(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_interrupt_while_modules_are_loaded_is_one_line(
     tmp_path: Path, small_image: Path, module: str, swallowed: bool
 ) -> None:
-    words = command(small_image, tmp_path, "-e", 3)[1:]
+    words = [str(ROOT / "cli.py"), *words_for(small_image, tmp_path, "-e", 3)]
     program = (
         "import contextlib, os, runpy, sys\n"
         f"swallowed = {swallowed}\n"

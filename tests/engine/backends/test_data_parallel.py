@@ -27,9 +27,9 @@ from draw_poly.engine.processes import Group, joined
 from draw_poly.engine.training.fresh import fresh_state
 from tests.conftest import GOLDEN, INTERPRETED, Program, slow
 from tests.epochs import epoch_of
+from tests.processes import ROOT, Running, Start
 from tests.test_parity import CASES, NAMES, RELATIVE, SIX_DECIMALS, losses
 
-ROOT = Path(__file__).parents[3]
 TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.3, "--kolmogorov-bins", 20]
 LOST = "the other process is gone or does not answer"
 
@@ -194,16 +194,18 @@ def alone(program: Program) -> Callable[..., str]:
 class Pair:
     """Two processes, started as torchrun would start them but for its watching over them."""
 
-    def __init__(self, program: list[str], place: Path) -> None:
+    def __init__(self, program: list[str], place: Path, start: Start | None = None) -> None:
         place.mkdir(parents=True, exist_ok=True)
         common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         self._logs = [place / f"{rank}.log" for rank in range(2)]
-        self.processes = []
+        self.processes: list[Running] = []
         for rank, log in enumerate(self._logs):
             environment = {**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             with log.open("w") as file:
                 self.processes.append(
-                    subprocess.Popen([sys.executable, *program], env=environment, stdout=file, stderr=file)
+                    start(program[1:], into=file.fileno(), environment=environment)
+                    if start
+                    else subprocess.Popen([sys.executable, *program], env=environment, stdout=file, stderr=file)
                 )
 
     def log(self, rank: int) -> str:
@@ -337,9 +339,9 @@ def test_the_others_end_when_the_leader_is_killed(tmp_path: Path, small_image: P
     ],
 )
 def test_what_ends_a_run_early_is_said_once(
-    tmp_path: Path, small_image: Path, words: list[object], statuses: list[int], said: str
+    start: Start, tmp_path: Path, small_image: Path, words: list[object], statuses: list[int], said: str
 ) -> None:
-    with Pair(words_for(small_image, tmp_path / "out", *words), tmp_path) as pair:
+    with Pair(words_for(small_image, tmp_path / "out", *words), tmp_path, start) as pair:
         assert pair.statuses() == statuses
         assert pair.log(0).count(said) == 1
         assert pair.log(1) == ""

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from draw_poly.engine.prepare import claim
 from draw_poly.engine.record.film import count_frames
 from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program
-from tests.test_cli import command, wait_for
+from tests.processes import Start, begun, wait_for, words_for
 
 TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
 RUN = "WzVdKjNfMTAwXzMyXzAuMDAxX2FkYW0="
@@ -238,23 +237,23 @@ def test_a_run_that_ended_before_epoch_1_is_no_obstacle(
 
 
 def test_another_process_is_told_whose_the_files_are_and_they_stay_whole(
-    tmp_path: Path, small_image: Path, program: Program
+    start: Start, tmp_path: Path, small_image: Path, program: Program
 ) -> None:
     """One process is paused, others come, and it goes on: nobody else has written."""
     place = tmp_path / "run"
-    words = command(small_image, place, "--save-interval", 50, "--checkpoint-interval", 20, "-e", 10**6)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+    words = words_for(small_image, place, "--save-interval", 50, "--checkpoint-interval", 20, "-e", 10**6)
+    with start(words) as running:
         try:
             wait_for(running, "Checkpoint saved")
             running.send_signal(signal.SIGSTOP)
             before = content_of(place)
             for more in ([], ["--overwrite"], ["--resume", place]):
-                refused = program(*words[2:-1], 1000, *more)
+                refused = program(*words[:-1], 1000, *more)
                 assert refused.status == 2, refused.log
                 assert f"process {running.pid} on {os.uname().nodename}, since " in refused.log
                 assert len(refused.log.splitlines()) == 2
                 assert content_of(place) == before
-            other = program(*words[2:-1], 2, *TERM)
+            other = program(*words[:-1], 2, *TERM)
             assert other.status == 0
             assert 'have "-2" in them' in other.log
             running.send_signal(signal.SIGCONT)
@@ -272,8 +271,7 @@ def test_another_process_is_told_whose_the_files_are_and_they_stay_whole(
 
 @pytest.mark.slow
 def test_two_that_begin_at_once_are_one_run_and_one_refusal(tmp_path: Path, small_image: Path) -> None:
-    words = command(small_image, tmp_path, "-e", 3)
-    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [begun(words_for(small_image, tmp_path, "-e", 3)) for _ in range(2)]
     logs = [process.communicate()[1] for process in both]
     statuses = [process.returncode for process in both]
     assert sorted(statuses) == [0, 2]
