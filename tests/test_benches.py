@@ -21,6 +21,7 @@ from benches.verify_kernels import Row
 from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import oracle, reference
 from draw_poly.kernels.spec import KolmogorovTerm, Network
+from tests.conftest import slow
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,7 +16,7 @@ from draw_poly.engine.record.film import Film, count_frames
 from draw_poly.engine.record.metrics import Metrics
 from draw_poly.engine.record.recorder import Recorder
 from draw_poly.engine.record.table import Numbers
-from tests.conftest import Program, untimed
+from tests.conftest import Program, slow, untimed
 from tests.engine.prepare.test_resume import content, metrics, newest, same
 
 ALL = ["--seed", 1, "--save-interval", 1, "--backend", "eager"]
@@ -65,8 +65,8 @@ def fail_closing(film: Film) -> None:
 @pytest.mark.parametrize(
     ("what", "interval"),
     [
-        *[("_1.txt", 1), (".mp4", 1), (".mp4", 3), ("losses.png", 3), ("polytopes.png", 1), ("smoothed.png", 3)],
-        *[("000004.png", 1), ("000004.png", 3), ("000003.pt", 1), ("config.json", 3)],
+        *[("_1.txt", 1), slow(".mp4", 1), (".mp4", 3), ("losses.png", 3), slow("polytopes.png", 1)],
+        *[("smoothed.png", 3), slow("000004.png", 1), ("000004.png", 3), ("000003.pt", 1), ("config.json", 3)],
     ],
 )
 def test_a_run_that_ended_in_finishing_makes_what_is_missing(
@@ -155,7 +155,7 @@ class Once:
         return call
 
 
-@pytest.mark.parametrize("fault", ["picture", "film", "film alone", "no film", "drawing", "row"])
+@pytest.mark.parametrize("fault", ["picture", "film", slow("film alone"), slow("no film"), "drawing", "row"])
 def test_what_could_not_be_written_is_made_by_the_resume(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -315,9 +315,9 @@ def test_frames_that_are_gone_are_said(program: Program, tmp_path: Path) -> None
 def test_checkpoints_are_of_one_size_however_long_the_run(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("draw_poly.engine.training.watch.RECENT", 250)
+    monkeypatch.setattr("draw_poly.engine.training.watch.RECENT", 50)
     words = ["--seed", 1, "--backend", "eager", "--save-interval", 1000, "-s", "[2]", "-p", 8, "-b", 8]
-    assert program(*words, "-e", 900, "--checkpoint-interval", 300).status == 0
+    assert program(*words, "-e", 180, "--checkpoint-interval", 60).status == 0
     sizes = [path.stat().st_size for path in sorted((tmp_path / "out" / "results").glob("checkpoint_*"))]
     assert len(sizes) == 3
     assert max(sizes) - min(sizes) < 64  # a number or two more digits

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from draw_poly.kernels import compiled
 from draw_poly.kernels.compiled import is_kept, kernel
 from draw_poly.kernels.cpu.training import work
+from tests.conftest import rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,8 +83,13 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 SILENT = {("nbi", "of another format"), ("nbi", "one bit")}
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    rows(
+        product(["nbi", "nbc"], DAMAGE),
+        quick=[*SILENT, ("nbi", "empty"), ("nbi", "garbage"), ("nbc", "cut in its middle"), ("nbc", "one bit")],
+    ),
+)
 def test_damaged_code_is_compiled_anew_with_one_warning(
     folder: Path, caplog: pytest.LogCaptureFixture, kind: str, damage: str
 ) -> None:

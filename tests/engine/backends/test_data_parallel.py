@@ -94,7 +94,8 @@ def numbers_of(member: Backend) -> list[Tensor]:
     ("name", "size", "with_term"),
     [
         *((name, size, with_term) for name in ("cpu", "eager") for size in (2, 3, 5) for with_term in (False, True)),
-        *(pytest.param("triton", 3, with_term, marks=INTERPRETED) for with_term in (False, True)),
+        pytest.param("triton", 3, False, marks=(INTERPRETED, pytest.mark.slow)),
+        pytest.param("triton", 3, True, marks=INTERPRETED),
         pytest.param("compile", 2, True, marks=pytest.mark.slow),
     ],
 )
