@@ -16,7 +16,7 @@ from draw_poly.kernels import cpu, reference
 from draw_poly.kernels.oracle import NAN, poison, random_parameters
 from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
 from tests.conftest import INTERPRETED
-from tests.kernels.test_fused import DEVICE, identical, of_packages
+from tests.kernels.fused import DEVICE, identical, of_packages
 
 PACKAGES = ["reference", "cpu", pytest.param("gpu", marks=INTERPRETED)]
 # Neither a panel, a tile nor a block of parameters is filled; the second batch is shorter than the first.
