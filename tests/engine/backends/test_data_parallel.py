@@ -207,7 +207,8 @@ class Pair:
                 )
 
     def log(self, rank: int) -> str:
-        return self._logs[rank].read_text()
+        """What a process has said, without what PyTorch 2.9's Gloo says of who is connected."""
+        return re.sub(r"^\[Gloo\] Rank .*\n", "", self._logs[rank].read_text(), flags=re.MULTILINE)
 
     def wait_for(self, text: str) -> None:
         deadline = time.monotonic() + 60
