@@ -19,7 +19,7 @@ from draw_poly.engine.record.journal import log, logging_to
 from draw_poly.engine.record.recorder import Drawn, Recorder
 from draw_poly.engine.signals import Signals
 from draw_poly.engine.training.setup import Setup
-from draw_poly.engine.training.torch_state import own_torch_state
+from draw_poly.engine.training.torch_state import on_device, own_torch_state
 from draw_poly.engine.training.trainer import NonFinite
 from draw_poly.engine.training.training import Training
 from draw_poly.engine.worker import follow, led
@@ -77,7 +77,8 @@ def _lead(config: Config, group: Group) -> int:
             tell(debugging.picture(prepared.picture, prepared.split))
         with phases("compile"):
             rehearse(chosen, prepared.config, device)
-        return Run(prepared, claim, chosen, device, group, phases).train()
+        with on_device(device):
+            return Run(prepared, claim, chosen, device, group, phases).train()
 
 
 class Run:

@@ -10,6 +10,7 @@ from draw_poly.engine.backends.base import Interrupted
 from draw_poly.engine.config import Config
 from draw_poly.engine.processes import Group, Lost
 from draw_poly.engine.signals import Signals
+from draw_poly.engine.training.torch_state import on_device
 from draw_poly.engine.training.trainer import NonFinite
 from draw_poly.engine.training.training import EPOCH
 
@@ -39,7 +40,8 @@ def follow(config: Config, group: Group) -> None:
         if setup == END:
             return
         device, chosen, _ = backend.found(setup.config, group)
-        _, trainer = setup.on(device, chosen, group)
-        while group.receive() == EPOCH:
-            with suppress(Interrupted, NonFinite):  # process 0 meets the same, and ends the run
-                trainer.epoch(lambda: signals.received != 0)
+        with on_device(device):
+            _, trainer = setup.on(device, chosen, group)
+            while group.receive() == EPOCH:
+                with suppress(Interrupted, NonFinite):  # process 0 meets the same, and ends the run
+                    trainer.epoch(lambda: signals.received != 0)

@@ -2,6 +2,8 @@
 
 The suite sees no GPU, whether there is one or not: Triton's kernels are interpreted. The tests that need one run in a
 process of their own, `pytest --gpu`, which `tests/test_gpu_suite.py` starts where there is one.
+
+PyTorch is imported where it is used: the process that hands tests to the workers has no need of it.
 """
 
 import csv
@@ -11,18 +13,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from draw_poly import cli
-from tests.cheaper import compiled_by_one, sketch
-from tests.interpreter import patch_once
-from tests.simulated import Machine
-from tests.simulated.native import compiler
+from tests.processes import Forked, Start, begun
+
+if TYPE_CHECKING:
+    from tests.simulated import Machine
 
 GOLDEN = Path(__file__).parent / "golden"
 INTERPRETED = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
@@ -100,6 +101,8 @@ def rows(everything: Iterable[tuple[Any, ...]], quick: Sequence[tuple[Any, ...]]
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     # Tests run side by side, one to a core.
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -107,12 +110,15 @@ def _one_thread() -> None:
 def _compiler_forgets() -> Iterator[None]:
     # A program compiles its step once; many tests in one process would reach the compiler's limit of variants.
     yield
-    if "torch._dynamo" in sys.modules:
-        torch.compiler.reset()
+    if dynamo := sys.modules.get("torch._dynamo"):
+        dynamo.reset()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _cheaper() -> Iterator[None]:
+    from tests.cheaper import compiled_by_one
+    from tests.interpreter import patch_once
+
     with pytest.MonkeyPatch.context() as patch, compiled_by_one():
         if os.environ.get("TRITON_INTERPRET") and importlib.util.find_spec("triton"):
             patch_once(patch)
@@ -122,6 +128,8 @@ def _cheaper() -> Iterator[None]:
 @pytest.fixture
 def sketches() -> Iterator[None]:
     """Plots are sketches in the runs of a test; a file that overrides this has them drawn."""
+    from tests.cheaper import sketch
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.figure.Figure.savefig", sketch)
         yield
@@ -137,14 +145,23 @@ def small_image(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cuda(request: pytest.FixtureRequest) -> Iterator[Machine]:
+def cuda(request: pytest.FixtureRequest) -> "Iterator[Machine]":
     """Two simulated CUDA devices, of compute capability 9.0 unless parametrised; the test fails that misuses them."""
+    from tests.simulated import Machine
+    from tests.simulated.native import compiler
+
     if compiler(Path("x.cpp")) is None:
         pytest.skip("no C++ compiler")
     machine = Machine(**getattr(request, "param", {}))
     with machine.installed():
         yield machine
     machine.check()
+
+
+@pytest.fixture(params=["forked", slow("begun")])
+def start(request: pytest.FixtureRequest) -> Start:
+    """Begins the program in a process of its own."""
+    return Forked if request.param == "forked" else begun
 
 
 @pytest.fixture

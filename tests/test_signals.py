@@ -1,9 +1,12 @@
 """The ways to be ended from outside: what is saved, what is said, and with which status."""
 
+import csv
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,17 +14,18 @@ import pytest
 import torch
 
 from draw_poly.engine.record import checkpoint
+from draw_poly.engine.record.film import count_frames
 from draw_poly.engine.signals import Signals
 from draw_poly.engine.training.trainer import Launched, Trainer
-from tests.conftest import Program, slow
-from tests.test_cli import ROOT, command, wait_for
+from tests.conftest import Program, slow, untimed
+from tests.processes import ROOT, Start, wait_for, words_for
 
 HANGUP, TERMINATE, INTERRUPT = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
 
 
-def test_a_closed_terminal_does_not_end_what_nohup_started(tmp_path: Path, small_image: Path) -> None:
-    words = ["nohup", *command(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+def test_a_closed_terminal_does_not_end_what_nohup_started(start: Start, tmp_path: Path, small_image: Path) -> None:
+    words = words_for(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)
+    with start(words, nohup=True) as running:
         wait_for(running, "Epoch 30/")
         running.send_signal(HANGUP)
         wait_for(running, "Epoch 500/")
@@ -108,7 +112,7 @@ def test_only_haste_ends_a_run_that_saves(monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_interrupt_while_modules_are_loaded_is_one_line(
     tmp_path: Path, small_image: Path, module: str, swallowed: bool
 ) -> None:
-    words = command(small_image, tmp_path, "-e", 3)[1:]
+    words = [str(ROOT / "cli.py"), *words_for(small_image, tmp_path, "-e", 3)]
     program = (
         "import contextlib, os, runpy, sys\n"
         f"swallowed = {swallowed}\n"
@@ -125,3 +129,47 @@ def test_an_interrupt_while_modules_are_loaded_is_one_line(
     assert done.stderr.splitlines()[-1] == "draw-poly: interrupted"
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.p*t"))
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), slow(signal.SIGTERM, 143), slow(signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_the_run_with_a_checkpoint(
+    start: Start, tmp_path: Path, small_image: Path, number: int, status: int
+) -> None:
+    with start(words_for(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)) as running:
+        wait_for(running, "Epoch 30/")
+        running.send_signal(number)
+        _, rest = running.communicate(timeout=60)
+    assert running.returncode == status
+    assert f"Interrupted by {signal.Signals(number).name}" in rest
+    (stored,) = tmp_path.glob("checkpoint_*.pt")
+    done = torch.load(stored, weights_only=False)["epoch"] + 1
+    (metrics,) = tmp_path.glob("*/metrics.csv")
+    assert [int(row["epoch"]) for row in csv.DictReader(metrics.open())] == list(range(1, done + 1))
+
+
+@pytest.mark.parametrize("format", ["png", slow("none")])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(
+    start: Start, tmp_path: Path, small_image: Path, program: Program, format: str
+) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    frames = ["--save-interval", 5, "--snapshot-format", format]
+    with start(words_for(small_image, killed, "-e", 4000, "--checkpoint-interval", 20, *frames)) as running:
+        wait_for(running, "Checkpoint saved")
+        wait_for(running, "Checkpoint saved")
+        time.sleep(0.05)
+        running.kill()
+    (film,) = killed.glob("*.mp4")
+    # Every frame up to the second checkpoint is there, that of epoch 0 first.
+    assert count_frames(film) >= 9
+    assert bool(list((killed / "snap").iterdir())) == (format == "png")
+    last = max(int(re.findall(r"(\d+)\.pt", path.name)[0]) for path in killed.glob("checkpoint_*.pt")) + 1
+    target = last + 10
+    resumed = words_for(small_image, killed, "-e", target, *frames, "--resume", killed)
+    assert program(*resumed).status == 0
+    straight = words_for(small_image, whole, "-e", target, *frames)
+    assert program(*straight).status == 0
+    rows = [untimed(next(place.glob("*/metrics.csv"))) for place in (killed, whole)]
+    assert rows[0] == rows[1]
+    assert count_frames(film) == count_frames(next(whole.glob("*.mp4"))) == target // 5 + 1

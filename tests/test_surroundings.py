@@ -16,7 +16,7 @@ import draw_poly.engine.run
 from draw_poly.engine.config import Config
 from draw_poly.engine.record.plot import plot
 from tests.conftest import Program, slow, untimed
-from tests.test_cli import ROOT, command
+from tests.processes import ROOT, begun, words_for
 
 TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.01]
 METRICS = "epoch,task,kolmogorov,validation,polytopes,seconds\n" + "".join(
@@ -147,10 +147,11 @@ def test_a_run_is_the_same_in_the_oddest_of_shells(
         "TERM": "nonsense",
         "TZ": "nonsense",
     }
-    words = [*command(small_image, tmp_path / "odd" / "results", "-e", 4, *map(str, TERM))]
-    done = subprocess.run(words, env={**os.environ, **odd, **more}, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    said = done.stderr.decode("ascii")
+    words = words_for(small_image, tmp_path / "odd" / "results", "-e", 4, *TERM)
+    done = begun(words, environment={**odd, **more})
+    said = done.communicate()[1]
+    assert done.returncode == 0, said
+    assert said.isascii()
     assert "WARNING" not in said
     tables = [next((tmp_path / place / "results").glob("*/metrics.csv")) for place in ("out", "odd")]
     assert untimed(tables[0]) == untimed(tables[1])
@@ -181,7 +182,8 @@ def test_a_librarys_warning_is_no_error_of_a_run(program: Program, monkeypatch: 
 def test_every_backend_begins_where_warnings_are_errors(tmp_path: Path, small_image: Path, backend: str) -> None:
     """With nothing kept from before, as a first run has it."""
     caches = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "torch"), "NUMBA_CACHE_DIR": str(tmp_path / "numba")}
-    words = command(small_image, tmp_path / "results", "-e", 1, "--backend", backend)
+    words = words_for(small_image, tmp_path / "results", "-e", 1, "--backend", backend)
     odd = {"PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2", "MPLBACKEND": "nonsense"}
-    done = subprocess.run(words, env={**os.environ, **caches, **odd}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = begun(words, environment={**caches, **odd})
+    said = done.communicate()[1]
+    assert done.returncode == 0, said

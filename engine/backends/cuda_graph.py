@@ -68,6 +68,8 @@ class Graphed(Backend):
         self._captures = captures(self.device)
         self._replays: dict[tuple[int, int, bool], Callable[[], None]] = {}
         self._pool: Any = None  # of the graphs' own memory
+        # Torch's own for captures is of the first device that captured anything.
+        self._stream = torch.cuda.Stream(self.device) if self._captures else None
 
     @abstractmethod
     def stepper(self, data: Data) -> Step:
@@ -118,7 +120,7 @@ class Graphed(Backend):
             for kind, one in {one.kind: one for one in windows}.items():
                 graph = torch.cuda.CUDAGraph()
                 # Threads that wait for a frame meanwhile are none of the capture's business.
-                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
                     self._launch(buffers, one, never)
                 replays[kind] = graph.replay
                 self._pool = graph.pool()

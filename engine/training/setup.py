@@ -35,15 +35,16 @@ class Setup:
         return Setup(config, state, training, validation)
 
     def on(self, device: torch.device, chosen: type[Backend], group: Group) -> tuple[Backend, Trainer]:
-        """The backend of this process, and the trainer of its share; sets torch's number of threads."""
+        """The backend of this process, and the trainer of its share; sets torch's number of threads.
+
+        On a GPU it is called, and they are used, within `on_device`.
+        """
         config = self.config
         if device.type == "cpu":
             threads = backend.most_threads(config, group)
             if not chosen.shares_work:
                 threads = backend.training_threads(config.network, config.kolmogorov_term, config.batch_size, threads)
             torch.set_num_threads(threads)
-        else:
-            torch.cuda.set_device(device)  # whose stream a graph is captured on
         made = chosen(self.state.to(device), config)
         together = made if group.size == 1 else Parallel(made, group)
         return made, Trainer(together, self.training, self.validation, config.batch_size)

@@ -1,7 +1,7 @@
 """Torch's state as a run needs it, whatever the program around it has set, which gets its own back."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import torch
 
@@ -29,3 +29,8 @@ def own_torch_state(most: int | None = None) -> Iterator[None]:
         for kind in ("cpu", "cuda"):
             stack.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Within, a CUDA device is this thread's current one: whose stream events, graphs and pinned memory are of."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -22,7 +22,7 @@ from draw_poly.engine.processes import ALONE, Group
 from draw_poly.engine.training.fresh import fresh
 from draw_poly.engine.training.pace import Pace
 from draw_poly.engine.training.setup import Setup
-from draw_poly.engine.training.torch_state import own_torch_state
+from draw_poly.engine.training.torch_state import on_device, own_torch_state
 from draw_poly.engine.training.trainer import Epoch, Epochs, Launched
 from draw_poly.engine.training.watch import Watch
 
@@ -62,6 +62,7 @@ class Training:
     How many epochs are a visit changes no bit of what they come to. Nor does it change where a run ends that stops in
     mid-visit: that visit is begun again, and ends there. `interrupted()` is asked between steps whether to end,
     `timed(phase)` is around what takes time. `stopped` says why it ends, where that is nothing that it was asked for.
+    On a GPU it is made, and `begin` and `visits` are called, within `on_device`.
     """
 
     def __init__(
@@ -96,7 +97,8 @@ class Training:
         with own_torch_state():
             draw = fresh(config, picture)
             device, chosen, _ = backend.found(config)
-            return Training(Setup.of(config, draw.state, picture, draw.split), device, chosen)
+            with on_device(device):
+                return Training(Setup.of(config, draw.state, picture, draw.split), device, chosen)
 
     @property
     def state(self) -> State:
@@ -118,7 +120,7 @@ class Training:
         self._pace = Pace(1)
         visits = self.visits()
         while True:
-            with own_torch_state(self._threads), torch.inference_mode():
+            with own_torch_state(self._threads), on_device(self.backend.device), torch.inference_mode():
                 visit = next(visits, None)
             if visit is None:
                 return

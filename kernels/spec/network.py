@@ -1,7 +1,7 @@
 """The networks: widths, activation, and where each layer's parameters lie."""
 
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import index
 
 from draw_poly.kernels.spec.activation import Activation, leaky_relu
@@ -38,7 +38,7 @@ class Network:
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """(out, in) of each layer, input to output."""
-        return [(after, before) for before, after in zip(self.dims, self.dims[1:], strict=False)]
+        return [(after, before) for before, after in pairwise(self.dims)]
 
     @property
     def offsets(self) -> tuple[int, ...]:

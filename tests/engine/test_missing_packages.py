@@ -9,16 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Program
-
-ROOT = Path(__file__).parents[2]
-# Run in a process of its own, whose imports fail as if nothing of that name were installed.
-WITHOUT = """
-import sys
-for name in {missing!r}:
-    sys.modules[name] = None
-from draw_poly import cli
-sys.exit(cli.main(sys.argv[1:]))
-"""
+from tests.processes import ROOT, Start, begun
 
 
 def words_for(image: Path, place: Path) -> list[object]:
@@ -26,16 +17,19 @@ def words_for(image: Path, place: Path) -> list[object]:
     return [*base, "--backend", "eager", "-o", place, "--snapshot-dir", place / "snap"]
 
 
-def run_without(missing: list[str], image: Path, place: Path, *words: object) -> "subprocess.CompletedProcess[str]":
-    base = [*words_for(image, place), *words]
-    command = [sys.executable, "-c", WITHOUT.format(missing=missing), *(str(word) for word in base)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def run_without(missing: list[str], start: Start, image: Path, place: Path, *words: object) -> tuple[int | None, str]:
+    """The status of a run to which these packages are not installed, and what it said."""
+    with start([str(word) for word in (*words_for(image, place), *words)], missing=missing) as running:
+        said = running.communicate()[1]
+    return running.returncode, said
 
 
-def test_without_av_there_is_no_film_and_without_isal_zlib_writes_the_frames(tmp_path: Path, small_image: Path) -> None:
-    outcome = run_without(["av", "isal"], small_image, tmp_path)
-    assert outcome.returncode == 0, outcome.stderr
-    warned = [line for line in outcome.stderr.splitlines() if " - WARNING - " in line]
+def test_without_av_there_is_no_film_and_without_isal_zlib_writes_the_frames(
+    start: Start, tmp_path: Path, small_image: Path
+) -> None:
+    status, said = run_without(["av", "isal"], start, small_image, tmp_path)
+    assert status == 0, said
+    warned = [line for line in said.splitlines() if " - WARNING - " in line]
     assert len(warned) == 2
     assert "python -m pip install isal" in warned[0]
     assert "There will be no film: PyAV, which encodes the film, cannot be loaded" in warned[1]
@@ -48,15 +42,15 @@ def test_without_av_there_is_no_film_and_without_isal_zlib_writes_the_frames(tmp
 
 @pytest.mark.slow
 def test_a_film_alone_needs_av(tmp_path: Path, small_image: Path) -> None:
-    outcome = run_without(["av"], small_image, tmp_path, "--snapshot-format", "none")
-    assert outcome.returncode == 2
-    assert "--snapshot-format none keeps the film alone, but PyAV" in outcome.stderr
-    assert "Traceback" not in outcome.stderr
+    status, said = run_without(["av"], begun, small_image, tmp_path, "--snapshot-format", "none")
+    assert status == 2
+    assert "--snapshot-format none keeps the film alone, but PyAV" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow
 def test_a_run_that_had_no_film_gets_one_where_av_is(tmp_path: Path, small_image: Path, program: Program) -> None:
-    assert run_without(["av"], small_image, tmp_path, "--save-interval", 1).returncode == 0
+    assert run_without(["av"], begun, small_image, tmp_path, "--save-interval", 1)[0] == 0
     outcome = program(*words_for(small_image, tmp_path), "-e", 4, "--resume", tmp_path)
     assert outcome.status == 0, outcome.log
     from draw_poly.engine.record.film import count_frames

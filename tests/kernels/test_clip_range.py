@@ -12,7 +12,7 @@ from draw_poly.kernels.oracle import allowed, error_of
 from draw_poly.kernels.spec import KolmogorovTerm, Network
 from draw_poly.kernels.support import unsupported_on_cpu
 from tests.conftest import INTERPRETED
-from tests.kernels.test_fused import DEVICE, PACKAGES, Case
+from tests.kernels.fused import DEVICE, PACKAGES, Case
 
 
 @pytest.fixture(params=PACKAGES)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from draw_poly.kernels import compiled
 from draw_poly.kernels.compiled import is_kept, kernel
 from draw_poly.kernels.cpu.training import work
+from tests.conftest import Program, rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,8 +83,13 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 SILENT = {("nbi", "of another format"), ("nbi", "one bit")}
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    rows(
+        product(["nbi", "nbc"], DAMAGE),
+        quick=[*SILENT, ("nbi", "empty"), ("nbi", "garbage"), ("nbc", "cut in its middle"), ("nbc", "one bit")],
+    ),
+)
 def test_damaged_code_is_compiled_anew_with_one_warning(
     folder: Path, caplog: pytest.LogCaptureFixture, kind: str, damage: str
 ) -> None:
@@ -166,6 +173,22 @@ def test_any_folder_may_be_named_for_it(tmp_path: Path, monkeypatch: pytest.Monk
     assert triple()(14) == 42
 
 
+NO_COMPILER = (
+    "draw-poly: NUMBA_DISABLE_JIT is set, and without Numba's compiler nothing can be computed or drawn: unset it\n"
+)
+
+
+def test_without_the_compiler_a_run_is_refused(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    outcome = program()
+    assert outcome.status == 2
+    assert outcome.log.endswith(NO_COMPILER)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
 def test_without_the_compiler_a_run_ends_with_a_sentence(tmp_path: Path, small_image: Path) -> None:
     words = f"-i {small_image} -s [4] -e 1 -p 9 -o {tmp_path}/r --snapshot-dir {tmp_path}/s".split()
     ended = subprocess.run(
@@ -173,7 +196,5 @@ def test_without_the_compiler_a_run_ends_with_a_sentence(tmp_path: Path, small_i
         capture_output=True, text=True,
     )  # fmt: skip
     assert ended.returncode == 2
-    assert ended.stderr == (
-        "draw-poly: NUMBA_DISABLE_JIT is set, and without Numba's compiler nothing can be computed or drawn: unset it\n"
-    )
+    assert ended.stderr == NO_COMPILER
     assert not (tmp_path / "r").exists()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benches import fuzz, verify
+from benches import fuzz, fuzz_cases, verify
 from draw_poly.kernels import cpu
 from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS
 from tests.conftest import INTERPRETED
@@ -29,7 +29,7 @@ def test_nothing_is_wrong_in_a_handful_of_cases(name: str, cases: int) -> None:
 
 
 def test_the_handful_has_something_of_everything() -> None:
-    cases = [fuzz.draw(seed, small=False) for seed in range(CASES)]
+    cases = [fuzz_cases.draw(seed, small=False) for seed in range(CASES)]
     assert {case.optimizer.kind for case in cases} == set(OPTIMIZERS)
     assert {case.term.loss for case in cases if case.term} == set(KOLMOGOROV_LOSSES)
     assert any(case.strided for case in cases)

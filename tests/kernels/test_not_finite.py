@@ -14,7 +14,7 @@ from draw_poly.kernels import cpu
 from draw_poly.kernels.oracle import NAN
 from draw_poly.kernels.picture import grid
 from draw_poly.kernels.spec import KolmogorovTerm, Network
-from tests.kernels.test_fused import DEVICE, INF, PACKAGES, Case, of_packages, poisoned
+from tests.kernels.fused import DEVICE, INF, PACKAGES, Case, of_packages, poisoned
 
 PAYLOAD = torch.tensor(0x7FC12345, dtype=torch.int32).view(torch.float32)  # a NaN whose lower bits are set
 

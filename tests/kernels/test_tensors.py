@@ -11,7 +11,7 @@ from benches.alone import Alone
 from draw_poly.kernels import cpu
 from draw_poly.kernels.oracle import random_parameters
 from draw_poly.kernels.spec import KolmogorovTerm, Network, Optimizer
-from tests.kernels.test_fused import DEVICE, PACKAGES, Case, identical, poisoned
+from tests.kernels.fused import DEVICE, PACKAGES, Case, identical, poisoned
 
 TERM = KolmogorovTerm(Network((3, 4, 12)), "cross_entropy", 0.3, 12)
 

@@ -66,7 +66,8 @@ def _stand_in(machine: Machine, calls: Calls, patch: pytest.MonkeyPatch) -> None
         patch.setattr(torch._C, name, value, raising=False)
     patch.setattr(torch._C, "_has_cuda", True)
     patch.setattr(torch.cuda, "_initialized", True)
-    patch.setattr(torch.cuda, "_cached_device_count", None)
+    # Counted: PyTorch 2.9 asks NVML else, which sees none of these.
+    patch.setattr(torch.cuda, "_cached_device_count", len(machine.devices))
     patch.setattr(torch.cuda, "default_generators", tuple(torch.Generator() for _ in machine.devices))
     patch.setattr(torch.cuda, "_exchange_device", calls.exchange_device)
     patch.setattr(torch.cuda, "_maybe_exchange_device", calls.maybe_exchange_device)

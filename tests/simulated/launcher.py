@@ -43,18 +43,19 @@ class Configuration(ctypes.Structure):
 
 
 def library() -> Path:
-    """The driver, where Triton looks for one."""
+    """The driver, under the names that Triton opens and, as of 3.5, links to."""
     import triton
 
     include = Path(triton.__file__).parent / "backends" / "nvidia" / "include"
     made = built(HERE / "libcuda.c", "-w", f"-I{include}", "-Wl,-soname,libcuda.so.1")
-    place = made.with_name("libcuda.so.1")
-    if not place.exists():
-        with tempfile.TemporaryDirectory(dir=made.parent) as folder:
-            link = Path(folder) / place.name
-            link.symlink_to(made.name)
-            os.replace(link, place)
-    return place
+    opened, linked = (made.with_name(name) for name in ("libcuda.so.1", "libcuda.so"))
+    for place in (opened, linked):
+        if not place.exists():
+            with tempfile.TemporaryDirectory(dir=made.parent) as folder:
+                link = Path(folder) / place.name
+                link.symlink_to(made.name)
+                os.replace(link, place)
+    return opened
 
 
 def flat(signature: Any, values: Any) -> Iterator[tuple[str, Any]]:

@@ -34,6 +34,7 @@ def on_cuda(program: Program, cuda: Machine) -> Iterator[Callable[..., Outcome]]
         return program(*SMALL, "--device", "cuda", *words, folder=folder)
 
     yield started
+    assert torch.cuda.current_device() == 0
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
 
 

@@ -24,7 +24,7 @@ from draw_poly.engine.training.fresh import fresh_state
 from draw_poly.engine.training.trainer import Trainer
 from draw_poly.kernels.cpu import Rasterizer, draw
 from draw_poly.kernels.spec import leaky_relu
-from tests.conftest import slow
+from tests.conftest import rows
 
 KERNEL = 0  # in place of a tile's side: the drawing is the CPU kernel's
 CONFIG = Config("x.png", "[10]*4", 1, seed=1, points=500, batch_size=100)
@@ -132,8 +132,13 @@ def test_every_pixel_is_drawn_at_its_own_place(width: int, height: int, seed: in
     assert made.evaluations <= (width + 32) * (height + 32)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("tile", "bands"), [slow(32, 2**21), (32, 2**13), slow(KERNEL, 2**21), (KERNEL, 2**13)])
+@pytest.mark.parametrize(
+    ("name", "tile", "bands"),
+    rows(
+        [(name, tile, bands) for tile in (32, KERNEL) for bands in (2**21, 2**13) for name in NETWORKS],
+        quick=[*((name, KERNEL, 2**13) for name in NETWORKS), *((name, 32, 2**13) for name in list(NETWORKS)[::3])],
+    ),
+)
 def test_whole_tiles_hide_nothing(name: str, tile: int, bands: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "BAND_NODES", bands)
     monkeypatch.setattr(draw, "PART", bands >> 12)

@@ -3,9 +3,7 @@
 import csv
 import json
 import os
-import re
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from draw_poly.engine.prepare import claim
 from draw_poly.engine.record.film import count_frames
 from draw_poly.engine.training.trainer import Launched, Trainer
 from tests.conftest import Program
-from tests.test_cli import command, wait_for
+from tests.processes import Start, begun, wait_for, words_for
 
 TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20]
 RUN = "WzVdKjNfMTAwXzMyXzAuMDAxX2FkYW0="
@@ -37,11 +35,6 @@ def inverted(image: Path, path: Path) -> Path:
     path.parent.mkdir(exist_ok=True)
     Image.fromarray(255 - np.asarray(Image.open(image))).save(path)
     return path
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def test_another_image_has_names_of_its_own_and_a_resume_finds_them(
@@ -147,114 +140,24 @@ def test_an_originals_files_are_left_to_it(program: Program, place: Path) -> Non
     assert_kept(before, place)
 
 
-@pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes something fail that a run calls, by its name."""
-
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("this setting does not work")
-
-    return lambda name: monkeypatch.setattr(name, fail)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "draw_poly.engine.training.fresh.fresh_state",
-        "draw_poly.engine.training.setup.Setup.on",
-        "draw_poly.engine.record.gallery.rasterizer_for",
-        "draw_poly.engine.pictures.frame.Panels.of",
-        "draw_poly.engine.pictures.cpu_drawing.CpuRasterizer.draw",
-        "draw_poly.engine.training.trainer.Trainer.launch",
-        "draw_poly.engine.record.film._begin",
-        "draw_poly.engine.record.encoder.FilmComposer.compose",
-        "draw_poly.engine.record.encoder.PictureComposer.compose",
-        "draw_poly.engine.record.encoder.PictureWriter.write",
-        "draw_poly.engine.record.gallery.caption",
-    ],
-)
-def test_nothing_is_removed_for_a_run_that_cannot_begin(
-    program: Program, place: Path, broken: Callable[[str], None], name: str
-) -> None:
-    words = ["--seed", 1, "--backend", "cpu"]
-    assert program(*words, "--checkpoint-interval", 2).status == 0
-    before = content_of(place)
-    middle = min((place / "results").glob("checkpoint_*.pt"))
-    broken(name)
-    for more in (["--overwrite"], ["--overwrite", "--resume", middle, "--resume-lr", 0.1]):
-        if name == "draw_poly.engine.training.fresh.fresh_state" and "--resume" in more:
-            continue
-        outcome = program(*words, *more)
-        assert outcome.status == 3
-        assert "The run cannot begin: RuntimeError: this setting does not work" in outcome.log
-        assert content_of(place) == before
-
-
-def test_nothing_is_removed_for_a_run_that_learns_nothing(program: Program, place: Path) -> None:
-    words = ["--seed", 1, "--optimizer", "sgd", "-l", 0.5]
-    assert program(*words).status == 0
-    before = content_of(place)
-    outcome = program(*words, "--overwrite", *TERM, "--kolmogorov-loss-type", "mse", "--kolmogorov-weight", 1e18)
-    assert outcome.status == 1
-    assert "Stopped, and nothing was replaced: the loss was not finite in the first epoch, step 2 of 4" in outcome.log
-    assert content_of(place) == before
-
-
-def test_what_overwrite_replaces_goes_when_all_was_tried(program: Program, place: Path) -> None:
-    assert program("--seed", 1, "--checkpoint-interval", 2).status == 0
-    middle = min((place / "results").glob("checkpoint_*.pt"))
-    words = ["--seed", 1, "-e", 3, "--overwrite"]
-    assert program(*words, "--resume", middle, "--resume-lr", 0.1).status == 0
-    assert sorted(path.name[-9:] for path in (place / "results").glob("*.pt")) == ["000001.pt", "000002.pt"]
-    assert len(list((place / "snapshots").iterdir())) == 4
-    assert program(*words).status == 0
-    assert [path.name[-9:] for path in (place / "results").glob("*.pt")] == ["000002.pt"]
-    assert not [path for path in place.rglob(".*") if path.is_file()]
-
-
-@pytest.mark.parametrize("seed", [["--seed", 1], []])
-@pytest.mark.parametrize("way", ["a loss that is not finite", "a signal", "a crash"])
-def test_a_run_that_ended_before_epoch_1_is_no_obstacle(
-    program: Program, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch, seed: list[object], way: str
-) -> None:
-    words = [*seed, "--backend", "cpu"]
-    if way == "a loss that is not finite":
-        words += ["--optimizer", "sgd", "-l", 1e18]
-        assert program(*words).status == 1
-        assert program(*words).status == 1
-        assert "cannot" not in program(*words).log
-    else:
-        launch = Trainer.launch
-
-        def launching(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
-            raise KeyboardInterrupt if way == "a signal" else RuntimeError
-
-        monkeypatch.setattr(Trainer, "launch", launching)
-        assert program(*words).status == (130 if way == "a signal" else 3)
-        assert content_of(place) == {}
-        monkeypatch.setattr(Trainer, "launch", launch)
-        assert program(*words).status == 0
-    assert not [name for name in content_of(place) if re.search(r"_(1|none)-2", name)]
-
-
 def test_another_process_is_told_whose_the_files_are_and_they_stay_whole(
-    tmp_path: Path, small_image: Path, program: Program
+    start: Start, tmp_path: Path, small_image: Path, program: Program
 ) -> None:
     """One process is paused, others come, and it goes on: nobody else has written."""
     place = tmp_path / "run"
-    words = command(small_image, place, "--save-interval", 50, "--checkpoint-interval", 20, "-e", 10**6)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+    words = words_for(small_image, place, "--save-interval", 50, "--checkpoint-interval", 20, "-e", 10**6)
+    with start(words) as running:
         try:
             wait_for(running, "Checkpoint saved")
             running.send_signal(signal.SIGSTOP)
             before = content_of(place)
             for more in ([], ["--overwrite"], ["--resume", place]):
-                refused = program(*words[2:-1], 1000, *more)
+                refused = program(*words[:-1], 1000, *more)
                 assert refused.status == 2, refused.log
                 assert f"process {running.pid} on {os.uname().nodename}, since " in refused.log
                 assert len(refused.log.splitlines()) == 2
                 assert content_of(place) == before
-            other = program(*words[2:-1], 2, *TERM)
+            other = program(*words[:-1], 2, *TERM)
             assert other.status == 0
             assert 'have "-2" in them' in other.log
             running.send_signal(signal.SIGCONT)
@@ -272,8 +175,7 @@ def test_another_process_is_told_whose_the_files_are_and_they_stay_whole(
 
 @pytest.mark.slow
 def test_two_that_begin_at_once_are_one_run_and_one_refusal(tmp_path: Path, small_image: Path) -> None:
-    words = command(small_image, tmp_path, "-e", 3)
-    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [begun(words_for(small_image, tmp_path, "-e", 3)) for _ in range(2)]
     logs = [process.communicate()[1] for process in both]
     statuses = [process.returncode for process in both]
     assert sorted(statuses) == [0, 2]

@@ -3,6 +3,7 @@
 import csv
 import os
 import pickle
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from draw_poly.engine.record.film import count_frames
 from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS
-from tests.conftest import GOLDEN, Program
+from tests.conftest import GOLDEN, Program, rows
 
 TERM = ("--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-bins", 20)
 
@@ -54,11 +55,12 @@ def assert_same_run(first: Path, second: Path) -> None:
     assert count_frames(films[0]) == count_frames(films[1])
 
 
-@pytest.mark.parametrize("backend", ["cpu", "eager"])
-@pytest.mark.parametrize(
-    ("optimizer", "loss"),
-    [(kind, None) for kind in OPTIMIZERS] + [("adam", loss) for loss in KOLMOGOROV_LOSSES] + [("sgd_momentum", "mse")],
-)
+# In the default run each optimiser and each loss of the term, by one backend or the other.
+PLAIN, WITH_TERM = product(OPTIMIZERS, [None]), [*product(["adam"], KOLMOGOROV_LOSSES), ("sgd_momentum", "mse")]
+KINDS = [(*kind, backend) for kind in (*PLAIN, *WITH_TERM) for backend in ("cpu", "eager")]
+
+
+@pytest.mark.parametrize(("optimizer", "loss", "backend"), rows(KINDS, quick=[*KINDS[::4], *KINDS[3::4]]))
 def test_twice_n_epochs_are_n_and_n_more(
     program: Program, tmp_path: Path, optimizer: str, loss: str | None, backend: str
 ) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from draw_poly.engine.config import Config
 from draw_poly.engine.run import run
+from tests.conftest import slow
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def losses(image: Path, folder: Path, backend: str) -> list[list[str]]:
 
 
 @pytest.mark.usefixtures("sketches")
-@pytest.mark.parametrize("backend", ["cpu", "eager"])
+@pytest.mark.parametrize("backend", [slow("cpu"), "eager"])  # what asks torch for the most
 def test_a_run_is_the_same_whatever_torch_is_set_to(backend: str, small_image: Path, tmp_path: Path) -> None:
     plain = losses(small_image, tmp_path / "plain", backend)
     assert len(plain) == 3

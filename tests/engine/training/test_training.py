@@ -35,49 +35,53 @@ def surroundings():
 torch.set_num_threads(3)
 torch.set_default_dtype(torch.float64)
 before = surroundings()
-pixels, words = json.loads(sys.argv[1])
-training = Training.fresh(Config("an array", **words), np.array(pixels, np.uint8))
-rows = []
-for finished in training:
+pixels, runs = json.loads(sys.argv[1])
+found = []
+for words in runs:
+    training = Training.fresh(Config("an array", **words), np.array(pixels, np.uint8))
+    rows = []
+    for finished in training:
+        assert surroundings() == before
+        epoch = finished.epoch
+        rows.append([finished.number, epoch.task, epoch.kolmogorov, epoch.validation, epoch.combined])
     assert surroundings() == before
-    epoch = finished.epoch
-    rows.append([finished.number, epoch.task, epoch.kolmogorov, epoch.validation, epoch.combined])
-assert surroundings() == before
-parameters = training.parameters.requires_grad_()
-parameters.square().sum().backward()
-assert training.stopped is None
-json.dump([rows, parameters.tolist()], sys.stdout)
+    parameters = training.parameters.requires_grad_()
+    parameters.square().sum().backward()
+    assert training.stopped is None
+    found.append([rows, parameters.tolist()])
+json.dump(found, sys.stdout)
 """
 
 
-@pytest.mark.parametrize("backend", ["cpu", "eager"])
 def test_a_notebook_gets_what_a_run_writes_and_finds_nothing_changed(
-    program: Program, tmp_path: Path, small_image: Path, backend: str
+    program: Program, tmp_path: Path, small_image: Path
 ) -> None:
-    assert program(*TERM, "--seed", 1, "--backend", backend).status == 0
-    words = {
+    backends = ("cpu", "eager")
+    runs = [{
         "shape": "[5]*3", "epochs": 4, "seed": 1, "points": 100, "batch_size": 32, "backend": backend, "device": "cpu",
         "kolmogorov_shape": "[4]", "kolmogorov_weight": 0.1, "kolmogorov_bins": 20,
-    }  # fmt: skip
+    } for backend in backends]  # fmt: skip
     places = [tmp_path / name for name in ("cwd", "tmp")]
     for place in places:
         place.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", CELL, json.dumps([np.asarray(Image.open(small_image)).tolist(), words])],
+        [sys.executable, "-c", CELL, json.dumps([np.asarray(Image.open(small_image)).tolist(), runs])],
         cwd=places[0], env={**os.environ, "TMPDIR": str(places[1])}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert [list(place.iterdir()) for place in places] == [[], []]
-    rows, parameters = json.loads(done.stdout)
-    (table,), (weights,) = tmp_path.glob("out/results/*/metrics.csv"), tmp_path.glob("out/results/weights_*.txt")
-    with table.open() as file:
-        written = [
-            [row[name] for name in ("epoch", "task", "kolmogorov", "validation", "combined")]
-            for row in csv.DictReader(file)
-        ]
-    assert [[str(row[0]), *(f"{loss:.9g}" for loss in row[1:])] for row in rows] == written
-    assert np.array_equal(np.float32(parameters), np.loadtxt(weights, dtype=np.float32))
+    for backend, (rows, parameters) in zip(backends, json.loads(done.stdout), strict=True):
+        assert program(*TERM, "--seed", 1, "--backend", backend, folder=backend).status == 0
+        results = tmp_path / backend / "results"
+        (table,), (weights,) = results.glob("*/metrics.csv"), results.glob("weights_*.txt")
+        with table.open() as file:
+            written = [
+                [row[name] for name in ("epoch", "task", "kolmogorov", "validation", "combined")]
+                for row in csv.DictReader(file)
+            ]
+        assert [[str(row[0]), *(f"{loss:.9g}" for loss in row[1:])] for row in rows] == written
+        assert np.array_equal(np.float32(parameters), np.loadtxt(weights, dtype=np.float32))
 
 
 def test_training_ends_where_there_is_nothing_more_to_learn() -> None:

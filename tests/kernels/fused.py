@@ -1,0 +1,105 @@
+"""What the tests of the fused kernels share: a case of random work and its truth, and rows for every package."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benches.alone import Alone
+from draw_poly.engine.model import kolmogorov
+from draw_poly.kernels.oracle import (
+    MARGIN,
+    NAN,
+    allowed,
+    error_of,
+    points_away,
+    poison,
+    random_parameters,
+    truth,
+)
+from draw_poly.kernels.spec import KolmogorovTerm, Network, Optimizer
+from tests.conftest import INTERPRETED, rows
+
+PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
+
+
+DEVICE = torch.device("cpu")
+
+
+INF = float("inf")
+
+
+def of_packages(everything: Iterable[tuple[Any, ...]], quick: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Every row for every package; the interpreter takes long, so it has the quick ones alone in the default run."""
+    grid = list(everything)
+    interpreted = [pytest.param("gpu", *one.values, marks=(INTERPRETED, *one.marks)) for one in rows(grid, quick)]
+    return [*(("cpu", *row) for row in grid), *interpreted]
+
+
+@dataclass
+class Case:
+    """A network, perhaps with its term, and a batch."""
+
+    network: Network
+    term: KolmogorovTerm | None
+    parameters: list[Tensor]
+    positions: Tensor | None
+    inputs: Tensor
+    targets: Tensor
+
+    @staticmethod
+    def of(dims: Sequence[int], points: int, term: KolmogorovTerm | None = None, seed: int = 0) -> "Case":
+        network = Network(tuple(dims))
+        generator = torch.Generator().manual_seed(1000 * seed + points)
+        flat = random_parameters(network, seed + len(dims), torch.float32)
+        parameters, positions = [flat], None
+        if term:
+            parameters.append(random_parameters(term.predictor, seed, torch.float32))
+            positions = kolmogorov.positions(network)
+        inputs = points_away(flat, network, points, generator, MARGIN["fp32"])
+        targets = torch.rand((dims[-1], points), generator=generator)
+        return Case(network, term, parameters, positions, inputs, targets)
+
+    def truth(self, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], list[Tensor]]:
+        """Losses and gradients by the reference."""
+        found = truth(self.parameters, self.network, self.inputs, self.targets, self.positions, self.term, dtype)
+        return found[: len(self.parameters)], found[len(self.parameters) :]
+
+    def workspace(self, package: Alone, points: int | None = None) -> Any:
+        made = package.Workspace(self.network, self.term, points or self.inputs.shape[1], DEVICE)
+        package.gradient(made, self.parameters, self.positions, self.inputs, self.targets)
+        poison(made)
+        return made
+
+    def gradients(self, package: Alone, workspace: Any | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Losses and gradients by a package: the gradient is what a first moment of momentum is after one step."""
+        workspace = workspace or self.workspace(package)
+        package.gradient(workspace, self.parameters, self.positions, self.inputs, self.targets)
+        optimizers = [Optimizer("sgd_momentum", 0.0) for _ in self.parameters]
+        moments = [torch.zeros((1, len(flat))) for flat in self.parameters]
+        losses = torch.full((len(self.parameters),), NAN)
+        scalars = torch.tensor([0.0, 1.0] * len(self.parameters))
+        parameters = [flat.clone() for flat in self.parameters]
+        package.update(workspace, optimizers, parameters, moments, scalars, losses)
+        return losses, [moment[0] for moment in moments]
+
+
+def identical(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    return len(one) == len(other) and all(map(identical, one, other))
+
+
+def assert_true(case: Case, losses: Tensor, gradients: list[Tensor]) -> None:
+    """As near to float64 as the oracle demands, with the reference in float32 as what PyTorch makes of it."""
+    found: tuple[Iterable[Tensor], list[Tensor]] = losses, gradients
+    for ours, exact, plain in zip(found, case.truth(), case.truth(torch.float32), strict=True):
+        for one, true, other in zip(ours, exact, plain, strict=True):
+            assert error_of(one, true) <= allowed(error_of(other, true))
+
+
+def poisoned(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return torch.full(shape, NAN), torch.full(shape[1:], -1, dtype=torch.int64)

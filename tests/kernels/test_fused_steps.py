@@ -1,0 +1,164 @@
+"""The fused kernels' steps: the reference's, and the same again to the bit, whatever came before them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from benches.alone import Alone
+from draw_poly.kernels import reference
+from draw_poly.kernels.oracle import (
+    NAN,
+    assert_steps,
+    random_parameters,
+)
+from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
+from tests.kernels.fused import DEVICE, Case, assert_true, identical, poisoned
+
+
+def each_its_own(kind: str) -> list[Optimizer]:
+    """An optimiser of this kind, and another network's of another kind."""
+    kinds = list(OPTIMIZERS)
+    return [Optimizer(kind, 0.01, 0.85), Optimizer(kinds[kinds.index(kind) - 1], 0.003, 0.6)]
+
+
+def numbers_of(package: Alone, case: Case, kind: str, steps: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Parameters, moments and losses after some steps, each on another part of the batch."""
+    optimizers = each_its_own(kind)[: len(case.parameters)]
+    parameters = [flat.clone() for flat in case.parameters]
+    moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
+    workspace = case.workspace(package)
+    rows = []
+    for step in range(1, steps + 1):
+        batch = slice(0, None if step % 2 else 9)
+        losses = torch.full((len(parameters),), NAN)
+        scalars = torch.tensor([number for one in optimizers for number in one.scalars(step)])
+        package.gradient(workspace, parameters, case.positions, case.inputs[:, batch], case.targets[:, batch])
+        package.update(workspace, optimizers, parameters, moments, scalars, losses)
+        rows.append(losses)
+    return parameters, moments, torch.stack(rows)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_steps_are_the_references(package: Alone, kind: str) -> None:
+    term = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
+    case = Case.of((2, 6, 5, 1), 40, term)
+    parameters, moments, _ = numbers_of(package, case, kind, 6)
+    optimizers = each_its_own(kind)
+    exact = Case(case.network, term, [flat.double() for flat in case.parameters], case.positions, *(
+        tensor.double() for tensor in (case.inputs, case.targets)
+    ))  # fmt: skip
+    true_moments = [torch.zeros((one.moments, len(flat))).double() for one, flat in
+                    zip(optimizers, case.parameters, strict=True)]  # fmt: skip
+    inputs, targets = exact.inputs, exact.targets
+    for step in range(1, 7):
+        batch = slice(0, None if step % 2 else 9)
+        exact.inputs, exact.targets = inputs[:, batch], targets[:, batch]
+        _, gradients = exact.truth()
+        for one, flat, slope, moment in zip(optimizers, exact.parameters, gradients, true_moments, strict=True):
+            reference.step(one, flat, slope, moment, one.scalars(step))
+    for ours, theirs in zip(parameters + moments, exact.parameters + true_moments, strict=True):
+        assert_steps(ours, theirs)
+
+
+def test_reruns_are_identical_to_the_bit(package: Alone) -> None:
+    term = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
+    case = Case.of((2, 6, 5, 1), 77, term)
+    (first, second) = (numbers_of(package, case, "adam", 4) for _ in range(2))
+    assert identical(first, second)
+
+
+def test_a_short_batch_after_a_long_one_forgets_it(package: Alone) -> None:
+    long, short = Case.of((2, 6, 5, 1), 333), Case.of((2, 6, 5, 1), 5)
+    used = long.workspace(package)
+    package.gradient(used, long.parameters, None, long.inputs, long.targets)
+    fresh = short.gradients(package, short.workspace(package, 333))
+    assert_true(short, *short.gradients(package, used))
+    assert identical(short.gradients(package, used), fresh)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def trained(
+    cpu: Alone, case: Case, kind: str, batch: int, count: int, visits: tuple[int, ...] = (1, 1, 1)
+) -> list[Tensor]:
+    """All that three epochs of training leave, with so many threads; `visits` tells which of them are in one call."""
+    torch.set_num_threads(count)
+    optimizers = [Optimizer(kind, 0.01), Optimizer(kind, 0.003)][: len(case.parameters)]
+    parameters = [flat.clone() for flat in case.parameters]
+    moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
+    workspace = cpu.Workspace(case.network, case.term, batch, DEVICE)
+    steps = -(-case.inputs.shape[1] // batch)
+    points = case.inputs[None], case.targets[None]
+    learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
+    training = cpu.Training(workspace, optimizers, *learners, case.positions, points, points)
+    orders = [
+        torch.randperm(case.inputs.shape[1], generator=torch.Generator().manual_seed(epoch)) for epoch in range(3)
+    ]
+    scalars = torch.tensor(
+        [[number for one in optimizers for number in one.scalars(step)] for step in range(1, 3 * steps + 1)]
+    ).view(3, steps, -1)
+    losses = torch.full((3, steps, len(parameters)), NAN)
+    kept = torch.full((3, sum(map(len, parameters))), NAN)
+    found, begin = [], 0
+    for epochs in visits:
+        part = slice(begin, begin + epochs)
+        order = torch.stack(orders[part])[None].numpy()
+        found.append(
+            training.run(order, scalars[None, part].numpy(), losses[None, part].numpy(), kept[None, part].numpy())
+        )
+        assert torch.equal(kept[part][-1], torch.cat(parameters))
+        begin += epochs
+    rows = [losses, kept, torch.from_numpy(np.concatenate(found, 1))]
+    assert not any(row.isnan().any() for row in rows)
+    return [*parameters, *moments, *rows]
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("with_term", [False, True])
+def test_train_is_gradient_and_update_whatever_the_threads_and_the_visits(cpu: Alone, with_term: bool) -> None:
+    term = KolmogorovTerm(Network((3, 8, 64)), "cross_entropy", 0.3, 64) if with_term else None
+    case = Case.of((2, *[10] * 8, 1), 2500, term)
+    one = trained(cpu, case, "adam", 1024, 1)
+    for count, visits in ((2, (1, 1, 1)), (5, (1, 1, 1)), (1, (3,)), (2, (1, 2)), (5, (3,))):
+        for ours, theirs in zip(trained(cpu, case, "adam", 1024, count, visits), one, strict=True):
+            assert torch.equal(ours, theirs), (count, visits)
+
+    torch.set_num_threads(1)
+    optimizers = [Optimizer("adam", 0.01), Optimizer("adam", 0.003)][: len(case.parameters)]
+    parameters = [flat.clone() for flat in case.parameters]
+    moments = [torch.zeros((2, len(flat))) for flat in parameters]
+    workspace = cpu.Workspace(case.network, term, 1024, DEVICE)
+    step, losses = 0, torch.empty(len(parameters))
+    for epoch in range(3):
+        order = torch.randperm(2500, generator=torch.Generator().manual_seed(epoch))
+        for batch in order.split(1024):
+            step += 1
+            cpu.gradient(workspace, parameters, case.positions, case.inputs[:, batch], case.targets[:, batch])
+            scalars = torch.tensor([number for optimizer in optimizers for number in optimizer.scalars(step)])
+            cpu.update(workspace, optimizers, parameters, moments, scalars, losses)
+    for ours, theirs in zip(one, [*parameters, *moments], strict=False):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(one[-3][-1, -1], losses)
+
+
+@pytest.mark.usefixtures("threads")
+def test_frames_do_not_depend_on_the_threads(cpu: Alone) -> None:
+    network = Network((2, *[10] * 8, 1))
+    flat, coefficients = random_parameters(network, 1, torch.float32), torch.randint(1, 2**31 - 1, (80,))
+    results = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        outputs, signatures = poisoned((1, 150, 301))
+        cpu.evaluate_grid(network, flat, coefficients, (301, 200), 7, outputs, signatures)
+        results.append((outputs, signatures))
+    for outputs, signatures in results[1:]:
+        assert torch.equal(outputs, results[0][0])
+        assert torch.equal(signatures, results[0][1])
