@@ -1,1 +1,1 @@
-"""Many runs as one: their networks side by side in the same launches, each run's files as if it had been alone."""
+"""Many networks trained by one command: which ones, and a sheet and plots that show them beside each other."""

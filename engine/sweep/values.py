@@ -132,7 +132,7 @@ def _range(name: str, text: str) -> list[Any]:
             f"--vary {option(name)[2:]}={shortened(text)} is no range: give whole numbers, such as 1..64 or 1..64..4, "
             "or say how many, such as 1e-4..1e-2 log 5 or 0..1 lin 5"
         )
-    return [checked(name, flag, flag.kind(number)) for number in numbers]
+    return [checked(name, flag, number) for number in numbers]
 
 
 def _spaced(name: str, text: str, low: float, high: float, spacing: str, word: str) -> list[float]:

@@ -55,8 +55,8 @@ class Member:
 def members(words: Mapping[str, Any], vary: Sequence[str], vary_from: str | None = None) -> list[Member]:
     """The members of a sweep of runs that else have these keywords of `Config`; the last flag varies fastest.
 
-    `vary` are words `FLAG=VALUES`, `vary_from` is a table of members, whose rows vary slowest. Raises ConfigError, before
-    any is made, for what cannot be read, for a member that comes twice, and for too many of them.
+    `vary` are words `FLAG=VALUES`, `vary_from` is a table of members, whose rows vary slowest. Raises ConfigError for
+    what cannot be read, for a member that comes twice, for too many of them, and for one that `Config` refuses.
     """
     axes = [_rows(words, vary_from)] if vary_from is not None else []
     for word in vary:
@@ -77,7 +77,7 @@ def members(words: Mapping[str, Any], vary: Sequence[str], vary_from: str | None
 
 
 def identity(members: Sequence[Member]) -> str:
-    """8 hexadecimal digits for a sweep's name: of all that makes its runs what they are, and not of how they are run."""
+    """8 hexadecimal digits that name a sweep: of what makes its runs what they are, not of where and how they run."""
     # It knows of the quantities of a run, and these of torch, which takes a second: not spent on a flag that is wrong.
     from draw_poly.engine.files import RUN_SETTINGS, settings_of
 
