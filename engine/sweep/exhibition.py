@@ -8,27 +8,35 @@ import numpy as np
 from torch import Tensor
 
 from draw_poly.engine.config import Config
+from draw_poly.engine.data.image import Picture
 from draw_poly.engine.files import Files
+from draw_poly.engine.record.film import Film
+from draw_poly.engine.record.picture_file import PictureWriter
 from draw_poly.engine.record.table import read_table
 from draw_poly.engine.sweep.member import MemberRun
+from draw_poly.engine.sweep.sheet import SHEET as SHEET_NAME
+from draw_poly.engine.sweep.sheet import Sheet, SheetWriter
 from draw_poly.engine.sweep.vary import Member
+from draw_poly.kernels.picture import panels
 
 # Seconds between two rewritings of the sheet.
-SHEET = 30.0
+PERIOD = 30.0
 
 
 class Exhibition:
-    """Networks as they were at the epochs of the schedule, to be drawn side by side.
+    """Networks as they were at the epochs of the schedule, to be drawn side by side."""
 
-    `polytopes` are those seen on each member's tile when it was drawn last.
-    """
-
-    def __init__(self, folder: Path, members: Sequence[Member], base: Config) -> None:
-        self._folder, self._members, self._base = folder, members, base
+    def __init__(self, folder: Path, members: Sequence[Member], picture: Picture, base: Config) -> None:
+        self._folder, self._members, self._picture, self._base = folder, members, picture, base
         self._frames: dict[int, dict[int, Tensor]] = {}
         self._latest: dict[int, Tensor] = {}
-        self.polytopes: dict[int, int] = {}
-        self._drawn = time.monotonic()
+        self._sheet = Sheet(members, picture)
+        self._written = time.monotonic()
+
+    @property
+    def polytopes(self) -> Mapping[int, int]:
+        """Those seen on each member's tile when it was drawn last, by number."""
+        return self._sheet.polytopes
 
     def add(self, epoch: int, drawn: Mapping[int, Tensor]) -> None:
         """Networks after an epoch, by member: copied."""
@@ -37,9 +45,10 @@ class Exhibition:
         copies = {number: flat.clone() for number, flat in drawn.items()}
         self._frames.setdefault(epoch, {}).update(copies)
         self._latest.update(copies)
-        if time.monotonic() - self._drawn > SHEET:
-            self._write(self._latest, {})
-            self._drawn = time.monotonic()
+        if time.monotonic() - self._written > PERIOD:
+            pixels = self._sheet.draw(self._latest, note=f"epoch {epoch}")
+            PictureWriter("png").write(self._folder / SHEET_NAME, pixels, synced=False)
+            self._written = time.monotonic()
 
     def finish(self, runs: Sequence[MemberRun]) -> None:
         """The last sheet, and the film of all; members of which nothing is known are read from their files."""
@@ -48,9 +57,25 @@ class Exhibition:
                 self._latest[run.number] = _parameters(run)
         if not self._latest:
             return
-        self._write(self._latest, {run.number: run.status for run in runs})
-        if not self._base.no_film and len(self._frames) > 1:
-            self._film()
+        status = {run.number: run.status for run in runs}
+        filmed = [epoch for epoch in sorted(self._frames) if epoch in self._base.schedule]
+        writer = SheetWriter(self._folder, self._sheet.size, filmed=not self._base.no_film and len(filmed) > 1)
+        try:
+            if writer.film:
+                self._film(writer.film, filmed)
+            writer.write(self._sheet.draw(self._latest, status, f"epoch {max(run.epoch for run in runs)}"))
+        finally:
+            writer.close()
+
+    def _film(self, film: Film, filmed: Sequence[int]) -> None:
+        """A frame of each of these epochs; who ends in between is shown from the next one on as it was then."""
+        sheet, due = Sheet(self._members, self._picture), sorted(self._frames)
+        for epoch in filmed[:-1]:
+            known: dict[int, Tensor] = {}
+            while due and due[0] <= epoch:
+                known |= self._frames[due.pop(0)]
+            panels.to_video(sheet.draw(known, note=f"epoch {epoch}"), *film.planes)
+            film.append_planes()
 
     def plot(self, runs: Sequence[MemberRun]) -> None:
         """The members' curves, and their last losses by what varies."""
@@ -67,12 +92,6 @@ class Exhibition:
             for member, run in zip(self._members, runs, strict=True)
         ]
         plots.plot(rows, curves, self._folder)
-
-    def _write(self, parameters: Mapping[int, Tensor], status: Mapping[int, str]) -> None:
-        pass
-
-    def _film(self) -> None:
-        pass
 
 
 def _parameters(run: MemberRun) -> Tensor:

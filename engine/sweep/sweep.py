@@ -97,7 +97,7 @@ class Sweep:
         ]
         self._pictures: dict[str, Picture] = {}
         self._table = MembersTable(folder / "members.csv", members, self._runs)
-        self._show = Exhibition(folder, members, base)
+        self._show = Exhibition(folder, members, self._picture(members[0].config), base)
         self._told = self._written = time.monotonic()
         self._schedule = Schedule(base.save_interval)
 
