@@ -23,6 +23,7 @@ PATIENCE = 120.0
 def sketch(figure: Any, path: Path, **words: object) -> None:
     """A file of the numbers that a plot shows, in place of its picture, which takes longer than a small run."""
     numbers = [line.get_xydata().ravel() for axes in figure.axes for line in axes.get_lines()]
+    numbers += [np.ma.filled(image.get_array(), np.nan).ravel() for axes in figure.axes for image in axes.get_images()]
     Image.frombytes("L", (8, 4), hashlib.sha256(np.concatenate(numbers).tobytes()).digest()).save(path, format="PNG")
 
 

@@ -22,7 +22,7 @@ def plot(metrics: Path, folder: Path) -> list[Path]:
     table = read_table(read(metrics))
     if not table.rows:
         return []
-    with _settings_of_our_own():
+    with settings_of_our_own():
         written = (_plotted(table, figure, folder / f"{figure.name}.png") for figure in FIGURES)
         return [path for path in written if path]
 
@@ -52,7 +52,7 @@ def _plotted(table: Table, figure: Figure, path: Path) -> Path | None:
 
 
 @contextmanager
-def _settings_of_our_own() -> Iterator[None]:
+def settings_of_our_own() -> Iterator[None]:
     """Matplotlib as it comes, whatever a user's files, variables, notebook and filters say; these stay as they are."""
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)

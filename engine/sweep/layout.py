@@ -103,7 +103,8 @@ def table_of(members: Sequence[Member], everything: int) -> Table:
     names = list(members[0].varied)
     flags = [option(name)[2:] for name in names]
     values = [tuple(text_of(name, value) for name, value in one.varied.items()) for one in members]
-    rows, columns = (list(dict.fromkeys(part)) for part in ([one[:-1] for one in values], [one[-1] for one in values]))
+    rows = tuple(dict.fromkeys(one[:-1] for one in values))
+    columns = tuple(dict.fromkeys(one[-1] for one in values))
     title = f"{everything} members" if everything > 1 else "1 member"
     if len(members) < everything:
         title = f"the first {len(members)} of {title}"
@@ -111,7 +112,7 @@ def table_of(members: Sequence[Member], everything: int) -> Table:
     if len(names) > 1 and len(rows) * len(columns) == len(places) == len(members):
         numbers = tuple(places[(*row, column)] for row in rows for column in columns)
         labels = tuple(", ".join(row) for row in rows)
-        return Table(labels, tuple(columns), numbers, f"{title}: {', '.join(flags[:-1])} down, {flags[-1]} across")
+        return Table(labels, columns, numbers, f"{title}: {', '.join(flags[:-1])} down, {flags[-1]} across")
     labels = tuple(", ".join(one) for one in values)
     return Table(("",), labels, tuple(one.number for one in members), f"{title}: {', '.join(flags)}")
 

@@ -63,7 +63,7 @@ class Sheet:
 
     def _show(self, number: int, parameters: Tensor, status: str) -> None:
         """Draws a tile, unless it shows this already."""
-        shown = (hashlib.blake2b(parameters.numpy(), digest_size=16).digest(), status)
+        shown = (hashlib.blake2b(parameters.numpy().data, digest_size=16).digest(), status)
         if self._shown.get(number) == shown:
             return
         tile = self._tile(number)

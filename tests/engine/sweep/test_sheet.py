@@ -1,4 +1,4 @@
-"""A sheet: each tile is what the frame's first panel shows, drawn when it changes; its marks, words, picture and film."""
+"""A sheet: each tile is a frame's first panel, drawn when it changes; its marks, its picture and its film."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ def parameters_of(found: list[Member], seed: int = 0) -> dict[int, Tensor]:
 
 def tile_of(sheet: Sheet, number: int, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     (left, top), (width, height) = sheet._layout.places[number], sheet._layout.tile
-    return pixels[top : top + height, left : left + width].copy()
+    tile: NDArray[np.uint8] = pixels[top : top + height, left : left + width].copy()
+    return tile
 
 
 def first_panel(config: Config, parameters: Tensor, width: int, height: int) -> tuple[NDArray[np.uint8], int]:
