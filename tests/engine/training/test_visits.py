@@ -87,7 +87,7 @@ def test_a_visit_is_uploaded_and_read_without_a_wait_within() -> None:
         made = backend.choose(config, device)[0](state, config)
         generator = torch.Generator().manual_seed(4)
         training, validation = (torch.rand((1, 3, count), generator=generator).to(device) for count in (POINTS, 11))
-        data, order = Data(training, validation, BATCH), np.tile(np.arange(POINTS), (1, 9, 1))
+        data, order = Data(training, validation, BATCH), np.tile(np.arange(POINTS), (1, 3, 1))
         with torch.inference_mode():
             made.visit(data, order[:, :1], never)()
             made.visit(data, order, never)()
