@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from draw_poly.engine.config import Config
@@ -79,19 +78,16 @@ class Exhibition:
 
     def plot(self, runs: Sequence[MemberRun]) -> None:
         """The members' curves, and their last losses by what varies."""
-        from draw_poly.engine.sweep import plots
+        from draw_poly.engine.sweep.plots import Curve, Result, plot_sweep
 
         curves = {}
         for run in runs:
             path = Files.of(run.config).metrics
             if path.exists():
                 table = read_table(path.read_bytes())
-                curves[run.number] = table.values(("epoch", "combined"))
-        rows = [
-            plots.Row(member, run.status, run.row.get("combined", np.nan))
-            for member, run in zip(self._members, runs, strict=True)
-        ]
-        plots.plot(rows, curves, self._folder)
+                curves[run.number] = Curve(table.column("epoch"), table.column("combined"))
+        results = [Result(member, run.status, run.row) for member, run in zip(self._members, runs, strict=True)]
+        plot_sweep(results, curves, self._folder)
 
 
 def _parameters(run: MemberRun) -> Tensor:

@@ -122,7 +122,7 @@ def _by_flag(results: Sequence[Result], name: str) -> "Figure | None":
     done = np.array([one.status == "done" for one in results])
     for chosen, label, fill in ((done, "done", "full"), (~done, "ended early", "none")):
         if (chosen & ~np.isnan(losses)).any():
-            look = {"color": "tab:blue", "fillstyle": fill, "markersize": 4, "alpha": 0.5}
+            look: dict[str, Any] = {"color": "tab:blue", "fillstyle": fill, "markersize": 4, "alpha": 0.5}
             axes.plot(places[chosen], losses[chosen], "o", label=label, **look)
     known = np.unique(places[~np.isnan(losses)])
     groups = [losses[(places == place) & ~np.isnan(losses)] for place in known]
@@ -180,7 +180,7 @@ def _heat(results: Sequence[Result], down: str, across: str) -> "Figure | None":
         axis.set_ticks(list(shown), [_short(text_of(names, values[index])) for index in shown])
         axis.set_label_text(option(names)[2:])
     if max(len(text_of(across, value)) for value in columns) > 8:
-        axes.set_xticks(axes.get_xticks(), axes.get_xticklabels(), **SLANTED)
+        axes.set_xticks(axes.get_xticks(), [one.get_text() for one in axes.get_xticklabels()], **SLANTED)
     figure.colorbar(image, label=f"{MEANING[JUDGED]} (median)")
     return figure
 
@@ -219,7 +219,7 @@ class _Colours:
             norm = (LogNorm if self._scale == "log" else Normalize)(*self._ends)
             figure.colorbar(ScalarMappable(norm, map_), ax=axes, label=title)
         elif len(self.values) > 1:
-            labels = [_short(line.get_label()) for line in axes.lines[: 2 * MOST_TICKS]]
+            labels = [_short(str(line.get_label())) for line in axes.lines[: 2 * MOST_TICKS]]
             # To look for the best place among so many points takes a minute.
             axes.legend(axes.lines[: len(labels)], labels, title=title, loc="upper right")
 

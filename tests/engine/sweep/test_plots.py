@@ -1,6 +1,5 @@
 """Plots of a sweep: which there are, and that they show the losses that they were given."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def curves_of(found: list[Member], rows: int = 20) -> dict[int, Curve]:
 
 
 @pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def figures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The figures that are drawn, by their files' names."""
     drawn: dict[str, Any] = {}
 
@@ -113,7 +112,9 @@ def test_a_heat_map_is_the_median_over_the_seeds(tmp_path: Path, figures: Any) -
     axes = figures["heat.png"].axes[0]
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("learning-rate", "shape")
     values = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
-    assert np.array_equal(values, [[11, 10], [3, np.nan]], equal_nan=True)  # of 100, 9, 11; 8, 10, 12; 1, 3, 5; none
+    assert np.array_equal(
+        values, np.array([[11, 10], [3, np.nan]]), equal_nan=True
+    )  # of 100, 9, 11; 8, 10, 12; 1, 3, 5; none
     assert [text.get_text() for text in axes.get_yticklabels()] == ["1", "2"]
 
 
