@@ -110,7 +110,8 @@ def table_of(members: Sequence[Member], everything: int) -> Table:
         title = f"the first {len(members)} of {title}"
     places = {one: member.number for one, member in zip(values, members, strict=True)}
     if len(names) > 1 and len(rows) * len(columns) == len(places) == len(members):
-        numbers = tuple(places[row + (column,)] for row in rows for column in columns)
+        cells = ((*row, column) for row in rows for column in columns)
+        numbers = tuple(places[cell] for cell in cells)
         labels = tuple(", ".join(row) for row in rows)
         return Table(labels, columns, numbers, f"{title}: {', '.join(flags[:-1])} down, {flags[-1]} across")
     labels = tuple(", ".join(one) for one in values)
