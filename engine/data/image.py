@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from draw_poly.engine.config import ConfigError
+from draw_poly.kernels.shuffle import first_rows
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class Picture:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over size and pixels: equal where the content is, whatever the file format."""
-        size = f"{self.width}x{self.height}:".encode()
-        return hashlib.sha256(size + self.pixels.tobytes()).hexdigest()
+        found = hashlib.sha256(f"{self.width}x{self.height}:".encode())
+        found.update(np.ascontiguousarray(self.pixels).data)  # without a copy of them
+        return found.hexdigest()
 
     def resized(self, size: tuple[int, int]) -> NDArray[np.uint8]:
         """The pixels at another size (width, height), smaller or the same."""
@@ -71,10 +73,8 @@ def split(picture: Picture, points: int, validation: int, generator: np.random.R
                 else ": two are needed"
             )
         )
-    order = np.arange(pixels, dtype=np.int32 if pixels < 2**31 else np.int64)
     # Shuffling rows or their indices draws the same numbers.
-    generator.shuffle(order)
-    chosen = torch.from_numpy(order[: points + validation].astype(np.int64))
+    chosen = torch.from_numpy(first_rows(generator, pixels, points + validation))
     return Split(chosen[:points].clone(), chosen[points:].clone())
 
 

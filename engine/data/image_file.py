@@ -175,7 +175,7 @@ def _values(image: Image.Image, path: str) -> NDArray[np.uint8] | NDArray[np.uin
         raise ConfigError(f"--input {path}: it has floating-point pixels; 8 or 16 bits are allowed")
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
-    return np.asarray(image.convert("L"))
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
 def _opacity(image: Image.Image) -> int:

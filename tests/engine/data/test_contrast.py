@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from draw_poly.engine.data.contrast import histogram
 from draw_poly.engine.data.image_file import load
 from tests.conftest import Program
 
@@ -58,8 +59,12 @@ def test_a_few_outliers_do_not_hide_it(tmp_path: Path, bright: int) -> None:
         assert "99.9% of its pixels have gray values from 0 to 0 of 255, and few points will show another" in said
 
 
-def test_large_images_are_counted_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("draw_poly.engine.data.contrast.COUNTED", 77)
+def test_every_pixel_is_counted() -> None:
+    values = DRAWS.integers(0, 250, (77, 130), np.uint8)
+    np.testing.assert_array_equal(histogram(values), np.bincount(values.reshape(-1), minlength=256))
+
+
+def test_one_pixel_in_a_thousand_does_not_count(tmp_path: Path) -> None:
     values = np.full((40, 40), 8, np.uint8)
     values[0, 0] = 200
     assert "gray values from 8 to 8 of 255" not in notes(tmp_path, Image.fromarray(values[:20]))  # one in 800
