@@ -47,30 +47,31 @@ class Case:
 
 
 class Step:
-    """A step of a network on random data, as the engine takes it.
+    """A step of a network on random data, as the engine takes it, or of so many of them side by side.
 
     `changes` are of the plan's half that the host passes at a launch.
     """
 
     def __init__(
         self, network: Network, points: int, term: KolmogorovTerm | None, device: torch.device, precision: str = "fp32",
-        **changes: Any,
+        networks: int = 1, **changes: Any,
     ) -> None:  # fmt: skip
-        self.workspace = Workspace(network, term, points, device, precision)
+        self.workspace = Workspace(network, term, points, device, precision, networks)
         if changes:
             task = self.workspace.task
             self.workspace.task = task._replace(launch=task.launch._replace(**changes))
         learners = [network] + ([term.predictor] if term else [])
-        self.parameters = [random_parameters(one, 1, torch.float32)[None].to(device) for one in learners]
+        self.parameters = [random_parameters(one, 1, torch.float32).repeat(networks, 1).to(device) for one in learners]
         self.positions = kolmogorov.positions(network).to(device) if term else None
-        self.moments = [torch.zeros((1, 2, one.size), device=device) for one in learners]
+        self.moments = [torch.zeros((networks, 2, one.size), device=device) for one in learners]
         generator = torch.Generator().manual_seed(2)
-        self.inputs = torch.rand((1, 2, points), generator=generator).to(device)
-        self.targets = torch.rand((1, 1, points), generator=generator).to(device)
-        self.order = torch.randperm(points, generator=generator)[None].to(device)
+        self.inputs = torch.rand((networks, 2, points), generator=generator).to(device)
+        self.targets = torch.rand((networks, 1, points), generator=generator).to(device)
+        self.order = torch.randperm(points, generator=generator).repeat(networks, 1).to(device)
         self.optimizers = [Optimizer("adam", 1e-3)] * len(learners)
-        self.scalars = torch.tensor([self.optimizers[0].scalars(100) * len(learners)], device=device)
-        self.losses = torch.empty((1, len(learners)), device=device)
+        scalars = [self.optimizers[0].scalars(100) * len(learners)] * networks
+        self.scalars = torch.tensor(scalars, device=device)
+        self.losses = torch.empty((networks, len(learners)), device=device)
 
     def gradient(self) -> None:
         """The first launch."""

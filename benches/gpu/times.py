@@ -11,6 +11,7 @@ from draw_poly.kernels.support import interpreted
 
 TURNS, SMALL_TURNS = 25, 1
 STAGES = (1, 2, 3)
+POPULATIONS = (8, 64, 512)
 # Widths of eight layers, depths of width 10, batches of the main network, and pictures that are timed beside it.
 WIDTHS, DEPTHS, BATCHES = (4, 16, 32, 64), (2, 4, 16, 32, 64), (128, 8192, 65536)
 EVALUATED = (((16,) * 8, 2048), ((32,) * 8, 1024), ((64,) * 8, 1024))
@@ -18,7 +19,7 @@ EVALUATED = (((16,) * 8, 2048), ((32,) * 8, 1024), ((64,) * 8, 1024))
 
 def cases(small: bool) -> dict[str, Case]:
     """All that is timed here."""
-    return {**steps(small), **launches(small), **evaluations(small)}
+    return {**steps(small), **launches(small), **populations(small), **evaluations(small)}
 
 
 def steps(small: bool) -> dict[str, Case]:
@@ -51,6 +52,16 @@ def launches(small: bool) -> dict[str, Case]:
         for dependent in (False,) if interpreted() else (False, True):
             said = "dependent" if dependent else "independent"
             found[f"step {name}, {said}"] = step("both", size.hidden, size.points, term, dependent=dependent)
+    return found
+
+
+def populations(small: bool) -> dict[str, Case]:
+    """A step of many networks side by side, all of them in the same two launches."""
+    size, found = sizes(small), dict[str, Case]()
+    for networks in (2,) if small else POPULATIONS:
+        for term in (None,) if small else (None, size.term):
+            name = named(size.hidden, size.points, term)
+            found[f"step {name}, {networks} networks"] = step("both", size.hidden, size.points, term, networks=networks)
     return found
 
 
