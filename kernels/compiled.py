@@ -6,11 +6,13 @@ import os
 import pickle
 from collections import namedtuple
 from collections.abc import Callable, Collection
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.runtime import rtsys
 
 NOT_NUMBA = ("gpu",)  # folders beside this file
 # A child of the run's logger; without one, warnings go to standard error.
@@ -77,6 +79,18 @@ def _tell_once(level: int, line: str, *words: object) -> None:
 _told: set[str] = set()
 
 
+def _stamp(path: Path) -> tuple[str, int]:
+    """A file's name, and when it was last written."""
+    return path.name, path.stat().st_mtime_ns
+
+
+@cache
+def _stamps() -> list[tuple[str, int]]:
+    """Those of all that kernels are made of, as this process found them."""
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    return [_stamp(path) for path in sources if path.parent.name not in NOT_NUMBA]
+
+
 class _Place(CompileResultCacheImpl):  # type: ignore[misc]
     """Where Numba keeps code; without a home, its place for a user's own would be a folder called `~`."""
 
@@ -111,14 +125,19 @@ class _Kept(FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         # A kernel holds the code of those that it calls: it is as new as the newest of them.
-        sources = [Path(function.__code__.co_filename), Path(__file__), *sorted(Path(__file__).parent.rglob("*.py"))]
-        stamps = [(path.name, path.stat().st_mtime_ns) for path in sources if path.parent.name not in NOT_NUMBA]
+        stamps = [_stamp(Path(function.__code__.co_filename)), *_stamps()]
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamps)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Code that was kept, or None: also where it cannot be read, for whatever reason."""
+        """Code that was kept, or None: also where it cannot be read, for whatever reason.
+
+        Numba's own way would first make ready to compile, in a quarter of the time that torch takes to import; that is
+        left to the first kernel that has to be compiled.
+        """
         try:
-            kept = super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                kept = self._load_overload(sig, target_context)
         except Exception:
             _tell_once(
                 logging.WARNING, "Kernels are compiled anew: their code is damaged, such as in %s", self._cache_path

@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +29,12 @@ def plot(metrics: Path, folder: Path) -> list[Path]:
 def _plotted(table: Table, figure: Figure, path: Path) -> Path | None:
     """Writes a plot; returns its file, None where there is nothing to see on it."""
     # Figures without pyplot keep no global state and need no display.
+    import matplotlib.backends.backend_agg
     import matplotlib.figure
 
     measures = [one for one in MEASURES if one.figure is figure]
-    canvas = matplotlib.figure.Figure(figsize=(8, 5), layout="constrained")
-    axes = canvas.subplots()
+    drawn = matplotlib.figure.Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    axes = drawn.subplots()
     for one in measures:
         known = ~np.isnan(table.column(one.name))
         epochs, values = table.column("epoch")[known], table.column(one.name)[known]
@@ -47,7 +47,8 @@ def _plotted(table: Table, figure: Figure, path: Path) -> Path | None:
     axes.grid(alpha=0.3)
     if len(measures) > 1:
         axes.legend()
-    write_whole(path, partial(canvas.savefig, dpi=120, format="png"))
+    # `savefig` would draw it twice.
+    write_whole(path, matplotlib.backends.backend_agg.FigureCanvasAgg(drawn).print_png)
     return path
 
 
@@ -61,8 +62,8 @@ def settings_of_our_own() -> Iterator[None]:
             warnings.simplefilter("ignore")
             import matplotlib
 
-            with matplotlib.rc_context():
-                matplotlib.rcdefaults()
+            # As `rcdefaults` does it, which reads every style sheet.
+            with matplotlib.rc_context(matplotlib.rcParamsDefault):
                 yield
     finally:
         for name, value in before.items():
