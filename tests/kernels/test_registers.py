@@ -15,11 +15,11 @@ from draw_poly.kernels.cpu.gradient import forward, table
 from draw_poly.kernels.cpu.runtime import registers
 from draw_poly.kernels.cpu.runtime.registers import Avx2, Avx512, Neon, Registers, registers_of
 from draw_poly.kernels.cpu.runtime.tiles import specialisation_of
-from draw_poly.kernels.spec import CodeLength, Network
-from tests.kernels.test_fused import Case, assert_true
+from draw_poly.kernels.spec import KolmogorovTerm, Network
+from tests.kernels.fused import Case, assert_true
 
 KINDS = [Avx2(), Neon(), Avx512()]
-CODE = CodeLength(Network((3, 8, 8, 64)), "cross_entropy", 0.3, 64)
+TERM = KolmogorovTerm(Network((3, 8, 8, 64)), "cross_entropy", 0.3, 64)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_gradients_of_every_kind(kind: Registers, dims: tuple[int, ...], points:
 
 @pytest.mark.parametrize("kind", [Avx2(), Avx512()], indirect=True)
 def test_the_term_of_every_kind(kind: Registers) -> None:
-    case = Case.of((2, *[10] * 3, 1), 37, CODE)
+    case = Case.of((2, *[10] * 3, 1), 37, TERM)
     assert_true(case, *case.gradients(Alone(cpu)))
 
 
