@@ -14,6 +14,7 @@ from draw_poly.engine.model.inspection import Inspector
 from draw_poly.engine.prepare.claim import Claim, Taken
 from draw_poly.engine.prepare.prepare import Prepared, prepare
 from draw_poly.engine.prepare.rehearsal import rehearse
+from draw_poly.engine.prepare.resume import moved
 from draw_poly.engine.processes import Group
 from draw_poly.engine.record.journal import log, logging_to
 from draw_poly.engine.record.recorder import Drawn, Recorder
@@ -70,6 +71,8 @@ def _lead(config: Config, group: Group) -> int:
                 return DONE
             log.info("The checkpoint has reached the last epoch; still to be made: %s", ", ".join(prepared.unmade))
         log.info("Backend: %s on %s (%s)", chosen.name, device, why)
+        if sentence := moved(prepared.checkpoint.variant, chosen.variant):
+            log.info("%s", sentence)
         if group.size > 1:
             log.info("Processes: %d", group.size)
         if config.debug:

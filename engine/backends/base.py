@@ -73,6 +73,8 @@ class Backend(ABC):
     """Trains one state in place."""
 
     name: str
+    # Which of several ways to round its kernels have on this machine, where there are several.
+    variant: str | None = None
     # How a picture is drawn: by `evaluate` at points that a boundary may pass, `evaluate_grid` of all pixels, or the
     # kernel of the CPU that draws.
     drawn_by: Literal["points", "grid", "picture"] = "points"

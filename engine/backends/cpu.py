@@ -11,6 +11,7 @@ from draw_poly.engine.backends.base import MOST_EPOCHS, Backend, Data, Interrupt
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import State
 from draw_poly.kernels import cpu
+from draw_poly.kernels.cpu.runtime.registers import VARIANT
 
 # Operations between two looks at a signal: 50 ms at a tenth of a core's rate; of many networks, of which a thread takes
 # one after the other, 2 s.
@@ -21,6 +22,7 @@ class Cpu(Backend):
     """The fused kernels on a CPU; they take threads where these pay."""
 
     name = "cpu"
+    variant = VARIANT
     drawn_by = "picture"
     shares_work = True
 

@@ -22,7 +22,7 @@ class Parallel(Backend):
 
     def __init__(self, inner: Backend, group: Group) -> None:
         super().__init__(inner.state, inner.config)
-        self.name, self.shares_work = inner.name, inner.shares_work
+        self.name, self.variant, self.shares_work = inner.name, inner.variant, inner.shares_work
         self._inner, self._group = inner, group
         networks = self.state.networks
         shapes = [learner.parameters.shape for learner in self.state.learners]

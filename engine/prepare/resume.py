@@ -108,6 +108,16 @@ class Resume:
         _refuse(self._path, wrong)
 
 
+def moved(there: str | None, here: str | None) -> str | None:
+    """What to say where kernels of one variant go on with what those of another have trained; None for nothing."""
+    if there is None or here is None or there == here:
+        return None
+    return (
+        f"The checkpoint was trained by kernels for {there}, and goes on with those for {here}: as it would have there "
+        "to rounding, not to the bit"
+    )
+
+
 def _refuse_changes(path: Path, stored: Checkpoint, config: Config) -> None:
     wrong = []
     hidden, seed = stored.state.main.network.dims[1:-1], stored.settings["seed"]

@@ -207,7 +207,7 @@ class Checkpoint:
     `identity`, `image` and `number` name its files, `run` marks it, `settings` are those of its `Config`, and `digest`
     is of its image. `seed` is the one drawn where none was given; the generators of NumPy and Python are the
     original's, who would go on with them. `film_frames` counts frames of the schedule that the film has, `unwritten`
-    are those that are still to be written, and `rows` those of the metrics.
+    are those that are still to be written, and `rows` those of the metrics. `variant` is the backend's that trained.
     """
 
     state: Annotated[State, Stored(_write_state, _read_state)]
@@ -225,6 +225,7 @@ class Checkpoint:
     image: Annotated[str | None, Stored(_write_image, _read_image)]
     rows: Annotated[list[str], _under("metrics_rows", lambda rows: list(map(str, rows)), missing=[])]
     unwritten: Annotated[list[Due], Stored(_write_unwritten, _read_unwritten)]
+    variant: Annotated[str | None, _under("kernel_variant", lambda name: name and str(name), missing=None)] = None
 
 
 # In the order in which they are written.

@@ -202,7 +202,7 @@ class Recorder:
         path = self.files.checkpoint(state.epoch)
         content = replace(
             self._prepared.checkpoint, state=state, unwritten=ledger.unwritten, film_frames=ledger.frames,
-            rows=self.metrics.held,
+            rows=self.metrics.held, variant=self._training.backend.variant,
         )  # fmt: skip
         with self._phases("save checkpoints"):
             checkpoint.save(path, content)

@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
 @part
 def evaluate_nodes(  # type: ignore[no-untyped-def]
-    nodes, count, x, y, parameters, layers, panels, activation, halves, block, sums, outputs, signatures
+    nodes, count, x, y, parameters, layers, panels, specialisation, halves, block, sums, outputs, signatures
 ):
     """Evaluates the first `count` nodes, whose columns and rows stand at `x` and `y`, and stores what they are."""
     source, source_stride = layers[0, SOURCE], layers[0, SOURCE_STRIDE]
@@ -56,7 +56,7 @@ def evaluate_nodes(  # type: ignore[no-untyped-def]
                 node = nodes[first + min(panel * LANES + lane, here - 1)]
                 block[at + lane] = x[node & ((1 << SHIFT) - 1)]
                 block[at + LANES + lane] = y[node >> SHIFT]
-        evaluate_block(parameters, layers, full, activation, halves, block, sums)
+        evaluate_block(parameters, layers, full, specialisation, halves, block, sums)
         for panel in range(full):
             at = target + panel * target_stride
             for lane in range(min(LANES, here - panel * LANES)):
@@ -82,7 +82,7 @@ def whole_tiles(across, down, nodes, tiles):  # type: ignore[no-untyped-def]
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    counter, scratch, parameters, layers, panels, activation, halves, size, begin, x, y, gray, edges, colours, seen,
+    counter, scratch, parameters, layers, panels, specialisation, halves, size, begin, x, y, gray, edges, colours, seen,
     found, evaluations, limits,
 ):  # fmt: skip
     """What one thread does of a picture: takes its blocks from block `begin` on, row by row, until there are none.
@@ -111,7 +111,7 @@ def work(  # type: ignore[no-untyped-def]
         listed, evaluated = np.int64(0), 0
         while count:
             evaluate_nodes(
-                wanted, needed, x[left:], y[top:], parameters, layers, panels, activation, halves[0], scratch, sums,
+                wanted, needed, x[left:], y[top:], parameters, layers, panels, specialisation, halves[0], scratch, sums,
                 outputs, signatures,
             )  # fmt: skip
             evaluated += needed

@@ -27,8 +27,20 @@ from draw_poly.kernels.cpu.gradient import (
 )  # fmt: skip
 from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
 from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
-from draw_poly.kernels.cpu.runtime.tiles import LeakyRelu, activation_of
-from draw_poly.kernels.cpu.runtime.vector import INTEGER, LANES, LONG, constant, place, read, spread, write
+from draw_poly.kernels.cpu.runtime.tiles import Specialisation, specialisation_of
+from draw_poly.kernels.cpu.runtime.vector import (
+    INTEGER,
+    LANES,
+    LONG,
+    constant,
+    load,
+    place,
+    read,
+    splat,
+    spread,
+    store,
+    write,
+)
 from draw_poly.kernels.picture.grid import places
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.support import unsupported_on_cpu
@@ -81,6 +93,11 @@ def pixels(columns, rows, first, count, block, start, stride):  # type: ignore[n
     row, column = first // len(columns), first % len(columns)
     for panel in range((count + LANES - 1) // LANES):
         at = start + panel * stride
+        if column + LANES < len(columns) and (panel + 1) * LANES < count:  # of one row, with neither's last pixel
+            store(block, at, load(columns, column))
+            store(block, at + LANES, splat(rows[row]))
+            column += LANES
+            continue
         for lane in range(LANES):
             block[at + lane] = columns[column]
             block[at + LANES + lane] = rows[row]
@@ -91,9 +108,9 @@ def pixels(columns, rows, first, count, block, start, stride):  # type: ignore[n
 
 
 @part
-def evaluate_block(parameters, layers, panels, activation, halves, block, sums):  # type: ignore[no-untyped-def]
+def evaluate_block(parameters, layers, panels, specialisation, halves, block, sums):  # type: ignore[no-untyped-def]
     """Runs the network on the inputs that stand in a block; writes the points' signatures into `sums`."""
-    forward(parameters, layers, panels, block, activation)
+    forward(parameters, layers, panels, block, specialisation)
     sums[:] = 0
     neuron = 0
     for layer in range(len(layers) - 1):
@@ -104,7 +121,7 @@ def evaluate_block(parameters, layers, panels, activation, halves, block, sums):
 
 @kernel
 def work(  # type: ignore[no-untyped-def]
-    counter, scratch, parameters, layers, panels, activation, halves, inputs, columns, rows, outputs, signatures
+    counter, scratch, parameters, layers, panels, specialisation, halves, inputs, columns, rows, outputs, signatures
 ):
     """What one thread does of an evaluation: of `inputs` (networks, 2, n), where there are none of a picture's pixels.
 
@@ -129,25 +146,27 @@ def work(  # type: ignore[no-untyped-def]
                 pixels(columns, rows, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
             else:
                 gather_neighbours(inputs[network], first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-            evaluate_block(parameters[network], layers, full, activation, halves[network], scratch, sums)
+            evaluate_block(parameters[network], layers, full, specialisation, halves[network], scratch, sums)
             signatures[network, first : first + count] = sums[:count]
+            whole = count // LANES
             for output in range(outputs.shape[1]):
-                for panel in range(full):
-                    at = target + panel * stride + output * LANES
-                    for lane in range(min(LANES, count - panel * LANES)):
-                        outputs[network, output, first + panel * LANES + lane] = scratch[at + lane]
+                results, at = outputs[network, output], target + output * LANES
+                for panel in range(whole):
+                    store(results, first + panel * LANES, load(scratch, at + panel * stride))
+                for lane in range(count - whole * LANES):
+                    results[first + whole * LANES + lane] = scratch[at + whole * stride + lane]
         finish(counter, 0)
 
 
 class Settings(NamedTuple):
-    """What a kernel that evaluates has to know: the layers of blocks of so many panels, the activation.
+    """What a kernel that evaluates has to know: the layers of blocks of so many panels, the specialisation.
 
     `halves` (networks, neurons, 2) are the upper and lower 16 bits of the coefficients.
     """
 
     layers: NDArray[np.int64]
     panels: int
-    activation: LeakyRelu
+    specialisation: Specialisation
     halves: NDArray[np.int32]
 
     @classmethod
@@ -161,7 +180,7 @@ class Settings(NamedTuple):
         terms = read_array("coefficients", coefficients, len(coefficients), network.neurons, dtype=torch.int64)
         panels = block_panels(network, MANY_POINTS)
         halves = np.stack((terms >> 16, terms & 0xFFFF), 2).astype(np.int32)
-        return cls(table(network, panels), panels, activation_of(network), halves)
+        return cls(table(network, panels), panels, specialisation_of(network), halves)
 
     @property
     def block_size(self) -> int:

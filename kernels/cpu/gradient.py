@@ -8,8 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from draw_poly.kernels.compiled import part
-from draw_poly.kernels.cpu.runtime.tiles import COLUMNS, ROWS, backward_tile, forward_tile, gradient_tile
-from draw_poly.kernels.cpu.runtime.vector import LANES, fma, load, pick, splat, store, total, where_positive
+from draw_poly.kernels.cpu.runtime.gradient_tile import gradient_tile
+from draw_poly.kernels.cpu.runtime.tiles import backward_tile, forward_tile
+from draw_poly.kernels.cpu.runtime.vector import (
+    LANES,
+    fma,
+    highest,
+    load,
+    lowest,
+    pick,
+    splat,
+    store,
+    total,
+    total_in_double,
+    where_positive,
+)
 from draw_poly.kernels.spec import Network
 
 # Panels of a block: of many points, of fewer, which are to be several tasks, and where the block would otherwise be of
@@ -50,17 +63,18 @@ def block_size(layers: NDArray[np.int64], panels: int) -> int:
 
 
 @part
-def forward(parameters, layers, panels, block, activation):  # type: ignore[no-untyped-def]
+def forward(parameters, layers, panels, block, specialisation):  # type: ignore[no-untyped-def]
     """Runs every layer on the inputs that stand in the block."""
+    most = specialisation.registers.rows
     for layer in range(len(layers)):
         out, into, weight, bias, source, source_stride, target, target_stride = layers[layer]
-        tiles = (out + ROWS - 1) // ROWS
+        tiles = (out + most - 1) // most
         row = 0
         for tile in range(tiles):
             count = (out - row) // (tiles - tile)
             forward_tile(
                 count, parameters, weight + row * into, bias + row, into, block, panels,
-                source, source_stride, target + row * LANES, target_stride, layer < len(layers) - 1, activation,
+                source, source_stride, target + row * LANES, target_stride, layer < len(layers) - 1, specialisation,
             )  # fmt: skip
             row += count
 
@@ -79,40 +93,44 @@ def clear_fillers(features, count, block, start, stride):  # type: ignore[no-unt
 
 
 @part
-def backward(parameters, layers, points, block, activation, gradient):  # type: ignore[no-untyped-def]
+def backward(parameters, layers, points, block, specialisation, gradient):  # type: ignore[no-untyped-def]
     """Adds every layer's gradient to `gradient`, from that of `points` outputs, in their place."""
     panels = (points + LANES - 1) // LANES
+    registers = specialisation.registers
     for layer in range(len(layers) - 1, -1, -1):
         out, into, weight, bias, source, source_stride, target, target_stride = layers[layer]
         # Zeros on both sides: one of them times an infinity would be a NaN.
         clear_fillers(out, points, block, target, target_stride)
         clear_fillers(into, points, block, source, source_stride)
-        tiles = (out + ROWS - 1) // ROWS
+        tiles = (out + registers.sum_rows - 1) // registers.sum_rows
         row = 0
         for tile in range(tiles):
             count = (out - row) // (tiles - tile)
             rows = target + row * LANES
-            summed = 0  # rows of which the bias's gradient has been summed, one beside each tile of the weight's
-            for column in range(0, into, COLUMNS):
-                left = summed < count
+            summed = 0  # rows of which the bias's gradient has been summed, beside a tile of the weight's
+            blocks = (into + registers.sum_columns - 1) // registers.sum_columns
+            column = 0
+            for done in range(blocks):
+                across = (into - column) // (blocks - done)
+                wanted = min(registers.beside, count - summed)
                 gradient_tile(
-                    count, min(COLUMNS, into - column), block, panels, rows, target_stride,
-                    source + column * LANES, source_stride, gradient, weight + row * into + column, into,
-                    bias + row + (summed if left else 0), summed if left else -1,
+                    count, across, block, panels, rows, target_stride, source + column * LANES, source_stride, gradient,
+                    weight + row * into + column, into, bias + row, summed, wanted, specialisation,
                 )  # fmt: skip
-                summed += left
+                summed += wanted
+                column += across
             gradient_tile(
                 count - summed, 0, block, panels, rows + summed * LANES, target_stride, source, source_stride, gradient,
-                bias + row + summed, 1, bias, -1,
+                bias + row + summed, 1, bias, 0, 0, specialisation,
             )  # fmt: skip
             row += count
-        tiles = (into + ROWS - 1) // ROWS if layer else 0  # nobody wants the coordinates' gradient
+        tiles = (into + registers.rows - 1) // registers.rows if layer else 0  # nobody wants the coordinates' gradient
         row = 0
         for tile in range(tiles):
             count = (into - row) // (tiles - tile)
             backward_tile(
                 count, parameters, weight + row, into, out, block, panels,
-                target, target_stride, source + row * LANES, source_stride, activation,
+                target, target_stride, source + row * LANES, source_stride, specialisation,
             )  # fmt: skip
             row += count
 
@@ -125,23 +143,25 @@ def gather(data, order, first, count, block, start, stride):  # type: ignore[no-
     """
     whole = count // LANES
     for feature in range(data.shape[0]):
-        at = start + feature * LANES
+        row, at = data[feature], start + feature * LANES
         for panel in range(whole):
-            store(block, at + panel * stride, pick(data[feature], order, first + panel * LANES))
+            store(block, at + panel * stride, pick(row, order, first + panel * LANES))
         if whole * LANES < count:
             for lane in range(LANES):
-                block[at + whole * stride + lane] = data[feature, order[first + min(whole * LANES + lane, count - 1)]]
+                block[at + whole * stride + lane] = row[order[first + min(whole * LANES + lane, count - 1)]]
 
 
 @part
 def gather_neighbours(data, first, count, block, start, stride):  # type: ignore[no-untyped-def]
     """As `gather` does, of points in their own order."""
+    whole = count // LANES
     for feature in range(data.shape[0]):
-        at = start + feature * LANES
-        for panel in range(0, count, LANES):
+        row, at = data[feature], start + feature * LANES
+        for panel in range(whole):
+            store(block, at + panel * stride, load(row, first + panel * LANES))
+        if whole * LANES < count:
             for lane in range(LANES):
-                block[at + lane] = data[feature, first + min(panel + lane, count - 1)]
-            at += stride
+                block[at + whole * stride + lane] = row[first + min(whole * LANES + lane, count - 1)]
 
 
 @part
@@ -164,3 +184,33 @@ def squared_error(outputs, count, block, start, stride, targets, targets_stride,
             at += stride
             wanted += targets_stride
     return total(squares)
+
+
+@part
+def deviation(outputs, count, block, start, stride, targets, targets_stride, found):  # type: ignore[no-untyped-def]
+    """Writes the sum of squared errors, the lowest and the highest output, given the targets' place; NaN stays.
+
+    The last panel is to be filled up with the last point.
+    """
+    whole = count // LANES
+    live = load(ONES_AND_ZEROS, LANES - (count - whole * LANES))
+    least = most = load(block, start)
+    error = 0.0
+    for output in range(outputs):
+        at, wanted = start + output * LANES, targets + output * LANES
+        for panel in range((count + LANES - 1) // LANES):
+            value = load(block, at)
+            least, most = lowest(least, value), highest(most, value)
+            difference = value - load(block, wanted)
+            if panel == whole:
+                difference = where_positive(live, difference, splat(np.float32(0.0)))
+            error += total_in_double(difference * difference)
+            at += stride
+            wanted += targets_stride
+    found[0], found[1], found[2] = error, np.inf, -np.inf  # a tuple of other values takes the compiler seconds
+    store(block, start, least)
+    store(block, targets, most)
+    for lane in range(LANES):
+        low, high = block[start + lane], block[targets + lane]
+        found[1] = low if low < found[1] or low != low else found[1]
+        found[2] = high if high > found[2] or high != high else found[2]

@@ -10,14 +10,26 @@ import math
 import numpy as np
 
 from draw_poly.kernels.compiled import numbered, part
-from draw_poly.kernels.cpu.runtime.vector import LANES, exp, fma, larger, load, splat, store, where_positive
+from draw_poly.kernels.cpu.runtime.vector import (
+    LANES,
+    exp,
+    floor,
+    fma,
+    larger,
+    load,
+    load_lanes,
+    splat,
+    store,
+    subtract_lanes,
+    where_positive,
+)
 from draw_poly.kernels.reference import TEMPERATURE, WINDOW
 from draw_poly.kernels.spec import KOLMOGOROV_LOSSES
 
 LOSSES = numbered(KOLMOGOROV_LOSSES)
-# Vectors that the cross-entropy notes of a panel: centre, first bin of the window, sum of exponentials, largest logit
-# less the expected one, gradient by c; then the logits of the window, and the target there.
-CENTER, FIRST, WHOLE, REST, PULL, NEAR = (LANES * index for index in range(6))
+# Vectors that the cross-entropy notes of a panel: clipped parameter, sum of exponentials, largest logit less the
+# expected one, gradient by c; then the logits of the window, and the target there.
+VALUE, WHOLE, REST, PULL, NEAR = (LANES * index for index in range(5))
 TARGET = NEAR + LANES * WINDOW
 NOTES = TARGET + LANES * WINDOW
 BLOCK = 64  # bins that are summed at once: one running sum over thousands would lose digits
@@ -47,28 +59,20 @@ def _cross_entropy(bins, low, high, span, parameters, first, lanes, block, at, n
     window = min(WINDOW, bins)
     zero = splat(np.float32(0.0))
     for lane in range(LANES):
-        value = within(parameters[first + min(lane, lanes - 1)], low, high)
-        center = (value - low) / span * np.float32(bins - 1)
-        begin = np.float32(math.floor(center)) - np.float32(window // 2 - 1)
-        if not begin > np.float32(0.0):  # nor where it is no number
-            begin = np.float32(0.0)
-        begin = min(begin, np.float32(bins - window))
-        notes[CENTER + lane] = center
-        notes[FIRST + lane] = begin
-        place = at + np.intp(begin) * LANES + lane
-        for index in range(window):
-            notes[NEAR + index * LANES + lane] = block[place + index * LANES]
-    offset = load(notes, FIRST) - load(notes, CENTER)
+        notes[VALUE + lane] = within(parameters[first + min(lane, lanes - 1)], low, high)
+    center = (load(notes, VALUE) - splat(low)) / splat(span) * splat(np.float32(bins - 1))
+    window_start = larger(floor(center) - splat(np.float32(window // 2 - 1)), zero)  # also where it is no number
+    window_start = zero - larger(zero - window_start, splat(-np.float32(bins - window)))
+    for index in range(window):
+        store(notes, NEAR + index * LANES, load_lanes(block, at + index * LANES, window_start))
+    offset = window_start - center
     norm = zero
     for index in range(window):
         distance = offset + splat(np.float32(index))
         weight = exp(larger(distance, zero - distance) * splat(np.float32(-1.0 / TEMPERATURE)))
         store(notes, TARGET + index * LANES, weight)
         norm = norm + weight
-    top, spoilt = load(block, at), zero  # NaN once a logit is not finite, in the window or not
-    for bin in range(bins):
-        logit = load(block, at + bin * LANES)
-        top, spoilt = larger(top, logit), fma(logit, zero, spoilt)
+    top, spoilt = _extremes(bins, block, at)
     expected = spoilt
     for index in range(window):
         weight = load(notes, TARGET + index * LANES) / norm
@@ -92,21 +96,41 @@ def _cross_entropy(bins, low, high, span, parameters, first, lanes, block, at, n
     store(notes, WHOLE, whole)
     store(notes, REST, top - expected)
     slope = np.float32((1 - bins) / (TEMPERATURE * span))
-    loss = 0.0
+    loss, product = 0.0, 1.0  # one logarithm for all lanes
     for lane in range(lanes):
         value = parameters[first + lane]
         gradient[first + lane] = notes[PULL + lane] * slope if low <= value <= high else np.float32(0.0)
-        loss += math.log(notes[WHOLE + lane]) + notes[REST + lane]
-        center = notes[CENTER + lane]
-        notes[WHOLE + lane] = ONE / notes[WHOLE + lane] + (center - center)  # that of a NaN is NaN in all bins
-    share = load(notes, WHOLE)
+        loss += notes[REST + lane]
+        product *= notes[WHOLE + lane]
+    share = splat(ONE) / whole + (center - center)  # that of a NaN is NaN in all bins
     for bin in range(bins):
         store(block, at + bin * LANES, load(block, at + bin * LANES) * share)
-    for lane in range(lanes):
-        place = at + np.intp(notes[FIRST + lane]) * LANES + lane
-        for index in range(window):
-            block[place + index * LANES] -= notes[TARGET + index * LANES + lane]
-    return loss
+    for index in range(window):
+        subtract_lanes(block, at + index * LANES, window_start, load(notes, TARGET + index * LANES))
+    return loss + math.log(product)
+
+
+@part
+def _extremes(bins, block, at):  # type: ignore[no-untyped-def]
+    """The largest logit of each lane, and zero: NaN once one is not finite.
+
+    In four chains, which do not wait for each other.
+    """
+    zero = splat(np.float32(0.0))
+    first = load(block, at)
+    top_a, top_b, top_c, top_d = first, first, first, first
+    spoilt_a, spoilt_b, spoilt_c, spoilt_d = zero, zero, zero, zero
+    whole = bins // 4 * 4
+    for bin in range(0, whole, 4):
+        a, b = load(block, at + bin * LANES), load(block, at + (bin + 1) * LANES)
+        c, d = load(block, at + (bin + 2) * LANES), load(block, at + (bin + 3) * LANES)
+        top_a, top_b, top_c, top_d = larger(top_a, a), larger(top_b, b), larger(top_c, c), larger(top_d, d)
+        spoilt_a, spoilt_b = fma(a, zero, spoilt_a), fma(b, zero, spoilt_b)
+        spoilt_c, spoilt_d = fma(c, zero, spoilt_c), fma(d, zero, spoilt_d)
+    for bin in range(whole, bins):
+        a = load(block, at + bin * LANES)
+        top_a, spoilt_a = larger(top_a, a), fma(a, zero, spoilt_a)
+    return larger(larger(top_a, top_b), larger(top_c, top_d)), (spoilt_a + spoilt_b) + (spoilt_c + spoilt_d)
 
 
 @part

@@ -22,6 +22,7 @@ from draw_poly.kernels.cpu.gradient import (
     backward,
     block_panels,
     block_size,
+    deviation,
     forward,
     gather,
     gather_neighbours,
@@ -30,7 +31,7 @@ from draw_poly.kernels.cpu.gradient import (
 )  # fmt: skip
 from draw_poly.kernels.cpu.kolmogorov import NOTES, term_loss
 from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
-from draw_poly.kernels.cpu.runtime.tiles import LeakyRelu, activation_of
+from draw_poly.kernels.cpu.runtime.tiles import Specialisation, specialisation_of
 from draw_poly.kernels.cpu.runtime.vector import LANES
 from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, step
 from draw_poly.kernels.spec import Network
@@ -47,7 +48,7 @@ class Rows(NamedTuple):
     """
 
     layers: NDArray[np.int64]
-    activation: LeakyRelu
+    specialisation: Specialisation
     panels: int
     span: int
     gradients: NDArray[np.float32]  # (networks, rows, parameters)
@@ -106,7 +107,7 @@ def share_out(network: Network, points: int, networks: int) -> Rows:
     span = block * max(1, -(-blocks // most))
     rows = -(-points // span)
     gradients = np.empty((networks, rows, network.size), np.float32)
-    return Rows(table(network, panels), activation_of(network), panels, span, gradients, np.empty((networks, rows)))
+    return Rows(table(network, panels), specialisation_of(network), panels, span, gradients, np.empty((networks, rows)))
 
 
 def blocks_of(rows: Rows, points: int) -> int:
@@ -143,7 +144,7 @@ def differentiate(  # type: ignore[no-untyped-def]
             start, order = first + begin, batches.order[network, epoch]
             gather(batches.inputs[network], order, start, count, scratch, source, source_stride)
             gather(batches.targets[network], order, start, count, scratch, beside, stride)
-        forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
+        forward(flat, layers, (count + LANES - 1) // LANES, scratch, rows.specialisation)
         if with_term:
             loss += term_loss(
                 term.kind, term.bins, term.low, term.high, term.span, parameters, begin, count, scratch, target, stride,
@@ -151,7 +152,7 @@ def differentiate(  # type: ignore[no-untyped-def]
             )  # fmt: skip
         else:
             loss += squared_error(outputs, count, scratch, target, stride, beside, stride, scale)
-        backward(flat, layers, count, scratch, rows.activation, gradient)
+        backward(flat, layers, count, scratch, rows.specialisation, gradient)
     rows.losses[network, row] = loss
 
 
@@ -184,17 +185,11 @@ def check(network, epoch, block, rows, parameters, checks, scratch):  # type: ig
     inputs, targets = checks.inputs[network], checks.targets[network]
     first = block * panels * LANES
     count = min(panels * LANES, inputs.shape[1] - first)
+    beside = target + panels * stride
     gather_neighbours(inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
-    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.activation)
-    error, lowest, highest = 0.0, np.inf, -np.inf
-    for output in range(layers[-1, OUT]):
-        for point in range(count):
-            value = scratch[target + point // LANES * stride + output * LANES + point % LANES]
-            error += (value - targets[output, first + point]) ** 2
-            lowest = lowest if lowest <= value or lowest != lowest else value  # a NaN stays
-            highest = highest if highest >= value or highest != highest else value
-    found = checks.found[network, epoch, block]
-    found[0], found[1], found[2] = error, lowest, highest  # a tuple at once takes the compiler seconds
+    gather_neighbours(targets, first, count, scratch, beside, stride)
+    forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.specialisation)
+    deviation(layers[-1, OUT], count, scratch, target, stride, beside, stride, checks.found[network, epoch, block])
 
 
 @kernel

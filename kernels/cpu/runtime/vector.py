@@ -27,6 +27,7 @@ class VectorType(types.Type):  # type: ignore[misc]
 
 VECTOR = VectorType()
 VECTOR_IR = ir.VectorType(FLOAT, LANES)
+_ALL = ir.Constant(ir.VectorType(ir.IntType(1), LANES), [True] * LANES)
 
 
 @register_model(VectorType)
@@ -80,10 +81,11 @@ def multiply_add(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -
 
 def add_up(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
     """The sum of a vector's lanes, halves by halves: the same order each time."""
-    name = f"llvm.vector.reduce.fadd.v{vector.type.count}f32"
-    kind = ir.FunctionType(FLOAT, [FLOAT, vector.type])
+    number = vector.type.element
+    name = f"llvm.vector.reduce.fadd.v{vector.type.count}{'f32' if number == FLOAT else 'f64'}"
+    kind = ir.FunctionType(number, [number, vector.type])
     function = cgutils.get_or_insert_function(builder.module, kind, name)
-    return builder.call(function, [FLOAT(-0.0), vector], fastmath=("reassoc",))
+    return builder.call(function, [number(-0.0), vector], fastmath=("reassoc",))
 
 
 @intrinsic
@@ -124,6 +126,55 @@ def pick(typing: Any, array: Any, places: Any, index: Any) -> Any:
     return VECTOR(array, places, types.intp), generate
 
 
+def _lane_places(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, at: ir.Value, rows: ir.Value) -> Any:
+    """Addresses (16,): of each lane in the row of 16 numbers, from a place on, whose number the lane has."""
+    longs = ir.VectorType(LONG, LANES)
+    steps = builder.mul(builder.fptosi(rows, longs), constant(4 * LANES, kind=LONG))
+    steps = builder.add(steps, ir.Constant(longs, list(range(0, 4 * LANES, 4))))
+    start = builder.ptrtoint(place(context, builder, kind, array, at), LONG)
+    return builder.inttoptr(builder.add(spread(builder, start), steps), ir.VectorType(FLOAT.as_pointer(), LANES))
+
+
+@intrinsic
+def load_lanes(typing: Any, array: Any, index: Any, rows: Any) -> Any:
+    """Of rows of 16 numbers from `index` on, in each lane that of the row whose number it has, a whole one."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        places = _lane_places(context, builder, signature.args[0], *values)
+        return _gathered(builder, places)
+
+    return VECTOR(array, types.intp, VECTOR), generate
+
+
+@intrinsic
+def subtract_lanes(typing: Any, array: Any, index: Any, rows: Any, vector: Any) -> Any:
+    """Subtracts a vector from what `load_lanes` reads, where that stands."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        places = _lane_places(context, builder, signature.args[0], *values[:3])
+        result = builder.fsub(_gathered(builder, places), values[3])
+        words = [result, places, INTEGER(4), _ALL]
+        call(builder, f"llvm.masked.scatter.v{LANES}f32.v{LANES}p0", ir.VoidType(), words)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, VECTOR, VECTOR), generate
+
+
+def _gathered(builder: ir.IRBuilder, places: ir.Value) -> ir.Value:
+    words = [places, INTEGER(4), _ALL, ir.Constant(VECTOR_IR, ir.Undefined)]
+    return call(builder, f"llvm.masked.gather.v{LANES}f32.v{LANES}p0", VECTOR_IR, words)
+
+
+@intrinsic
+def floor(typing: Any, vector: Any) -> Any:
+    """The largest whole numbers that are no larger."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return call(builder, f"llvm.floor.v{LANES}f32", VECTOR_IR, values)
+
+    return VECTOR(VECTOR), generate
+
+
 @intrinsic
 def splat(typing: Any, value: Any) -> Any:
     """One number in all lanes."""
@@ -154,6 +205,21 @@ def larger(typing: Any, a: Any, b: Any) -> Any:
     return VECTOR(VECTOR, VECTOR), generate
 
 
+def _limit(direction: str) -> Any:
+    @intrinsic
+    def limit(typing: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+            return call(builder, f"llvm.{direction}.v{LANES}f32", VECTOR_IR, values)
+
+        return VECTOR(VECTOR, VECTOR), generate
+
+    return limit
+
+
+# The lower and the higher number of each lane; NaN where one of them is.
+lowest, highest = _limit("minimum"), _limit("maximum")
+
+
 @intrinsic
 def where_positive(typing: Any, vector: Any, a: Any, b: Any) -> Any:
     """Where a vector is above 0, a; else b."""
@@ -173,6 +239,16 @@ def total(typing: Any, vector: Any) -> Any:
         return add_up(builder, values[0])
 
     return types.float32(VECTOR), generate
+
+
+@intrinsic
+def total_in_double(typing: Any, vector: Any) -> Any:
+    """The sum of all lanes in double precision."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return add_up(builder, builder.fpext(values[0], ir.VectorType(ir.DoubleType(), LANES)))
+
+    return types.float64(VECTOR), generate
 
 
 def _operator(method: str) -> Callable[[Any, Any], Any]:

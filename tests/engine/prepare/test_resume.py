@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from draw_poly.engine.record.film import count_frames
+from draw_poly.kernels.cpu.runtime.registers import VARIANT
 from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS
 from tests.conftest import GOLDEN, Program, rows
 
@@ -53,6 +54,28 @@ def assert_same_run(first: Path, second: Path) -> None:
     assert metrics(first) == metrics(second)
     films = [next((folder / "results").glob("*.mp4")) for folder in (first, second)]
     assert count_frames(films[0]) == count_frames(films[1])
+
+
+@pytest.mark.parametrize(
+    ("there", "backend", "told"),
+    [("AVX-1024", "cpu", True), (None, "cpu", False), ("as it is", "cpu", False), ("AVX-1024", "eager", False)],
+)
+def test_a_run_that_moves_to_other_registers_says_so(
+    program: Program, tmp_path: Path, there: str | None, backend: str, told: bool
+) -> None:
+    begun = ("--seed", 1, "-e", 2, "--backend", "cpu")
+    assert program(*begun).status == 0
+    path = newest(tmp_path / "out")
+    stored = content(path)
+    assert stored["kernel_variant"] == VARIANT
+    if there != "as it is":
+        torch.save({**stored, "kernel_variant": there}, path)
+    resumed = program("--seed", 1, "-e", 3, "--backend", backend, "--resume", path)
+    assert resumed.status == 0
+    sentence = f"The checkpoint was trained by kernels for {there}, and goes on with those for {VARIANT}"
+    assert (sentence in resumed.log) == told
+    assert ("to rounding, not to the bit" in resumed.log) == told
+    assert content(newest(tmp_path / "out"))["kernel_variant"] == (VARIANT if backend == "cpu" else None)
 
 
 # In the default run each optimiser and each loss of the term, by one backend or the other.

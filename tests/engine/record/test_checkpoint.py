@@ -18,6 +18,7 @@ TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "--kolmogorov-b
 OURS: dict[str, Any] = {
     "settings": None, "run": None, "image_sha256": None, "training_points": None, "watch": None, "film_frames": 0,
     "drawn_seed": 1, "number": 1, "image_name": None, "metrics_rows": [], "unwritten_frames": [],
+    "kernel_variant": None,
 }  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def test_a_file_that_lacks_what_came_later_is_read(program: Program, tmp_path: P
     torch.save(stored, older)
     read = checkpoint.load(older)
     names = {"training_points": "split", "image_sha256": "digest", "drawn_seed": "seed", "metrics_rows": "rows",
-             "unwritten_frames": "unwritten"}  # fmt: skip
+             "unwritten_frames": "unwritten", "kernel_variant": "variant"}  # fmt: skip
     if key not in ("settings", "watch", "image_name"):
         assert getattr(read, names.get(key, key)) == OURS[key]
     assert read.settings["points"] == 100

@@ -1,0 +1,60 @@
+"""Activations as LLVM code, each for kernels that are written for it alone."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+
+from draw_poly.kernels.cpu.runtime.vector import FLOAT, INTEGER, LANES, constant, spread
+from draw_poly.kernels.spec import Network
+
+
+class LeakyRelu(NamedTuple):
+    """LeakyReLU as kernels are told of it: an activation is a type, since its code is written for it alone."""
+
+    slope: np.float32
+
+
+ACTIVATIONS = {"leaky_relu": LeakyRelu}
+
+
+def activation_of(network: Network) -> LeakyRelu:
+    """A network's activation as kernels are told of it."""
+    return ACTIVATIONS[network.activation.name](np.float32(network.activation.slope))
+
+
+def activate(kind: Any, builder: ir.IRBuilder, activation: ir.Value, hidden: ir.Value) -> Callable[[ir.Value], Any]:
+    """The code of an activation; of none where `hidden` is false, in the last layer."""
+    assert kind.instance_class is LeakyRelu
+    slope = builder.select(hidden, builder.extract_value(activation, 0), FLOAT(1.0))
+    factor = spread(builder, slope)
+
+    def leaky_relu(vector: ir.Value) -> ir.Value:
+        lower = builder.fmul(vector, factor)
+        return builder.select(builder.fcmp_ordered(">", vector, lower), vector, lower)
+
+    return leaky_relu
+
+
+def through(
+    kind: Any, builder: ir.IRBuilder, activation: ir.Value, masks: bool
+) -> Callable[[ir.Value, ir.Value], ir.Value]:
+    """The code that takes a gradient back through an activation, given its result.
+
+    With `masks` for processors that have registers for them.
+    """
+    assert kind.instance_class is LeakyRelu
+    slope = spread(builder, builder.extract_value(activation, 0))
+    integers = ir.VectorType(INTEGER, LANES)
+
+    def leaky_relu(gradient: ir.Value, result: ir.Value) -> ir.Value:
+        positive = builder.icmp_signed(">", builder.bitcast(result, integers), constant(0, kind=INTEGER))
+        if masks:
+            return builder.select(positive, gradient, builder.fmul(gradient, slope))
+        # As `slope + (1 - slope)` where the bits say so, exact in float32: a blend would take the units that multiply.
+        rest = builder.bitcast(builder.fsub(constant(1.0), slope), integers)
+        chosen = builder.bitcast(builder.and_(builder.sext(positive, integers), rest), result.type)
+        return builder.fmul(gradient, builder.fadd(chosen, slope))
+
+    return leaky_relu
