@@ -9,7 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # Each a tenth of a second or more. Of Numba: what it compiles with.
-UNUSED = ("numba.np.linalg", "scipy.linalg", "scipy.ndimage", "matplotlib", "triton", "torch._dynamo", "torch._inductor")
+UNUSED = (
+    "numba.np.linalg",
+    "scipy.linalg",
+    "scipy.ndimage",
+    "matplotlib",
+    "triton",
+    "torch._dynamo",
+    "torch._inductor",
+)
 
 
 def imported_before_the_first_epoch(words: list[object]) -> set[str]:
