@@ -20,8 +20,16 @@ from draw_poly.kernels.compiled import _Kept
 PATIENCE = 120.0
 
 
-def sketch(figure: Any, path: Path, **words: object) -> None:
-    """A file of the numbers that a plot shows, in place of its picture, which takes longer than a small run."""
+# What writes a plot.
+PLOTS = ("matplotlib.figure.Figure.savefig", "matplotlib.backends.backend_agg.FigureCanvasAgg.print_png")
+
+
+def sketch(plot: Any, path: Path, **words: object) -> None:
+    """A file of the numbers that a plot, a figure or its canvas, shows, in place of its picture.
+
+    That takes longer than a small run.
+    """
+    figure = getattr(plot, "figure", plot)
     numbers = [line.get_xydata().ravel() for axes in figure.axes for line in axes.get_lines()]
     numbers += [np.ma.filled(image.get_array(), np.nan).ravel() for axes in figure.axes for image in axes.get_images()]
     Image.frombytes("L", (8, 4), hashlib.sha256(np.concatenate(numbers).tobytes()).digest()).save(path, format="PNG")

@@ -128,10 +128,11 @@ def _cheaper() -> Iterator[None]:
 @pytest.fixture
 def sketches() -> Iterator[None]:
     """Plots are sketches in the runs of a test; a file that overrides this has them drawn."""
-    from tests.cheaper import sketch
+    from tests.cheaper import PLOTS, sketch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matplotlib.figure.Figure.savefig", sketch)
+        for name in PLOTS:
+            patch.setattr(name, sketch)
         yield
 
 

@@ -47,7 +47,7 @@ def serve() -> None:
         Image.new("L", (23, 17)).save(image)
         words = ["-i", image, "-s", "[4]", "-p", 60, "-b", 30, "-e", 2, "--backend", "eager", "--device", "cpu"]
         words += ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.1, "-o", folder, "--snapshot-dir", folder]
-        importlib.import_module("matplotlib.figure").Figure.savefig = sketch
+        importlib.import_module("matplotlib.backends.backend_agg").FigureCanvasAgg.print_png = sketch
         for format in ("png", "jpg"):
             cli.main([str(word) for word in (*words, "--snapshot-format", format, "--overwrite")])
         os.dup2(errors, 2)

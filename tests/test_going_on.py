@@ -229,7 +229,8 @@ def test_checkpoints_are_of_one_size_however_long_the_run(
     assert program(*words, "-e", 660, "--checkpoint-interval", 220).status == 0  # losses are kept of 200
     sizes = [path.stat().st_size for path in sorted((tmp_path / "out" / "results").glob("checkpoint_*"))]
     assert len(sizes) == 3
-    assert max(sizes) - min(sizes) < 64  # a number or two more digits
+    # A number or two more digits; each tensor begins at 64 bytes. An epoch's fingerprint alone would be 1760 in all.
+    assert max(sizes) - min(sizes) <= 64
 
 
 @pytest.mark.parametrize("when", ["reading a table", "reading a checkpoint", "removing litter"])

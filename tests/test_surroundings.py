@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 import draw_poly.engine.run
@@ -92,14 +92,14 @@ def test_a_notebooks_own_settings_of_matplotlib_neither_count_nor_change(
 def test_plots_that_cannot_be_made_are_a_warning_and_leave_the_old_ones(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
-    def broken(self: Figure, path: Path, **words: object) -> None:
+    def broken(self: FigureCanvasAgg, path: Path, **words: object) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device", str(path)) if failing == "write" else RuntimeError("no latex")
 
     if failing == "import":
         monkeypatch.setitem(sys.modules, "matplotlib", None)
     else:
-        monkeypatch.setattr(Figure, "savefig", broken)
+        monkeypatch.setattr(FigureCanvasAgg, "print_png", broken)
     outcome = program("--seed", 1)
     if failing == "write":  # a file that cannot be written is a failure of the run, whatever file it is
         assert outcome.status == 3, outcome.log

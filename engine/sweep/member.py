@@ -42,7 +42,7 @@ class MemberRun:
     """One member's run in a folder of its own, from its beginning or from its newest checkpoint there.
 
     `row` are the values of its last epoch, `reason` why it stopped, `bits` its code length where it has a predictor;
-    `halted` is why it is to stop for what its frames show.
+    `halted` is why it is to stop for what its frames show, `variant` that of the backend that trains it.
     """
 
     number: int
@@ -55,6 +55,7 @@ class MemberRun:
     seconds: float = 0.0
     prepared: Prepared | None = None
     halted: str | None = None
+    variant: str | None = None
 
     @staticmethod
     def of(number: int, config: Config, folder: Path) -> "MemberRun":
@@ -118,7 +119,7 @@ class MemberRun:
     def save(self, state: State) -> None:
         """A checkpoint of its last epoch."""
         assert self.prepared
-        content = dataclasses.replace(self.prepared.checkpoint, state=state)
+        content = dataclasses.replace(self.prepared.checkpoint, state=state, variant=self.variant)
         checkpoint.save(self.prepared.files.checkpoint(state.epoch), content)
         self._keep_newest()
 

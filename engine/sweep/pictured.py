@@ -94,7 +94,7 @@ class Pictured(MemberRun):
         self._metrics.flush()
         content = dataclasses.replace(
             self.prepared.checkpoint, state=state, unwritten=ledger.unwritten, film_frames=ledger.frames,
-            rows=self._metrics.held,
+            rows=self._metrics.held, variant=self.variant,
         )  # fmt: skip
         checkpoint.save(self.prepared.files.checkpoint(state.epoch), content)
         self._keep_newest()

@@ -65,6 +65,8 @@ def train(
     """
     population, active = Population(setups, device, kind), list(runs)
     pace = Pace(population.most_epochs, VISIT)
+    for run in active:
+        run.variant = population.backend.variant
     while active and population.epoch != until:
         started = time.perf_counter()
         epochs = _next(active, population.epoch, schedule, pace.epochs, until)
