@@ -4,6 +4,7 @@ import errno
 
 import torch
 
+from draw_poly.engine.config import ConfigError
 from draw_poly.engine.processes import Lost
 
 
@@ -16,7 +17,7 @@ def explain(error: Exception) -> str:
         return f"{error.filename or 'a file'} cannot be {deed} ({error.strerror})"
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return "out of memory: a smaller --chunk-size or --batch-size needs less"
-    if isinstance(error, Lost):
+    if isinstance(error, Lost | ConfigError):
         return str(error)
     if isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA" in str(error)):
         return f"the device is lost ({str(error).splitlines()[0]})"

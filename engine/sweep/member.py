@@ -88,11 +88,18 @@ class MemberRun:
                 uuid.uuid4().hex, picture.digest, draw.split, Watch(), 0, draw.seed, place.number, place.image, [], [],
             )  # fmt: skip
             self.prepared = Prepared(config, place, picture, draw.split, begins)
-            place.folder.mkdir(parents=True, exist_ok=True)
-            place.metrics.write_text(HEADER)
-            (self.folder / LOG).write_bytes(b"")
+            self.lay()
         self.epoch, self.status = self.prepared.state.epoch, RUNNING
         return Setup.of(config, self.prepared.state, picture, self.prepared.split)
+
+    def lay(self) -> None:
+        """Begins the files of its epochs, with none, in place of an earlier run's. Raises OSError."""
+        place = Files.of(self.config)
+        for path in place.checkpoints().values():
+            disk.remove(path)
+        place.folder.mkdir(parents=True, exist_ok=True)
+        place.metrics.write_text(HEADER)
+        (self.folder / LOG).write_bytes(b"")
 
     def _resumed(self, path: Path, picture: Picture) -> Prepared:
         stored = checkpoint.load(path)
@@ -121,12 +128,12 @@ class MemberRun:
         assert self.prepared
         content = dataclasses.replace(self.prepared.checkpoint, state=state, variant=self.variant)
         checkpoint.save(self.prepared.files.checkpoint(state.epoch), content)
-        self._keep_newest()
+        self.prune()
 
-    def _keep_newest(self) -> None:
-        assert self.prepared
+    def prune(self) -> None:
+        """Removes its checkpoints but for the newest that are to be kept."""
         if keep := self.config.keep_checkpoints:
-            found = self.prepared.files.checkpoints()
+            found = Files.of(self.config).checkpoints()
             for epoch in sorted(found)[:-keep]:
                 disk.remove(found[epoch])
 

@@ -97,7 +97,7 @@ class Pictured(MemberRun):
             rows=self._metrics.held, variant=self.variant,
         )  # fmt: skip
         checkpoint.save(self.prepared.files.checkpoint(state.epoch), content)
-        self._keep_newest()
+        self.prune()
 
     def finish(self, state: State, backend: Backend, status: str, reason: str = "") -> None:
         """See `MemberRun.finish`."""

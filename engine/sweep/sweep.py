@@ -24,10 +24,12 @@ from draw_poly.engine.record.journal import log, logging_to, progress
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.signals import Signals
 from draw_poly.engine.sweep import vary
+from draw_poly.engine.sweep.cluster import Cluster, Gone, reached
 from draw_poly.engine.sweep.exhibition import Exhibition
 from draw_poly.engine.sweep.member import DONE, FAILED, RUNNING, STOPPED, WAITING, MemberRun
 from draw_poly.engine.sweep.options import Options
 from draw_poly.engine.sweep.pictured import Pictured
+from draw_poly.engine.sweep.spread import Spread
 from draw_poly.engine.sweep.table import MembersTable
 from draw_poly.engine.sweep.train import TOGETHER, Seen, shape_of, train
 from draw_poly.engine.training.torch_state import own_torch_state
@@ -55,10 +57,10 @@ def sweep(words: Mapping[str, Any], options: Options) -> int:
     members = vary.members(asked, options.vary or (), options.vary_from)
     interval = words.get("save_interval", max(1, max(one.config.epochs for one in members) // SHEETS))
     base = dataclasses.replace(members[0].config, save_interval=interval)
-    with own_torch_state(), logging_to(base), Claim() as claim:
+    with own_torch_state(), logging_to(base), reached(options.cluster) as cluster, Claim() as claim:
         log.info("=== Starting a sweep of %d members ===", len(members))
         folder = _folder(base, members, resumed, claim)
-        return Sweep(members, base, folder, resumed is not None, options.member_frames).run()
+        return Sweep(members, base, folder, resumed is not None, options.member_frames, cluster).run()
 
 
 def _folder(config: Config, members: Sequence[vary.Member], resumed: Sequence[str] | None, claim: Claim) -> Path:
@@ -85,9 +87,11 @@ class Sweep:
     """Members, those who train and those who wait, and what is shown of them."""
 
     def __init__(
-        self, members: Sequence[vary.Member], base: Config, folder: Path, resumed: bool, pictured: bool
-    ) -> None:
+        self, members: Sequence[vary.Member], base: Config, folder: Path, resumed: bool, pictured: bool,
+        cluster: Cluster | None,
+    ) -> None:  # fmt: skip
         self._members, self._base, self._folder, self._resumed = members, base, folder, resumed
+        self._cluster = cluster
         self._signals = Signals()
         self._pictured = pictured
         kind = Pictured if pictured else MemberRun
@@ -116,8 +120,14 @@ class Sweep:
         status = COMPLETE
         with self._signals.caught(), torch.inference_mode():
             try:
-                for group in self._groups(waiting):
-                    self._train(group)
+                if self._cluster:
+                    self._spread(self._cluster, waiting)
+                else:
+                    for group in self._groups(waiting):
+                        self._train(group)
+            except Gone as gone:
+                log.error("%s: what came back by now is saved, and --resume goes on from it", gone)
+                status = FAILURE
             except Interrupted:
                 number = self._signals.received or signal.SIGTERM
                 log.warning("Interrupted by %s: what was trained is saved", signal.Signals(number).name)
@@ -137,6 +147,12 @@ class Sweep:
             if len(shapes) > 1:
                 log.info("Group %d of %d: %d members of one shape", number, len(shapes), len(shapes[shape]))
             yield shapes[shape]
+
+    def _spread(self, cluster: Cluster, runs: Sequence[MemberRun]) -> None:
+        """Has a cluster's workers train all."""
+        spread = Spread(cluster, self._picture, self._base.save_interval, lambda: self._signals.received != 0)
+        for seen in spread.train(self._groups(runs), self._resumed):
+            self._look(seen)
 
     def _train(self, group: Sequence[MemberRun]) -> None:
         """Trains a group, as many at once as pay."""
