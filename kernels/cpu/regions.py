@@ -15,9 +15,9 @@ from draw_poly.kernels.cpu.subdivision.cells import find_maps, measure_areas
 from draw_poly.kernels.cpu.subdivision.contract import contract
 from draw_poly.kernels.cpu.subdivision.cut import cut
 from draw_poly.kernels.cpu.subdivision.mesh import (
+    CELLS_CONTRACTED,
     DONE,
     EDGES_CONTRACTED,
-    CELLS_CONTRACTED,
     FACES,
     HALVES,
     NO_ROOM,
@@ -25,6 +25,7 @@ from draw_poly.kernels.cpu.subdivision.mesh import (
     TOLERANCE,
     TOO_MANY,
     UNDECIDED,
+    UNPAIRED,
     VERTICES,
     begin,
     room,
@@ -32,7 +33,7 @@ from draw_poly.kernels.cpu.subdivision.mesh import (
 from draw_poly.kernels.cpu.subdivision.signs import BLOCK, see_patterns, sign_block
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.spec.subdivision import UNIT_SQUARE, Subdivision, TooManyRegions, placed
-from draw_poly.kernels.regions import prepared
+from draw_poly.kernels.regions import Window, prepared
 
 LEAST_ROOM = 4096  # cells
 MOST_REGIONS = 1_000_000
@@ -98,6 +99,11 @@ def finish_cells(mesh, width, words, all_words, areas, centres):  # type: ignore
         measure_areas(mesh, areas, centres)
 
 
+def subdivide(network: Network, parameters: ArrayLike, window: Window = UNIT_SQUARE) -> Subdivision:
+    """The subdivision of a window by a network with these parameters (P,): see `Regions.subdivide`."""
+    return Regions(network).subdivide(parameters, window)
+
+
 class Regions:
     """Subdivides windows by a network, again and again: its memory is kept from one to the next, and grows.
 
@@ -120,7 +126,7 @@ class Regions:
     def subdivide(
         self,
         parameters: ArrayLike,
-        window: tuple[float, float, float, float] = UNIT_SQUARE,
+        window: Window = UNIT_SQUARE,
         maps: bool = True,
     ) -> Subdivision:
         """The subdivision of a window by these parameters (P,), with each cell's affine map if asked for.
@@ -152,6 +158,11 @@ class Regions:
                 int(counts[UNDECIDED]), int(counts[EDGES_CONTRACTED]), int(counts[CELLS_CONTRACTED]),
             )
         )  # fmt: skip
+
+    @property
+    def unpaired(self) -> int:
+        """Crossings of the last subdivision that found no second one in their cell: a fault of arithmetic, if any."""
+        return int(self._mesh.counts[UNPAIRED])
 
     def _make_room(self, cells: int) -> None:
         self._mesh, self._scratch = room(cells, self._width, self._layer_words, self._words, BLOCK)
