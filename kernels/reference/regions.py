@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from draw_poly.kernels.regions import Window, prepared
+from draw_poly.kernels.window import Window, prepared
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.spec.subdivision import NO_AREA, UNIT_SQUARE
 

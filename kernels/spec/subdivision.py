@@ -98,14 +98,23 @@ class Subdivision:
         found: NDArray[np.int64] = np.repeat(np.arange(len(self.widths)), self.widths)
         return found
 
+    @cached_property
+    def rings(self) -> tuple[NDArray[np.int64], Indices]:
+        """The half-edges of each cell in their order, (sides of all,), and where each cell's begin, (F + 1,)."""
+        begins = np.concatenate(([0], np.cumsum(self.sides)))
+        halves, here = np.empty(begins[-1], np.int32), self.first.copy()
+        going = np.arange(self.cells)
+        for step in range(int(self.sides.max())):
+            halves[begins[going] + step] = here
+            here = self.following[here]
+            still = here != self.first[going]
+            going, here = going[still], here[still]
+        return begins, halves
+
     def polygon(self, cell: int) -> Numbers:
         """The corners of a cell, counterclockwise, (corners, 2)."""
-        found, half = [], int(self.first[cell])
-        while True:
-            found.append(self.origin[half])
-            half = int(self.following[half])
-            if half == self.first[cell]:
-                return self.places[found]
+        begins, halves = self.rings
+        return self.places[self.origin[halves[begins[cell] : begins[cell + 1]]]]
 
 
 def check_window(window: tuple[float, ...]) -> tuple[float, float, float, float]:
