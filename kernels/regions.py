@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from draw_poly.kernels.cpu.regions import MOST_REGIONS, Regions
 from draw_poly.kernels.spec import Network, leaky_relu
-from draw_poly.kernels.spec.subdivision import UNIT_SQUARE, Subdivision, TooManyRegions
-from draw_poly.kernels.window import Window
+from draw_poly.kernels.spec.subdivision import Subdivision, TooManyRegions
+from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
 
 __all__ = ["Subdivision", "TooManyRegions", "regions"]
 

@@ -7,10 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from draw_poly.kernels.spec import Network
-from draw_poly.kernels.spec.subdivision import UNIT_SQUARE, check_window
+from draw_poly.kernels.spec.window import UNIT_SQUARE, Window, check_window
 
 Numbers = NDArray[np.float64]
-Window = tuple[float, float, float, float]
 
 
 def prepared(network: Network, parameters: ArrayLike | Tensor, window: Window) -> tuple[Numbers, Numbers, Window]:

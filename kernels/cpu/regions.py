@@ -32,8 +32,9 @@ from draw_poly.kernels.cpu.subdivision.mesh import (
 )
 from draw_poly.kernels.cpu.subdivision.signs import BLOCK, see_patterns, sign_block
 from draw_poly.kernels.spec import Network
-from draw_poly.kernels.spec.subdivision import UNIT_SQUARE, Subdivision, TooManyRegions, placed
-from draw_poly.kernels.window import Window, prepared
+from draw_poly.kernels.spec.subdivision import Subdivision, TooManyRegions, placed
+from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
+from draw_poly.kernels.window import prepared
 
 LEAST_ROOM = 4096  # cells
 MOST_REGIONS = 1_000_000

@@ -1,11 +1,12 @@
 """A window of the plane as a network subdivides it: what every package's `subdivide` returns."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
 
 Numbers = NDArray[np.float64]
 Indices = NDArray[np.int32]
@@ -13,7 +14,6 @@ Indices = NDArray[np.int32]
 OUTSIDE = -1  # the face around the window
 NO_AREA = 1e-14  # of the window; of lengths in it, below which an edge has none
 SIDES = ("below", "right", "above", "left")  # of labels -1 to -4
-UNIT_SQUARE = (0.0, 0.0, 1.0, 1.0)
 
 
 class TooManyRegions(Exception):
@@ -41,7 +41,7 @@ class Subdivision:
     """
 
     widths: tuple[int, ...]
-    window: tuple[float, float, float, float]
+    window: Window
     places: Numbers
     origin: Indices
     following: Indices
@@ -115,20 +115,6 @@ class Subdivision:
         """The corners of a cell, counterclockwise, (corners, 2)."""
         begins, halves = self.rings
         return self.places[self.origin[halves[begins[cell] : begins[cell + 1]]]]
-
-
-def check_window(window: tuple[float, ...]) -> tuple[float, float, float, float]:
-    """A window as four numbers. Raises ValueError for one without area, or too large or too small for float64."""
-    given = ", ".join(f"{number:g}" for number in window)
-    if len(window) != 4 or not all(map(math.isfinite, window)):
-        raise ValueError(f"the window was {given}: give four finite numbers x0, y0, x1, y1")
-    left, bottom, right, top = map(float, window)
-    if not (left < right and bottom < top) or max(map(abs, window)) > 1e150:
-        raise ValueError(f"the window was {given}, which is degenerate: give x0 below x1 and y0 below y1")
-    for low, high in ((left, right), (bottom, top)):
-        if high - low < 64 * math.ulp(max(abs(low), abs(high))):
-            raise ValueError(f"the window was {given}: float64 tells no points apart within it")
-    return left, bottom, right, top
 
 
 def placed(found: Subdivision) -> Subdivision:
