@@ -15,7 +15,7 @@ try:
 
     from draw_poly.engine import __version__
     from draw_poly.engine.config import Config, ConfigError
-    from draw_poly.engine.flags import Flag, option, save_interval, shortened
+    from draw_poly.engine.flags import Flag, option, region_interval, save_interval, shortened
     from draw_poly.engine.regions.options import RegionsOptions, numbers
     from draw_poly.engine.signals import Abandoned, interrupt_at_once
     from draw_poly.engine.sweep.options import Options
@@ -41,7 +41,13 @@ exit status:
 BAD_INPUT = 2
 REGIONS = "regions"  # the first word of a command of its own; all else trains
 REGIONS_DESCRIPTION = "The exact linear regions of a checkpoint's network, as SVG, arrays, GeoJSON and tables."
-WHAT_IT_IS: dict[object, str] = {int: "a whole number", float: "a number", save_interval: "a whole number or log", numbers: "numbers with commas between"}
+WHAT_IT_IS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    save_interval: "a whole number or log",
+    region_interval: "every, frames, off or a whole number",
+    numbers: "numbers with commas between",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -99,6 +105,7 @@ def _add(whole: Parser, items: Iterable[dataclasses.Field[Any]]) -> None:
             words |= {"metavar": flag.metavar, "default": argparse.SUPPRESS}
             words |= {"nargs": "+"} if flag.several else {}
             words |= {"action": "append"} if flag.repeated else {}
+            words |= {"nargs": "?", "const": flag.bare} if flag.bare else {}
         group.add_argument(*names, **words)
 
 

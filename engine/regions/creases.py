@@ -41,7 +41,9 @@ def creases(network: Network, parameters: Numbers) -> Creases:
 
 def as_csv(found: Creases) -> bytes:
     """A row a neuron, with every digit."""
-    rows = [f"{neuron},{a!r},{o!r},{n!r}" for neuron, (a, o, n) in enumerate(zip(*(x.tolist() for x in found), strict=True))]
+    rows = [
+        f"{neuron},{a!r},{o!r},{n!r}" for neuron, (a, o, n) in enumerate(zip(*(x.tolist() for x in found), strict=True))
+    ]
     return "\n".join(["neuron,angle,offset,norm", *rows, ""]).encode()
 
 
@@ -67,7 +69,7 @@ def plot(found: Creases) -> bytes:
     there = ~np.isnan(found.angle)
     figure: Any = Figure((10, 7), layout="constrained")
     FigureCanvasAgg(figure)
-    (scatter, *rest), = [list(figure.subplots(2, 2).flat)]
+    ((scatter, *rest),) = [list(figure.subplots(2, 2).flat)]
     scatter.scatter(found.angle[there], found.offset[there], s=12)
     scatter.set(xlabel="angle of the normal, modulo π", ylabel="signed offset", xlim=(0, np.pi))
     for axes, name in zip(rest, found._fields, strict=True):

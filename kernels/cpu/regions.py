@@ -141,9 +141,7 @@ class Regions:
         if came_to == TOO_MANY:
             raise TooManyRegions(f"the window has more than {self._most} regions")
         mesh, counts = self._mesh, self._mesh.counts
-        finish_cells(
-            mesh, self._network.dims[-2], self._layer_words, self._words, self._areas, self._centres
-        )
+        finish_cells(mesh, self._network.dims[-2], self._layer_words, self._words, self._areas, self._centres)
         vertices, halves, cells = (int(counts[place]) for place in (VERTICES, HALVES, FACES))
         patterns = mesh.patterns[:cells].copy()
         found = EMPTY

@@ -105,7 +105,9 @@ def test_the_reference_finds_the_same(kind: str, window: tuple[float, float, flo
         assert found.maps[cell] == pytest.approx(theirs[pattern].map, abs=1e-12)
 
 
-@pytest.mark.parametrize(("widths", "points"), [((7, 130, 5), 20_000), slow((10,) * 8, 1_000_000), slow((256, 70), 20_000)])
+@pytest.mark.parametrize(
+    ("widths", "points"), [((7, 130, 5), 20_000), slow((10,) * 8, 1_000_000), slow((256, 70), 20_000)]
+)
 def test_a_points_pattern_and_output_are_its_cells(widths: tuple[int, ...], points: int) -> None:
     generator = np.random.default_rng(8)
     network = Network((2, *widths, 2))
@@ -132,7 +134,9 @@ def test_a_points_pattern_and_output_are_its_cells(widths: tuple[int, ...], poin
     # A centre lies in its own cell.
     big = found.areas > 1e-9
     _, of_centres = forward(network, parameters, found.centres)
-    assert [cells[pattern] for pattern, there in zip(of_centres, big, strict=True) if there] == np.flatnonzero(big).tolist()
+    assert [cells[pattern] for pattern, there in zip(of_centres, big, strict=True) if there] == np.flatnonzero(
+        big
+    ).tolist()
 
 
 def test_labels_name_the_neuron_whose_wall_an_edge_is() -> None:
