@@ -185,8 +185,6 @@ class Config:
     quiet: bool = flag(False, MACHINE, "show warnings and errors only", "--quiet", kind=bool)
 
     def __post_init__(self) -> None:
-        if isinstance(self.colour_regions, bool):  # as settings of earlier versions have it
-            object.__setattr__(self, "colour_regions", "pattern" if self.colour_regions else None)
         if isinstance(self.resume, str | os.PathLike):
             object.__setattr__(self, "resume", (self.resume,))
         for item in dataclasses.fields(self):

@@ -18,16 +18,20 @@ def colours(found: Subdivision, kind: str) -> Colours:
         return by_pattern(found)
     if kind == "output":
         return np.repeat(levels(found, kind)[:, None], 3, 1)
-    return scale()[levels(found, kind)]
+    shades: Colours = scale()[levels(found, kind)]
+    return shades
 
 
 def levels(found: Subdivision, kind: str, born: NDArray[np.int64] | None = None) -> Colours:
-    """A number from 0 to 255 a cell (F,): its place between the least and the greatest, of areas and gradients in
-    logarithms; of `output` the gray that a frame shows. `born` (F,) are the epochs that saw a pattern first, for `age`.
+    """A number from 0 to 255 a cell (F,): its place between the least and the greatest.
+
+    Areas and gradients are told by their logarithms, `output` by the gray that a frame shows. `born` (F,) are the
+    epochs that saw a pattern first, for `age`.
     """
     if kind == "output":
         output = (found.maps[:, 0, :2] * found.centres).sum(1) + found.maps[:, 0, 2]
-        return np.clip(255 * output, 0, 255).astype(np.uint8)
+        gray: Colours = np.clip(255 * output, 0, 255).astype(np.uint8)
+        return gray
     if kind == "area":
         values = np.log(found.areas)
     elif kind == "gradient":
@@ -36,14 +40,16 @@ def levels(found: Subdivision, kind: str, born: NDArray[np.int64] | None = None)
         values = np.zeros(found.cells) if born is None else np.log1p(born.max() - born)
     low, high = float(values.min()), float(values.max())
     share = (values - low) / (high - low) if high > low else np.zeros(len(values))
-    return (255 * share).astype(np.uint8)
+    places: Colours = (255 * share).astype(np.uint8)
+    return places
 
 
 def scale() -> Colours:
     """The 256 colours of a scale, (256, 3), dark to light."""
     places = np.linspace(0, 255, len(ANCHORS))
     bands = [np.interp(np.arange(256), places, ANCHORS[:, band]) for band in range(3)]
-    return np.rint(np.stack(bands, 1)).astype(np.uint8)
+    found: Colours = np.rint(np.stack(bands, 1)).astype(np.uint8)
+    return found
 
 
 def by_pattern(found: Subdivision) -> Colours:
@@ -54,4 +60,5 @@ def by_pattern(found: Subdivision) -> Colours:
         mixed ^= mixed >> np.uint64(29)
     hue = (mixed >> np.uint64(40)).astype(float) / 2**24
     waves = np.cos(2 * np.pi * (hue[:, None] - np.array([0, 1 / 3, 2 / 3])))
-    return (255 * (1 - PALE * (0.5 - 0.5 * waves))).astype(np.uint8)
+    shades: Colours = (255 * (1 - PALE * (0.5 - 0.5 * waves))).astype(np.uint8)
+    return shades

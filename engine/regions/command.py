@@ -39,7 +39,7 @@ def run(options: RegionsOptions) -> int:
 
             dive(source, options, stem.with_name(f"{stem.name}-dive.mp4"))
     except OSError as error:
-        log.error("%s: %s", error.filename or folder, error.strerror)
+        log.error("%s: %s", error.filename or folder, error.strerror)  # noqa: TRY400
         return FAILED
     return DONE
 

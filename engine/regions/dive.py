@@ -52,7 +52,7 @@ def frame(found: Subdivision, side: int, kind: str) -> np.ndarray[tuple[int, ...
 
 
 def dive(source: Source, options: RegionsOptions, path: Path) -> None:
-    """Writes the film. Raises ConfigError where a window has too many regions, or float64 tells its points not apart."""
+    """Writes the film. Raises ConfigError where a window has too many regions, or is too small for float64."""
     import av
 
     builder = Regions(source.network, options.most_regions)

@@ -21,8 +21,9 @@ HEAD = """\
 
 
 def svg(found: Subdivision, title: str, kind: str = "pattern") -> bytes:
-    """Cells, filled, and above them the walls: a layer of the drawing for each layer of the network, and hairlines
-    that stay thin at any zoom. x to the right and y down, as in the image.
+    """Cells, filled, and above them the walls: a layer of the drawing for each layer of the network.
+
+    Hairlines stay thin at any zoom. x goes to the right and y down, as in the image.
     """
     left, bottom, right, top = found.window
     scale = SIZE / max(right - left, top - bottom)
@@ -73,8 +74,7 @@ def geojson(found: Subdivision, title: str, kind: str = "pattern") -> bytes:
     begins, halves = found.rings
     places = found.places[found.origin[halves]].tolist()
     features = []
-    for row in _rows(found):
-        begin, end = int(begins[row["cell"]]), int(begins[row["cell"] + 1])
+    for row, begin, end in zip(_rows(found), begins[:-1].tolist(), begins[1:].tolist(), strict=True):
         ring = [*places[begin:end], places[begin]]
         shape = {"type": "Polygon", "coordinates": [ring]}
         features.append({"type": "Feature", "geometry": shape, "properties": row})

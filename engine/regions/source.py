@@ -1,6 +1,5 @@
 """A checkpoint as `draw-poly regions` is given it: its network, and the name that what is made of it bears."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np

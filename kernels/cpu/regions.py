@@ -151,9 +151,10 @@ class Regions:
             find_maps(patterns, numbers, self._dims, self._network.slope, scratch.inputs, scratch.results, found)
         return placed(
             Subdivision(
-                self._network.dims[1:-1], window, mesh.places[:vertices].copy(),
-                *(one[:halves].copy() for one in (mesh.origin, mesh.following, mesh.twin, mesh.face, mesh.label)),
-                mesh.first[:cells].copy(), patterns, self._areas[:cells].copy(), self._centres[:cells].copy(), found,
+                self._network.dims[1:-1], window, mesh.places[:vertices].copy(), mesh.origin[:halves].copy(),
+                mesh.following[:halves].copy(), mesh.twin[:halves].copy(), mesh.face[:halves].copy(),
+                mesh.label[:halves].copy(), mesh.first[:cells].copy(), patterns, self._areas[:cells].copy(),
+                self._centres[:cells].copy(), found,
                 int(counts[UNDECIDED]), int(counts[EDGES_CONTRACTED]), int(counts[CELLS_CONTRACTED]),
             )
         )  # fmt: skip

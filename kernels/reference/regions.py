@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
-from draw_poly.kernels.window import prepared
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.spec.subdivision import NO_AREA
+from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
+from draw_poly.kernels.window import prepared
 
 Numbers = NDArray[np.float64]
 

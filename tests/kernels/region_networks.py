@@ -10,6 +10,7 @@ from draw_poly.kernels.spec import Network, leaky_relu
 Numbers = NDArray[np.float64]
 KINDS = ("generic", "equal rows", "equal biases", "quantised", "no biases", "opposite rows")
 Point = tuple[Fraction, Fraction]
+Map = tuple[Fraction, Fraction, Fraction]
 
 
 def draw(kind: str, generator: np.random.Generator, deepest: int = 4, widest: int = 12) -> tuple[Network, Numbers]:
@@ -45,17 +46,19 @@ def exact_regions(network: Network, parameters: Numbers) -> dict[tuple[bool, ...
     one, zero = Fraction(1), Fraction(0)
     numbers = [Fraction(number) for number in parameters.tolist()]
     square: list[Point] = [(zero, zero), (one, zero), (one, one), (zero, one)]
-    cells = [((), square, [(one, zero, zero), (zero, one, zero)])]
+    cells: list[tuple[tuple[bool, ...], list[Point], list[Map]]] = [
+        ((), square, [(one, zero, zero), (zero, one, zero)])
+    ]
     slope, place = Fraction(network.slope), 0
     for out, into in network.shapes[:-1]:
-        cut = []
+        cut: list[tuple[tuple[bool, ...], list[Point], list[Map]]] = []
         for pattern, corners, inputs in cells:
-            sums = []
+            sums: list[Map] = []
             for row in range(out):
                 weights = numbers[place + row * into : place + (row + 1) * into]
-                image = [sum((w * one[k] for w, one in zip(weights, inputs, strict=True)), zero) for k in range(3)]
+                image = [sum((w * m[k] for w, m in zip(weights, inputs, strict=True)), zero) for k in range(3)]
                 sums.append((image[0], image[1], image[2] + numbers[place + out * into + row]))
-            pieces = [(pattern, corners)]
+            pieces: list[tuple[tuple[bool, ...], list[Point]]] = [(pattern, corners)]
             for a, b, c in sums:
                 pieces = [
                     ((*signs, positive), part)
@@ -65,8 +68,8 @@ def exact_regions(network: Network, parameters: Numbers) -> dict[tuple[bool, ...
                 ]
             for signs, polygon in pieces:
                 factors = [one if bit else slope for bit in signs[len(pattern) :]]
-                image = [(f * a, f * b, f * c) for f, (a, b, c) in zip(factors, sums, strict=True)]
-                cut.append((signs, polygon, image))
+                activated = [(f * a, f * b, f * c) for f, (a, b, c) in zip(factors, sums, strict=True)]
+                cut.append((signs, polygon, activated))
         cells = cut
         place += out * (into + 1)
     return {pattern: _area(corners) for pattern, corners, _ in cells}

@@ -1,4 +1,6 @@
-"""Exact subdivisions: against rational numbers, per-cell clipping, points at random, and what holds of any planar map."""
+"""Exact subdivisions: against rational numbers, clipping, points at random, and what holds of any planar map."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,12 +60,13 @@ def forward(network: Network, parameters: Numbers, points: Numbers) -> tuple[Num
 
 
 def inside(found: Subdivision, cell: int, points: Numbers) -> Numbers:
-    """How far points (points, 2) are inside of a cell: the least distance to the lines of its sides, below 0 outside."""
+    """How far points (points, 2) are inside of a cell: the least distance to its sides, below 0 outside."""
     corners = found.polygon(cell)
     along = np.roll(corners, -1, 0) - corners
     apart = points[:, None] - corners
     cross = along[:, 0] * apart[..., 1] - along[:, 1] * apart[..., 0]
-    return (cross / np.hypot(*along.T)).min(1)
+    least: Numbers = (cross / np.hypot(*along.T)).min(1)
+    return least
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -162,8 +165,8 @@ def test_windows_that_tile_the_square_add_up() -> None:
     whole = cpu.subdivide(network, parameters)
     together: dict[Pattern, float] = {}
     cuts = [0.0, 0.3, 0.71, 1.0]
-    for left, right in zip(cuts, cuts[1:], strict=False):
-        for bottom, top in zip(cuts, cuts[1:], strict=False):
+    for left, right in pairwise(cuts):
+        for bottom, top in pairwise(cuts):
             part = cpu.subdivide(network, parameters, (left, bottom, right, top))
             check(part, (right - left) * (top - bottom))
             for pattern, area in zip(patterns(part), part.areas.tolist(), strict=True):
@@ -229,6 +232,7 @@ def test_undecided_signs_are_counted() -> None:
         (Network((2, 1, 1), Activation("relu2", 0.0, True, False)), np.zeros(5), (0, 0, 1, 1), "not piecewise affine"),
         (Network((2, 1, 1)), np.array([1, 1, np.nan, 1, 1]), (0, 0, 1, 1), "not finite"),
         (Network((2, 1, 1)), np.zeros(4), (0, 0, 1, 1), r"shape \(4,\)"),
+        (Network((2, 1, 1, 1)), np.full(7, 1e200), (0, 0, 1, 1), "overflow"),
         (Network((2, 1, 1)), np.zeros(5), (0, 0, 0, 1), "degenerate"),
         (Network((2, 1, 1)), np.zeros(5), (0, 0, np.inf, 1), "finite"),
         (Network((2, 1, 1)), np.zeros(5), (1, 1, 1 + 1e-15, 2), "tells no points apart"),
@@ -237,7 +241,7 @@ def test_undecided_signs_are_counted() -> None:
 def test_what_has_no_regions_is_refused(network, parameters, window, words) -> None:  # type: ignore[no-untyped-def]
     for package in (cpu, reference):
         with pytest.raises(ValueError, match=words):
-            package.subdivide(network, parameters, window)  # type: ignore[attr-defined]
+            package.subdivide(network, parameters, window)
 
 
 @pytest.mark.parametrize("widths", [(), (3,)])

@@ -1,4 +1,4 @@
-"""Regions of other programs' networks: an `nn.Sequential` is what its flat parameters are, and what cannot be is refused."""
+"""Regions of other programs' networks: an `nn.Sequential` is what its flat parameters are; others are refused."""
 
 import numpy as np
 import pytest

@@ -1,1 +1,1 @@
-"""The parts of an exact subdivision: vertices evaluated, edges and cells cut, what has no area contracted, cells measured."""
+"""An exact subdivision: vertices evaluated, edges and cells cut, what has no area contracted, cells measured."""

@@ -61,7 +61,7 @@ def find_maps(patterns, parameters, dims, slope, gradient, results, maps):  # ty
     Backpropagation through the cell's own pattern, BLOCK cells beside each other; scratches (width, BLOCK).
     """
     layers, cells = len(dims) - 1, len(maps)
-    offset = np.empty(BLOCK)
+    offset, words = np.empty(BLOCK), np.zeros(BLOCK, np.uint64)
     for first in range(0, cells, BLOCK):
         count = min(BLOCK, cells - first)
         for output in range(dims[layers]):
@@ -76,10 +76,12 @@ def find_maps(patterns, parameters, dims, slope, gradient, results, maps):  # ty
                 if layer < layers - 1:
                     word -= (out + 63) >> 6
                     for row in range(out):
-                        here, at, bit = gradient[row], word + (row >> 6), np.uint64(row & 63)
-                        for lane in range(count):
-                            positive = patterns[first + lane, at] >> bit & np.uint64(1)
-                            here[lane] *= 1.0 if positive else slope
+                        here, bit = gradient[row], np.uint64(row & 63)
+                        if not bit:
+                            for lane in range(count):
+                                words[lane] = patterns[first + lane, word + (row >> 6)]
+                        for lane in range(BLOCK):
+                            here[lane] *= 1.0 if words[lane] >> bit & np.uint64(1) else slope
                 for row in range(out):
                     bias, here = parameters[place + out * into + row], gradient[row]
                     for lane in range(BLOCK):

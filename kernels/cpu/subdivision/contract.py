@@ -179,8 +179,9 @@ def pack(mesh, width, words, all_words):  # type: ignore[no-untyped-def]
     live = 0
     for half in range(counts[HALVES]):
         if face[half] != GONE:
-            halves[half] = live
-            live += 1
+            if half < twin[half]:
+                halves[half], halves[twin[half]] = live, live + 1
+                live += 2
             vertices[origin[half]] = 0
             if face[half] >= 0:
                 cells[face[half]] = half
@@ -205,10 +206,12 @@ def pack(mesh, width, words, all_words):  # type: ignore[no-untyped-def]
                 mesh.patterns[kept, word] = mesh.patterns[cell, word]
             kept += 1
     counts[FACES] = kept
+    old = (origin.copy(), following.copy(), twin.copy(), face.copy(), mesh.label.copy())
     for half in range(counts[HALVES]):
-        if face[half] != GONE:
+        was = old[3][half]
+        if was != GONE:
             to = halves[half]
-            origin[to], following[to], twin[to] = vertices[origin[half]], halves[following[half]], halves[twin[half]]
-            face[to] = OUTSIDE if face[half] == OUTSIDE else cells[face[half]]
-            mesh.label[to] = mesh.label[half]
+            origin[to], following[to], twin[to] = vertices[old[0][half]], halves[old[1][half]], halves[old[2][half]]
+            face[to] = OUTSIDE if was == OUTSIDE else cells[was]
+            mesh.label[to] = old[4][half]
     counts[HALVES] = live

@@ -4,9 +4,14 @@ A vertex's signs are decided once, and an edge's crossing is made once, so that 
 as not positive: coincident walls need no case of their own, and leave cells without area, which are contracted.
 """
 
-import numpy as np
+from typing import Any
 
-from draw_poly.kernels.compiled import inlined, part
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from draw_poly.kernels.compiled import part
 from draw_poly.kernels.cpu.subdivision.mesh import (
     DONE,
     FACES,
@@ -22,24 +27,14 @@ from draw_poly.kernels.cpu.subdivision.mesh import (
 ROUNDING = 2.0**-51  # of an interpolation, by the larger of its ends
 
 
-@inlined
-def lowest(word):  # type: ignore[no-untyped-def]
+@intrinsic
+def lowest(typing: Any, word: Any) -> Any:
     """The number of the lowest bit of a word that is not zero."""
-    low = np.uint64(word & (~word + np.uint64(1)))
-    number = 0
-    if not low & np.uint64(0x00000000FFFFFFFF):
-        number += 32
-    if not low & np.uint64(0x0000FFFF0000FFFF):
-        number += 16
-    if not low & np.uint64(0x00FF00FF00FF00FF):
-        number += 8
-    if not low & np.uint64(0x0F0F0F0F0F0F0F0F):
-        number += 4
-    if not low & np.uint64(0x3333333333333333):
-        number += 2
-    if not low & np.uint64(0x5555555555555555):
-        number += 1
-    return number
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), generate
 
 
 @part
@@ -155,9 +150,8 @@ def cut(mesh, scratch, width, words, done, label):  # type: ignore[no-untyped-de
     origin, twin, face, counts, signs = mesh.origin, mesh.twin, mesh.face, mesh.counts, mesh.signs
     most_vertices, most_halves, most_faces = len(mesh.places), len(origin), len(mesh.first)
     heads[:width] = -1
-    for half in range(counts[HALVES]):
-        if half < twin[half]:
-            file_edge(signs, words, heads, links, half, origin[half], origin[twin[half]], -1)
+    for half in range(0, counts[HALVES], 2):
+        file_edge(signs, words, heads, links, half, origin[half], origin[twin[half]], -1)
     for neuron in range(width):
         oldest, touched, half = counts[VERTICES], 0, heads[neuron]
         while half >= 0:

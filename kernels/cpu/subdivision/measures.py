@@ -1,10 +1,12 @@
-"""What can be said of a subdivision as a whole: lengths of walls, variation, extrema; and points' distances to walls."""
+"""What can be said of a whole subdivision: lengths of walls, variation, extrema; and points' distances to walls."""
 
 import numpy as np
 
 from draw_poly.kernels.compiled import kernel
 
-BINS = 32  # of points, to a side of the square
+BINS = 64  # of points, to a side of the square
+SLANTED = 6  # bins of a cell's box from which on its parts are looked at row by row
+MARGIN = 1e-9
 
 
 @kernel
@@ -74,7 +76,32 @@ def find_distances(places, origin, following, label, first, points, begins, line
             if half == first[cell]:
                 break
         begin, end = int(left * BINS), min(int(right * BINS), BINS - 1)
-        for row in range(int(low * BINS), min(int(high * BINS), BINS - 1) + 1):
+        top, bottom = int(low * BINS), min(int(high * BINS), BINS - 1)
+        slanted = (end - begin) * (bottom - top) > SLANTED
+        for row in range(top, bottom + 1):
+            if slanted:  # only the part of the box where the cell is
+                left, right = np.inf, -np.inf
+                while True:
+                    u, v = origin[half], origin[following[half]]
+                    x, y, dx, dy = places[u, 0], places[u, 1], places[v, 0], places[v, 1]
+                    dx, dy = dx - x, dy - y
+                    above, below = row / BINS - y, (row + 1) / BINS - y
+                    if min(0.0, dy) <= below and max(0.0, dy) >= above:
+                        if dy == 0.0:
+                            enter, leave = 0.0, 1.0
+                        else:
+                            enter, leave = above / dy, below / dy
+                            enter, leave = max(min(enter, leave), 0.0), min(max(enter, leave), 1.0)
+                        left = min(left, x + min(enter * dx, leave * dx))
+                        right = max(right, x + max(enter * dx, leave * dx))
+                    half = following[half]
+                    if half == first[cell]:
+                        break
+                if left > right:
+                    continue
+                # A bin more than rounding asks for.
+                begin = max(int((left - MARGIN) * BINS), 0)
+                end = min(int((right + MARGIN) * BINS), BINS - 1)
             for point in range(begins[row * BINS + begin], begins[row * BINS + end + 1]):
                 least = np.inf
                 for side in range(sides):

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from draw_poly.kernels.compiled import kernel
+
 Numbers = NDArray[np.float64]
 Indices = NDArray[np.int32]
 Words = NDArray[np.uint64]
@@ -16,11 +18,12 @@ COUNTS = 8
 DONE, NO_ROOM, TOO_MANY = range(3)
 OUTSIDE = -1  # the face around the window
 TOLERANCE = 1e-14  # of lengths in windows, and of cells' shares of them: what is below has no area
-CORNERS = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0))
 
 
 class Mesh(NamedTuple):
-    """A half-edge runs from `origin`, along its cell's boundary, counterclockwise, to `following`'s origin.
+    """Half-edges: of each edge one has an even number, and the other an odd one.
+
+    One runs from `origin`, along its cell's boundary, counterclockwise, to `following`'s origin.
 
     `places` (V, 2) in the window; `sums` (V, width) pre-activations of the layer at hand; `signs` (V, words) bits of
     its neurons that are positive there. `origin`, `following`, `twin`, `face`, `label` (H,); a label is the number of
@@ -73,16 +76,21 @@ def room(faces: int, width: int, layer_words: int, all_words: int, block: int) -
     return mesh, scratch
 
 
-def begin(mesh: Mesh) -> None:
+@kernel
+def begin(mesh):  # type: ignore[no-untyped-def]
     """Makes it the window alone: one cell."""
-    mesh.counts[:] = 0
-    mesh.counts[[VERTICES, HALVES, FACES]] = 4, 8, 1
-    mesh.places[:4] = CORNERS
-    mesh.sums[:4, :2] = CORNERS
-    sides = np.arange(4)
-    mesh.origin[:8] = [*sides, *((sides + 1) % 4)]
-    mesh.following[:8] = [*((sides + 1) % 4), *(4 + (sides - 1) % 4)]
-    mesh.twin[:8] = [*(sides + 4), *sides]
-    mesh.face[:4], mesh.face[4:8] = 0, OUTSIDE
-    mesh.label[:8] = [*(-1 - sides), *(-1 - sides)]
+    counts = mesh.counts
+    for place in range(COUNTS):
+        counts[place] = 0
+    counts[VERTICES], counts[HALVES], counts[FACES] = 4, 8, 1
     mesh.first[0] = 0
+    for side in range(4):
+        after, before = (side + 1) % 4, (side + 3) % 4
+        mesh.places[side, 0], mesh.places[side, 1] = np.float64(side in (1, 2)), np.float64(side > 1)
+        mesh.sums[side, 0], mesh.sums[side, 1] = mesh.places[side, 0], mesh.places[side, 1]
+        inner, outer = 2 * side, 2 * side + 1
+        mesh.origin[inner], mesh.origin[outer] = side, after
+        mesh.following[inner], mesh.following[outer] = 2 * after, 2 * before + 1
+        mesh.twin[inner], mesh.twin[outer] = outer, inner
+        mesh.face[inner], mesh.face[outer] = 0, OUTSIDE
+        mesh.label[inner], mesh.label[outer] = -1 - side, -1 - side

@@ -10,7 +10,7 @@ import pytest
 from draw_poly.engine.record.checkpoint import load
 from draw_poly.engine.record.measures import REGION_MEASURES
 from draw_poly.engine.regions.lives import Lives, change
-from draw_poly.engine.regions.statistics import entropy, gini, statistics
+from draw_poly.engine.regions.statistics import entropy, gini, quantiles, statistics
 from draw_poly.kernels import cpu
 from draw_poly.kernels.cpu.cells import Points
 from tests.conftest import Program
@@ -112,11 +112,15 @@ def test_lives_tell_births_deaths_and_ages() -> None:
         assert what.age == pytest.approx(sum(now[key] * (epoch - seen[key]) for key in now))
         areas = now
     same = change(found[0], found[0])
-    assert same[:4] == (0, 0, pytest.approx(1), 0)
+    assert (same.born, same.died, same.moved_area) == (0, 0, 0)
+    assert same.kept_area == pytest.approx(1)
     assert math.isnan(same.lifetime)
 
 
 def test_inequality_and_entropy() -> None:
     assert gini(np.ones(7)) == pytest.approx(0)
     assert gini(np.array([1e-12] * 99 + [1.0])) == pytest.approx(0.99)
+    values = np.sort(np.random.default_rng(1).random(101))
+    assert quantiles(values, (0.05, 0.5)) == pytest.approx(np.quantile(values, (0.05, 0.5)))
+    assert quantiles(np.full(3, np.inf), (0.5,)) == [np.inf]
     assert entropy(np.full(8, 1 / 8)) == pytest.approx(np.log(8))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from draw_poly.engine.pictures.region_drawing import RegionRasterizer, pixels_cells, walls
+from draw_poly.engine.pictures.region_drawing import walls
 from draw_poly.engine.regions.colours import colours, levels, scale
 from draw_poly.engine.regions.source import load
 from draw_poly.kernels import cpu
-from draw_poly.kernels.cpu import regions as module
+from draw_poly.kernels.spec import Network
 from tests.conftest import Program
 
 FEW = ("--seed", 1, "--no-film", "--save-interval", 4)
@@ -58,7 +58,7 @@ def test_past_the_limit_lines_are_drawn_by_pixels(program: Program, tmp_path: Pa
 
 def test_levels_are_in_the_order_of_their_numbers() -> None:
     generator = np.random.default_rng(2)
-    network = module.Network((2, 7, 5, 1))
+    network = Network((2, 7, 5, 1))
     found = cpu.subdivide(network, generator.normal(size=network.size))
     steep = np.hypot(*found.maps[:, 0, :2].T)
     for kind, values in (("area", found.areas), ("gradient", steep), ("output", None)):
@@ -70,9 +70,3 @@ def test_levels_are_in_the_order_of_their_numbers() -> None:
     born = np.arange(found.cells)
     assert (np.diff(levels(found, "age", born).astype(int)) <= 0).all()
     assert (np.diff(scale().astype(int).sum(1)) >= -1).all()  # dark to light
-    # One pattern has one colour, in whatever window.
-    part = cpu.subdivide(network, generator.normal(size=network.size) * 0 + 1)
-    assert part.cells >= 1
-    plane = pixels_cells(found, 30, 20)
-    assert plane.shape == (20, 30)
-    assert RegionRasterizer.__doc__
