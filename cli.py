@@ -10,12 +10,13 @@ try:
     import os
     import signal
     import warnings
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, NoReturn
 
     from draw_poly.engine import __version__
     from draw_poly.engine.config import Config, ConfigError
-    from draw_poly.engine.flags import Flag, option, save_interval, shortened
+    from draw_poly.engine.flags import Flag, option, region_interval, save_interval, shortened
+    from draw_poly.engine.regions.options import RegionsOptions, numbers
     from draw_poly.engine.signals import Abandoned, interrupt_at_once
     from draw_poly.engine.sweep.options import Options
 except KeyboardInterrupt:
@@ -38,7 +39,15 @@ exit status:
        unless a third Ctrl-C within a second ended even that
 """
 BAD_INPUT = 2
-WHAT_IT_IS: dict[object, str] = {int: "a whole number", float: "a number", save_interval: "a whole number or log"}
+REGIONS = "regions"  # the first word of a command of its own; all else trains
+REGIONS_DESCRIPTION = "The exact linear regions of a checkpoint's network, as SVG, arrays, GeoJSON and tables."
+WHAT_IT_IS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    save_interval: "a whole number or log",
+    region_interval: "every, frames, off or a whole number",
+    numbers: "numbers with commas between",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,14 +72,31 @@ def parser() -> Parser:
         "draw-poly", description=DESCRIPTION, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    _add(whole, (*dataclasses.fields(Config), *dataclasses.fields(Options)))
+    return whole
+
+
+def regions_parser() -> Parser:
+    """The parser of `draw-poly regions`: its first field is no flag but the word that follows."""
+    whole = Parser(f"draw-poly {REGIONS}", description=REGIONS_DESCRIPTION)
+    first, *others = dataclasses.fields(RegionsOptions)
+    words = first.metadata["flag"]
+    whole.add_argument(first.name, metavar=words.metavar, help=f"{words.help}; e.g. {words.example}")
+    _add(whole, others)
+    return whole
+
+
+def _add(whole: Parser, items: Iterable[dataclasses.Field[Any]]) -> None:
+    """Adds the flags that fields of settings are."""
     groups: dict[str, Any] = {}
-    for item in (*dataclasses.fields(Config), *dataclasses.fields(Options)):
+    for item in items:
         flag: Flag = item.metadata["flag"]
         group = groups.setdefault(flag.group, None) or whole.add_argument_group(flag.group)
         groups[flag.group] = group
         required = item.default is dataclasses.MISSING
         names = [f"-{flag.short}"] * bool(flag.short) + [option(item.name)]
-        default = "" if required or item.default in (None, False) else f" (default {item.default})"
+        shown = " ".join(map(str, item.default)) if isinstance(item.default, tuple) else item.default
+        default = "" if required or item.default in (None, False) else f" (default {shown})"
         words: dict[str, Any] = {"dest": item.name, "help": f"{flag.help}{default}; e.g. {flag.example}"}
         if flag.kind is bool:
             words |= {"action": "store_true", "default": argparse.SUPPRESS}
@@ -79,8 +105,8 @@ def parser() -> Parser:
             words |= {"metavar": flag.metavar, "default": argparse.SUPPRESS}
             words |= {"nargs": "+"} if flag.several else {}
             words |= {"action": "append"} if flag.repeated else {}
+            words |= {"nargs": "?", "const": flag.bare} if flag.bare else {}
         group.add_argument(*names, **words)
-    return whole
 
 
 def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -95,7 +121,9 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the program on these words, or on the command line's; returns the exit status, or exits with it."""
-    whole = parser()
+    typed = list(sys.argv[1:] if words is None else words)
+    apart = typed[:1] == [REGIONS]
+    whole = regions_parser() if apart else parser()
     interrupted = f"{whole.prog}: interrupted\n"
     if words is None:
         interrupt_at_once(interrupted if _speaks() else "")
@@ -103,7 +131,12 @@ def main(words: Sequence[str] | None = None) -> int:
         # What a library warns its authors of, this program's user can do nothing about.
         warnings.simplefilter("default")
     try:
-        given = vars(whole.parse_args(words))
+        if apart:
+            options = RegionsOptions(**vars(whole.parse_args(typed[1:])))
+            from draw_poly.engine.regions import command
+
+            return command.run(options)
+        given = vars(whole.parse_args(typed))
         names = [item.name for item in dataclasses.fields(Options)]
         many = Options(**{name: given.pop(name) for name in names if name in given})
         if many:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from draw_poly.engine.flags import ConfigError, checked, flag, option, save_interval
+from draw_poly.engine.flags import ConfigError, checked, flag, option, region_interval, save_interval
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.shape import parse_shape
 from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer
@@ -27,6 +27,8 @@ WITH_MOMENTUM = ", ".join(kind.name for kind in OPTIMIZERS.values() if kind.has_
 
 NETWORK, DATA, OPTIMISER = "network and image", "points", "optimiser"
 TERM, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
+REGIONS = "exact regions"
+COLOURS = ("pattern", "age", "area", "gradient", "output")
 RESUME, MACHINE = "checkpoints and resume", "machine and messages"
 
 
@@ -100,9 +102,10 @@ class Config:
         2048, FRAMES, "longest side of a panel, in pixels; a larger image is drawn smaller", "--frame-size 1024",
         kind=int, metavar="PIXELS", limits=(1, LARGEST_FRAME),
     )  # fmt: skip
-    colour_regions: bool = flag(
-        False, FRAMES, "colour the first panel's polytopes, each stably by its pattern", "--colour-regions", kind=bool
-    )
+    colour_regions: str | None = flag(
+        None, FRAMES, "colour the first panel's polytopes, each stably by its pattern, or with --regions by its age, "
+        "area, gradient or output", "--colour-regions area", choices=COLOURS, bare="pattern",
+    )  # fmt: skip
     drop_frames: bool = flag(
         False, FRAMES, "leave frames out while the encoders are behind, in place of waiting", "--drop-frames",
         kind=bool,
@@ -118,6 +121,16 @@ class Config:
     chunk_size: int = flag(
         131072, FRAMES, "most points evaluated at once; bounds memory", "--chunk-size 65536", kind=int,
         metavar="POINTS", limits=COUNT,
+    )  # fmt: skip
+
+    regions: int | str = flag(
+        "off", REGIONS, "epochs whose exact regions are found, beside training, for regions.csv: every, frames (those "
+        "with a frame), a number N for each N-th, or off", "--regions every", kind=region_interval, metavar="EPOCHS",
+        limits=COUNT,
+    )  # fmt: skip
+    most_regions: int = flag(
+        1_000_000, REGIONS, "regions past which a run goes on without them", "--most-regions 100000", kind=int,
+        metavar="COUNT", limits=(1, 2**30),
     )  # fmt: skip
 
     checkpoint_interval: int | None = flag(
@@ -179,6 +192,8 @@ class Config:
                 object.__setattr__(self, item.name, checked(item.name, item.metadata["flag"], value))
         if self.snapshot_format == "none" and self.no_film:
             raise ConfigError("--snapshot-format none keeps the film alone, but --no-film was given too")
+        if self.colour_regions not in (None, "pattern") and self.regions == "off":
+            raise ConfigError(f"--colour-regions {self.colour_regions} is of exact regions: give --regions frames too")
         if self.use_compile:
             if self.backend not in ("auto", "compile"):
                 raise ConfigError(f"--use-compile means --backend compile, but --backend {self.backend} was given too")
@@ -227,6 +242,12 @@ class Config:
         """The networks that are trained: the one that learns the image and, where the term is on, the predictor."""
         term = self.kolmogorov_term
         return [self.network] + ([term.predictor] if term else [])
+
+    def has_regions(self, epoch: int) -> bool:
+        """Whether the regions after an epoch are found."""
+        if isinstance(self.regions, int):
+            return epoch % self.regions == 0
+        return self.regions == "every" or (self.regions == "frames" and epoch in self.schedule)
 
     @property
     def schedule(self) -> Schedule:

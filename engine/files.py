@@ -95,6 +95,11 @@ class Files:
         return self.folder / "metrics.csv"
 
     @property
+    def regions(self) -> Path:
+        """A row for each epoch whose regions were found, where that was asked for."""
+        return self.folder / "regions.csv"
+
+    @property
     def settings(self) -> Path:
         """The resolved configuration."""
         return self.folder / "config.json"
@@ -149,7 +154,7 @@ class Files:
 
     def existing(self) -> list[Path]:
         """Every file there is that bears a name of this run."""
-        single = (self.settings, self.metrics, *self.plots, self.film, self.smoothed, self.weights)
+        single = (self.settings, self.metrics, self.regions, *self.plots, self.film, self.smoothed, self.weights)
         several = (*self.checkpoints().values(), *self.frames().values())
         return [path for path in single if os.path.exists(path)] + list(several)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from draw_poly.engine.schedule import LOG
 
+REGIONS = ("every", "frames", "off")
 PATHS = ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume")
 
 
@@ -30,6 +31,7 @@ class Flag:
     limits: tuple[float, float] | None = None  # of a number: the least and the greatest that are allowed
     several: bool = False
     repeated: bool = False  # its values add up, where it is given several times
+    bare: str | None = None  # what the flag means where no value follows
 
 
 def save_interval(text: str) -> int | str:
@@ -37,7 +39,14 @@ def save_interval(text: str) -> int | str:
     return text if text == LOG else int(text)
 
 
-WORDS: dict[object, str] = {save_interval: f", or {LOG}"}
+def region_interval(text: str) -> int | str:
+    """A number of epochs, or one of `REGIONS`. Raises ValueError for anything else."""
+    return text if text in REGIONS else int(text)
+
+
+WORDS: dict[object, str] = {save_interval: f", or {LOG}", region_interval: f", or {', '.join(REGIONS)}"}
+# Words that stand in place of a number.
+INSTEAD: dict[object, tuple[str, ...]] = {save_interval: (LOG,), region_interval: REGIONS}
 
 
 def flag(default: Any, group: str, help: str, example: str, **words: Any) -> Any:
@@ -61,7 +70,7 @@ def checked(name: str, flag: Flag, value: Any) -> Any:
         return paths[0] if given is not value else paths
     if flag.choices and value not in flag.choices:
         raise ConfigError(f"{option(name)} was {value!r}: give one of {', '.join(flag.choices)}")
-    if flag.limits is None or (flag.kind is save_interval and value == LOG):
+    if flag.limits is None or value in INSTEAD.get(flag.kind, ()):
         return value
     whole = flag.kind is not float
     least, most = flag.limits

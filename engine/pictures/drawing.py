@@ -25,7 +25,8 @@ class Drawing:
     `edges` are bits: `spec.RIGHT`, `spec.BELOW` where that neighbour lies in another polytope; `colours` are stable
     numbers of the polytopes from 0 to 255, empty unless asked for. `polytopes` counts those seen, `lowest` and
     `highest` are the range of outputs, and `evaluations` is how many points it took. The planes may be read once
-    `arrive` has returned.
+    `arrive` has returned. `walls`, where exact regions are there, is how much of each pixel a boundary covers, in
+    256ths, which is drawn in place of `edges`.
     """
 
     gray: Pixels
@@ -36,6 +37,7 @@ class Drawing:
     highest: float
     evaluations: int
     arrive: Callable[[], object] = lambda: None
+    walls: Pixels | None = None
 
     @property
     def pixels(self) -> int:

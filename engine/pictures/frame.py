@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from draw_poly.engine.data.image import Picture, Split
 from draw_poly.engine.pictures.caption import Annotator, Caption
 from draw_poly.engine.pictures.drawing import Drawing, Pixels
+from draw_poly.engine.regions.colours import scale
 from draw_poly.engine.training.trainer import CONSTANT_SPREAD
 from draw_poly.kernels.picture import panels
 
@@ -47,12 +48,13 @@ def can_be_filmed(width: int, height: int) -> bool:
 
 @dataclass(frozen=True)
 class Panels:
-    """What the frames of a run share: the third panel without text (height, width, 3), uint8."""
+    """What the frames of a run share: the third panel without text (height, width, 3), uint8, and regions' colours."""
 
     target: Pixels
+    colour_regions: str | None = None
 
     @staticmethod
-    def of(picture: Picture, split: Split, size: tuple[int, int]) -> "Panels":
+    def of(picture: Picture, split: Split, size: tuple[int, int], colour_regions: str | None = None) -> "Panels":
         """The image at the size (width, height) of a panel, with its points: red ones train, blue ones validate."""
         width, height = size
         target = np.repeat(picture.resized(size)[:, :, None], 3, axis=2)
@@ -63,11 +65,15 @@ class Panels:
             for down in range(side):
                 for across in range(side):
                     target[np.minimum(rows + down, height - 1), np.minimum(columns + across, width - 1)] = colour
-        return Panels(target)
+        return Panels(target, colour_regions)
 
     @cached_property
     def palette(self) -> Pixels:
-        """The colours of regions, (256, 3): hues a golden angle apart, in three shades."""
+        """The colours of regions, (256, 3): hues a golden angle apart, in three shades; of numbers, a scale."""
+        if self.colour_regions == "output":
+            return np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1)
+        if self.colour_regions not in (None, "pattern"):
+            return scale()
         shades = ((0.75, 1.0), (0.5, 0.95), (0.9, 0.7))
         colours = [colorsys.hsv_to_rgb(index * 0.381966 % 1.0, *shades[index % 3]) for index in range(256)]
         palette: Pixels = np.rint(np.array(colours) * 255).astype(np.uint8)
@@ -88,7 +94,7 @@ class PictureComposer:
     def compose(self, drawing: Drawing, caption: Caption) -> Pixels:
         """The frame (height, 3 * width, 3); the next call draws over it."""
         width = drawing.gray.shape[1]
-        panels.cover(drawing.edges, self._covered)
+        cover(drawing, self._covered)
         panels.paint(drawing.gray, self._covered, drawing.colours, np.array(RED), self._tints, self._frame)
         for row, column, pixels in self._annotator.patches(caption, is_constant(drawing)):
             down, across, _ = pixels.shape
@@ -118,7 +124,7 @@ class FilmComposer:
     def compose(self, drawing: Drawing, caption: Caption) -> None:
         """Writes the frame into the planes."""
         width = self._width
-        panels.cover(drawing.edges, self._covered)
+        cover(drawing, self._covered)
         luma = self._planes[0]
         panels.paint_brightness(
             drawing.gray, self._covered, drawing.colours, self._line[0], self._shades, self._tints[0],
@@ -149,6 +155,14 @@ def video_values(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
     luma, differences = np.empty((2, 2 * count + 1), np.uint8)[:, :-1], np.empty((2, 1, count + 1), np.uint8)[..., :-1]
     panels.to_video(np.repeat(np.repeat(colours[None], 2, axis=0), 2, axis=1), luma, *differences)
     return np.stack((luma[0, ::2], *differences[:, 0])).astype(np.int32)
+
+
+def cover(drawing: Drawing, covered: Pixels) -> None:
+    """Writes how much of each pixel a boundary covers, in 256ths: exact where regions are known, else by pixels."""
+    if drawing.walls is None:
+        panels.cover(drawing.edges, covered)
+    else:
+        covered[:] = drawing.walls
 
 
 def is_constant(drawing: Drawing) -> bool:

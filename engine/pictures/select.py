@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from draw_poly.engine.backends.base import Backend
+from draw_poly.engine.config import Config
 from draw_poly.engine.pictures.device_drawing import DeviceRasterizer
 from draw_poly.engine.pictures.drawing import AdaptiveRasterizer, Drawing
 
@@ -25,3 +26,12 @@ def rasterizer_for(backend: Backend, width: int, height: int, chunk_size: int, c
 
         return CpuRasterizer(backend, width, height, colours)
     return AdaptiveRasterizer(backend, width, height, chunk_size, colours)
+
+
+def drawn_exactly(inner: Rasterizer, backend: Backend, size: tuple[int, int], config: Config) -> Rasterizer:
+    """The same with boundaries from exact regions, where a run has them."""
+    if config.regions == "off":
+        return inner
+    from draw_poly.engine.pictures.region_drawing import RegionRasterizer
+
+    return RegionRasterizer(inner, backend, size, config.colour_regions, config.most_regions)

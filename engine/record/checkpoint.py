@@ -21,6 +21,7 @@ from draw_poly.engine.record import checkpoint_file
 from draw_poly.engine.record.checkpoint_file import CheckpointError
 from draw_poly.engine.record.learner_dict import learner_of, optimizer_dict, parameter_dict
 from draw_poly.engine.record.ledger import Due
+from draw_poly.engine.regions.lives import Lives
 from draw_poly.engine.shape import parse_shape
 from draw_poly.engine.training.watch import Watch
 from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
@@ -194,6 +195,14 @@ def _write_unwritten(frames: list[Due]) -> Content:
     return {"unwritten_frames": [frame.to_dict() for frame in frames]}
 
 
+def _write_lives(lives: Lives | None) -> Content:
+    return {} if lives is None else {"regions": lives.to_dict()}
+
+
+def _read_lives(content: Content) -> Lives | None:
+    return Lives.from_dict(content["regions"]) if "regions" in content else None
+
+
 def _count(value: Any, name: str) -> int:
     if not isinstance(value, int) or value < 0:
         raise ValueError(f"{name} is {value!r}")
@@ -207,7 +216,8 @@ class Checkpoint:
     `identity`, `image` and `number` name its files, `run` marks it, `settings` are those of its `Config`, and `digest`
     is of its image. `seed` is the one drawn where none was given; the generators of NumPy and Python are the
     original's, who would go on with them. `film_frames` counts frames of the schedule that the film has, `unwritten`
-    are those that are still to be written, and `rows` those of the metrics. `variant` is the backend's that trained.
+    are those that are still to be written, and `rows` those of the metrics. `variant` is the backend's that trained,
+    `lives` are its regions, if it has them.
     """
 
     state: Annotated[State, Stored(_write_state, _read_state)]
@@ -226,6 +236,7 @@ class Checkpoint:
     rows: Annotated[list[str], _under("metrics_rows", lambda rows: list(map(str, rows)), missing=[])]
     unwritten: Annotated[list[Due], Stored(_write_unwritten, _read_unwritten)]
     variant: Annotated[str | None, _under("kernel_variant", lambda name: name and str(name), missing=None)] = None
+    lives: Annotated[Lives | None, Stored(_write_lives, _read_lives)] = None
 
 
 # In the order in which they are written.

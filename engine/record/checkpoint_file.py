@@ -39,6 +39,14 @@ def find(texts: Iterable[str], files: Files) -> list[Path]:
     return sorted(runs.values(), key=_age, reverse=True) or [max(found, key=_age)]
 
 
+def newest(text: str) -> Path:
+    """The checkpoint that a path or a pattern names; of a folder the one of the last epoch. Raises CheckpointError."""
+    found = _meant(text)
+    if not found:
+        raise CheckpointError(f"{text[:200]}: no checkpoint (*_epoch_N.pt) was found there")
+    return max(found, key=_age)
+
+
 def _meant(text: str) -> list[Path]:
     path = Path(text)
     if os.path.isfile(path):

@@ -81,6 +81,31 @@ MEASURES = (
             figure=POLYTOPES),
 )  # fmt: skip
 
+# Of exact regions, in the order of the columns of `regions.csv`, which has a row for each epoch that was subdivided.
+REGION_MEASURES = (
+    Measure("epoch", "finished epochs", "d"),
+    Measure("regions", "linear regions of the square", "d"),
+    Measure("born", "patterns that were not there at the row before", "d"),
+    Measure("died", "patterns that are not there any more", "d"),
+    Measure("kept_area", "share of the square whose pattern was there before", ".9g"),
+    Measure("moved_area", "share of the square that patterns won from others", ".9g"),
+    Measure("age", "epochs since a point's pattern was first seen, mean over the square", ".9g"),
+    Measure("lifetime", "epochs that those lived which died, median", ".9g"),
+    Measure("walls", "length of boundaries, mean of the layers, in sides of the square", ".9g"),
+    Measure("sides", "sides of a region, mean", ".9g"),
+    Measure("area_median", "area of a region, median", ".9g"),
+    Measure("area_gini", "Gini coefficient of the areas", ".9g"),
+    Measure("area_entropy", "entropy of the areas, nats", ".9g"),
+    Measure("gradient", "length of the output's gradient, root of its mean square over the square", ".9g"),
+    Measure("variation", "total variation of the output: its gradient's length, integrated", ".9g"),
+    Measure("wall_median", "distance of a training point to its region's nearest wall, median", ".9g"),
+    Measure("wall_near", "distance of a training point to its region's nearest wall, 5 % quantile", ".9g"),
+    Measure("dead", "neurons without a boundary in the square", "d"),
+    Measure("extrema", "local extrema of the output inside of the square", "d"),
+    Measure("undecided", "signs of vertices within rounding of zero", "d"),
+)
+REGION_HEADER = ",".join(one.name for one in REGION_MEASURES) + "\n"
+
 COLUMNS = tuple(sorted((one for one in MEASURES if one.column is not None), key=lambda one: one.column or 0))
 NAMES = tuple(one.name for one in COLUMNS)
 CAPTIONED = tuple((one, one.caption) for one in MEASURES if one.caption)
@@ -106,6 +131,12 @@ def of_epochs(epochs: Epochs) -> Columns:
 def of_frame(drawing: Drawing) -> Row:
     """The values of a frame."""
     return {name: getattr(drawing, name) for name in _OF_FRAME}
+
+
+def region_row(values: Row) -> str:
+    """A row of `regions.csv`; what is not known of an epoch (NaN) is left empty."""
+    cells = (format(values[one.name], one.cell) for one in REGION_MEASURES)
+    return ",".join("" if cell == "nan" else cell for cell in cells) + "\n"
 
 
 def last_of(columns: Columns) -> Row:

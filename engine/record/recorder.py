@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from draw_poly.engine import files
+from draw_poly.engine.data import image
 from draw_poly.engine.debugging import Phases, tell
 from draw_poly.engine.failure import explain
 from draw_poly.engine.model import initialisation as network
@@ -24,8 +26,12 @@ from draw_poly.engine.record.picture_file import PictureWriter
 from draw_poly.engine.record.plot import plot
 from draw_poly.engine.record.settings import write_settings
 from draw_poly.engine.record.smoothed import smoothed
+from draw_poly.engine.training.trainer import Epochs
 from draw_poly.engine.training.training import Training, Visit
 from draw_poly.engine.training.watch import RECENT
+
+if TYPE_CHECKING:
+    from draw_poly.engine.regions.follower import Follower
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Recorder:
         self.config, self.files = prepared.config, prepared.files
         self.gallery = Gallery(prepared, training.backend)
         self._unsmoothed, self._whole = True, True
+        self._follower: Follower | None = None
         self._dropped = 0
         self._reported: set[str] = set()
 
@@ -81,6 +88,7 @@ class Recorder:
         self._unsmoothed = not place.smoothed.exists()
         self.metrics = self._table()
         self.gallery.open(self.metrics, self._claim.check)
+        self._follower = self._following()
         self._bar = progress(self.config, prepared.state.epoch)
         self._reserve()
 
@@ -88,6 +96,8 @@ class Recorder:
         """Writes the frames before the first epoch that is trained: the `first` one, and those still to be made."""
         if self._prepared.state.epoch == 0:
             self._show(0, {}, drawn=first)
+        if self._follower:
+            self._follower.begin(self._prepared.state.epoch, self._training.parameters.numpy())
         self.gallery.catch_up()
 
     def record(self, visit: Visit) -> None:
@@ -99,6 +109,7 @@ class Recorder:
         last = number == self.config.epochs
         log_lines(epoch_lines(columns, self.config.epochs), epochs.ended.tolist(), last or bool(self._training.stopped))
         self.gallery.add(columns)
+        self._follow(epochs)
         dropped = visit.scheduled and not last and self.config.drop_frames and self.gallery.writer.behind
         self._dropped += dropped
         if visit.framed and not dropped:
@@ -114,6 +125,8 @@ class Recorder:
             self.gallery.writer.drain()
             self.gallery.writer.sync()
             self.metrics.flush()
+            if self._follower:
+                self._follower.settle()
             self._save("Checkpoint saved: %s")
         if last and self._training.state.predictor:
             length = kolmogorov.bits(row["kolmogorov"], self.config.network)
@@ -125,6 +138,8 @@ class Recorder:
     def leave(self) -> None:
         """Ends without another file written."""
         self._bar.close()
+        if self._follower:
+            self._follower.stop()
         self.gallery.writer.stop()
 
     def report(self, line: str, error: Exception) -> None:
@@ -146,6 +161,7 @@ class Recorder:
             self.gallery.writer.drain,
             self.gallery.writer.sync,
             self.metrics.flush,
+            lambda: self._follower.settle() if self._follower else None,
             lambda: self._save("Final checkpoint saved: %s") if state.epoch else None,
             self.metrics.close,
             lambda: write_whole(place.weights, weights.encode()),
@@ -164,6 +180,10 @@ class Recorder:
             except Exception as error:
                 failed, done, self._whole = True, False, False
                 self.report("While finishing: %s", error)
+        if self._follower:
+            self._follower.stop()
+            if self._follower.dropped:
+                log.info("Epochs without regions because these were behind: %d", self._follower.dropped)
         if self._dropped:
             log.info("Frames dropped because the encoders were behind: %d", self._dropped)
         return not failed
@@ -189,6 +209,28 @@ class Recorder:
         log.info("%s", frame_line(number, of_frame(drawing)))
         tell(drawn.looked)
 
+    def _following(self) -> "Follower | None":
+        """What follows the regions, where they are asked for."""
+        config, prepared = self.config, self._prepared
+        if config.regions == "off":
+            return None
+        from draw_poly.engine.regions.follower import Follower
+
+        points = image.samples(prepared.picture, prepared.split.training)[0].double().numpy()
+        follower = Follower(
+            self.files.regions, config.network, points, config.most_regions, config.drop_frames,
+            prepared.checkpoint.lives,
+        )  # fmt: skip
+        follower.open(prepared.state.epoch)
+        return follower
+
+    def _follow(self, epochs: Epochs) -> None:
+        """Gives the epochs of a visit to what follows the regions, as far as they are asked for."""
+        if self._follower:
+            for number, parameters in enumerate(epochs.parameters, epochs.first):
+                if self.config.has_regions(number):
+                    self._follower.follow(number, parameters[: self.config.network.size], number == self.config.epochs)
+
     def _smooth(self) -> None:
         """Writes the smoothed picture, which no epoch changes."""
         picture, split = self._prepared.picture, self._prepared.split
@@ -203,6 +245,7 @@ class Recorder:
         content = replace(
             self._prepared.checkpoint, state=state, unwritten=ledger.unwritten, film_frames=ledger.frames,
             rows=self.metrics.held, variant=self._training.backend.variant,
+            lives=self._follower.lives if self._follower else None,
         )  # fmt: skip
         with self._phases("save checkpoints"):
             checkpoint.save(path, content)

@@ -8,6 +8,7 @@ from draw_poly.kernels.reference.evaluate import evaluate, evaluate_grid, evalua
 from draw_poly.kernels.reference.gradient import differentiate, gradient, squared_error, task_gradient, weigh
 from draw_poly.kernels.reference.kolmogorov import TEMPERATURE, WINDOW, cross_entropy, kolmogorov_gradient
 from draw_poly.kernels.reference.network import Layer, Memory, Scalar, backward, forward, layers
+from draw_poly.kernels.reference.regions import Cell, area_of, subdivide
 from draw_poly.kernels.reference.update import step, total, update, update_one
 from draw_poly.kernels.reference.validate import validate, validate_one
 from draw_poly.kernels.reference.workspace import Workspace
@@ -15,10 +16,12 @@ from draw_poly.kernels.reference.workspace import Workspace
 __all__ = [
     "TEMPERATURE",
     "WINDOW",
+    "Cell",
     "Layer",
     "Memory",
     "Scalar",
     "Workspace",
+    "area_of",
     "backward",
     "cross_entropy",
     "differentiate",
@@ -31,6 +34,7 @@ __all__ = [
     "layers",
     "squared_error",
     "step",
+    "subdivide",
     "task_gradient",
     "total",
     "update",

@@ -20,6 +20,8 @@ MORE = {
     "Training": {"cpu"},  # many steps in one call; on a GPU a captured graph
     "Evaluator": {"cpu"},  # prepared once for a network; on a GPU plans are cached
     "Rasterizer": {"cpu"},  # on a GPU every pixel is evaluated, which takes no longer
+    "subdivide": {"reference", "cpu"},  # regions hang on each other edge by edge: no work for a GPU's many threads
+    "Regions": {"cpu"},  # keeps its memory from one subdivision to the next
 }
 
 

@@ -1,0 +1,123 @@
+"""The regions of a run's epochs, made beside its training: a thread of its own, epochs in their order, a row each."""
+
+import io
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Semaphore
+
+import numpy as np
+from numpy.typing import NDArray
+
+from draw_poly.engine.record import disk
+from draw_poly.engine.record.journal import log
+from draw_poly.engine.record.measures import REGION_HEADER, region_row
+from draw_poly.engine.regions.lives import Lives
+from draw_poly.engine.regions.statistics import statistics
+from draw_poly.kernels.cpu.cells import Points
+from draw_poly.kernels.cpu.regions import Regions
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec.subdivision import TooManyRegions
+
+PENDING = 256  # epochs whose parameters wait
+WRITTEN = 2**14  # bytes that are written at once
+
+
+class Follower:
+    """Writes a row of `regions.csv` for each epoch that it is given, in their order.
+
+    `lives` are the regions after the last one, once `settled`. Where there are more than `most` regions it says so and
+    goes on without. `drop`: epochs are left out and counted, while more wait than may, in place of waiting for them.
+    """
+
+    def __init__(
+        self, path: Path, network: Network, points: NDArray[np.float64], most: int, drop: bool, lives: Lives | None
+    ) -> None:
+        self.lives, self.dropped = lives, 0
+        self._path, self._network, self._coordinates = path, network, points
+        self._most, self._drop = most, drop
+        self._given_up = False
+        self._rows = io.StringIO()
+        self._room = Semaphore(PENDING)
+        self._thread = ThreadPoolExecutor(1, "regions")
+        self._last: Future[None] | None = None
+
+    def open(self, reached: int) -> None:
+        """Begins the file, or goes on after its row of an epoch; later rows come again. Raises OSError."""
+        there = disk.read(self._path).decode(errors="replace").splitlines(keepends=True) if self._path.exists() else []
+        whole = [row for row in there[1:] if row.endswith("\n") and row.split(",", 1)[0].isdigit()]
+        kept = [row for row in whole if int(row.split(",", 1)[0]) <= reached] if there[:1] == [REGION_HEADER] else []
+        disk.write_whole(self._path, "".join([REGION_HEADER, *kept]).encode())
+
+    def begin(self, epoch: int, parameters: NDArray[np.float32]) -> None:
+        """Gives the network before the first epoch that follows, which has no row: what changes is told from it."""
+        if self.lives is None:
+            self._submit(lambda: self._first(epoch, parameters.astype(np.float64)))
+
+    def follow(self, epoch: int, parameters: NDArray[np.float32], must: bool = True) -> None:
+        """Gives an epoch's parameters (P,). Raises OSError where earlier rows could not be written."""
+        if self._given_up:
+            return
+        numbers = parameters.astype(np.float64)
+        if self._drop and not must:
+            if not self._room.acquire(blocking=False):
+                self.dropped += 1
+                return
+            self._room.release()
+        self._submit(lambda: self._next(epoch, numbers))
+
+    def settle(self) -> None:
+        """Waits for all that was given, and has it on the disk. Raises OSError."""
+        if self._last:
+            self._last.result()
+        self._write()
+        with disk.named(self._path), self._path.open("ab") as file:
+            os.fsync(file.fileno())
+
+    def stop(self) -> None:
+        """Ends the thread, whatever it has to do."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, work: Callable[[], None]) -> None:
+        if self._last and self._last.done():
+            self._last.result()  # raises what went wrong
+        self._room.acquire()
+        self._last = self._thread.submit(self._guarded, work, self._last)
+
+    def _guarded(self, work: Callable[[], None], before: "Future[None] | None") -> None:
+        try:
+            if before and (error := before.exception()):
+                raise error
+            if not self._given_up:
+                work()
+        except (TooManyRegions, MemoryError) as error:
+            self._given_up = True
+            log.warning("Regions are not followed any further: %s", error or "out of memory")
+        except ValueError as error:  # such as parameters that are not finite, which the run tells of itself
+            self._given_up = True
+            log.warning("Regions are not followed any further: %s", error)
+        finally:
+            self._room.release()
+
+    def _first(self, epoch: int, parameters: NDArray[np.float64]) -> None:
+        self._builder = Regions(self._network, self._most)
+        self.lives = Lives.begin(self._builder.subdivide(parameters), epoch)
+
+    def _next(self, epoch: int, parameters: NDArray[np.float64]) -> None:
+        if not hasattr(self, "_points"):
+            self._points = Points(self._coordinates)
+        if not hasattr(self, "_builder"):
+            self._builder = Regions(self._network, self._most)
+        found = self._builder.subdivide(parameters)
+        assert self.lives is not None
+        self.lives, change = self.lives.follow(found, epoch)
+        self._rows.write(region_row({"epoch": epoch, **statistics(found, self._points), **change._asdict()}))
+        if self._rows.tell() > WRITTEN:
+            self._write()
+
+    def _write(self) -> None:
+        rows, self._rows = self._rows.getvalue(), io.StringIO()
+        if rows:
+            with disk.named(self._path), self._path.open("ab") as file:
+                file.write(rows.encode())

@@ -1,0 +1,77 @@
+"""What is asked of a whole subdivision, in calls of compiled code: numbers, hashes, matches, points' distances."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from draw_poly.kernels.cpu.subdivision.identity import hash_patterns, match
+from draw_poly.kernels.cpu.subdivision.measures import BINS, find_distances, measure
+from draw_poly.kernels.spec.subdivision import Subdivision
+
+Numbers = NDArray[np.float64]
+Hashes = NDArray[np.uint64]
+
+
+class Totals(NamedTuple):
+    """Lengths of walls by layer (layers,), edges by neuron (neurons,), and numbers of the first output.
+
+    `variation` is the integral of its gradient's length, `energy` that of the length's square, `extrema` are vertices
+    inside of the window above or below all their neighbours.
+    """
+
+    lengths: Numbers
+    met: NDArray[np.int64]
+    variation: float
+    energy: float
+    extrema: int
+
+
+def totals(found: Subdivision) -> Totals:
+    """Those of a subdivision with maps."""
+    lengths, met = np.empty(len(found.widths)), np.empty(sum(found.widths), np.int64)
+    values, state = np.empty(len(found.places)), np.empty(len(found.places), np.int8)
+    numbers = measure(
+        found.places, found.origin, found.following, found.twin, found.face, found.label, found.areas, found.maps,
+        found.layers, lengths, met, values, state,
+    )  # fmt: skip
+    return Totals(lengths, met, *numbers)
+
+
+def hashes(found: Subdivision) -> Hashes:
+    """128 bits a cell that its pattern decides, (F, 2)."""
+    made = np.empty((found.cells, 2), np.uint64)
+    hash_patterns(found.patterns, made)
+    return made
+
+
+def matched(before: Hashes, now: Hashes) -> NDArray[np.int32]:
+    """Where each of `now` stands among those `before`, (F,); -1 where it does not."""
+    found = np.empty(len(now), np.int32)
+    table = np.empty(1 << (2 * len(before) + 1).bit_length(), np.int32)
+    match(before, now, table, found)
+    return found
+
+
+class Points:
+    """Points (2, n) of the unit square, whose distances to walls are asked again and again."""
+
+    def __init__(self, coordinates: Numbers) -> None:
+        points = np.ascontiguousarray(coordinates.T, np.float64)
+        columns, rows = np.minimum((points * BINS).astype(np.int64), BINS - 1).T
+        bins = rows * BINS + columns
+        order = np.argsort(bins, kind="stable")
+        self._points = points[order]
+        self._begins = np.searchsorted(bins[order], np.arange(BINS * BINS + 1))
+        self._order = order
+
+    def distances(self, found: Subdivision) -> Numbers:
+        """The distance of each point to the nearest wall of its cell, (n,); infinite where its cell has none."""
+        sorted_ones, lines = np.empty(len(self._points)), np.empty((int(found.sides.max()), 4))
+        find_distances(
+            found.places, found.origin, found.following, found.label, found.first, self._points, self._begins, lines,
+            sorted_ones,
+        )  # fmt: skip
+        distances = np.empty_like(sorted_ones)
+        distances[self._order] = sorted_ones
+        return distances

@@ -1,0 +1,189 @@
+"""The exact subdivision of a window by a network of two inputs, layer by layer, in float64.
+
+The structure is that of half-edges; see "Regions" in `kernels/README.md`. What is computed does not depend on threads.
+"""
+
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from draw_poly.kernels.compiled import kernel
+from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
+from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
+from draw_poly.kernels.cpu.subdivision.cells import find_maps, measure_areas
+from draw_poly.kernels.cpu.subdivision.contract import contract
+from draw_poly.kernels.cpu.subdivision.cut import cut
+from draw_poly.kernels.cpu.subdivision.mesh import (
+    CELLS_CONTRACTED,
+    DONE,
+    EDGES_CONTRACTED,
+    FACES,
+    HALVES,
+    NO_ROOM,
+    SHORT,
+    TOLERANCE,
+    TOO_MANY,
+    UNDECIDED,
+    UNPAIRED,
+    VERTICES,
+    begin,
+    room,
+)
+from draw_poly.kernels.cpu.subdivision.signs import BLOCK, see_patterns, sign_block
+from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec.subdivision import Subdivision, TooManyRegions, placed
+from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
+from draw_poly.kernels.window import prepared
+
+LEAST_ROOM = 4096  # cells
+MOST_REGIONS = 1_000_000
+WIDE = 32  # from this width on threads share the vertices
+TASK = 8 * BLOCK  # vertices of a task
+EMPTY = np.empty((0, 0, 3))
+
+
+@kernel
+def work(counter, scratch, vertices, sums, signs, into, out, slope, parameters, place, undecided):  # type: ignore[no-untyped-def]
+    """What one thread does of a layer's signs: takes vertices, TASK by TASK, until there are none."""
+    half = len(scratch) // 2
+    inputs = scratch[:half].view(np.float64).reshape((-1, BLOCK))
+    results = scratch[half:].view(np.float64).reshape((-1, BLOCK))
+    while True:
+        task = claim(counter)
+        if task >= len(undecided):
+            wait(counter, 0, len(undecided))
+            return
+        found = 0
+        for first in range(task * TASK, min((task + 1) * TASK, vertices), BLOCK):
+            last = min(first + BLOCK, vertices)
+            found += sign_block(first, last, sums, signs, into, out, slope, parameters, place, inputs, results)
+        undecided[task] = found
+        finish(counter, 0)
+
+
+@kernel
+def cut_layers(mesh, scratch, parameters, dims, places, slope, first, last, signed, most):  # type: ignore[no-untyped-def]
+    """Cuts by layers first to last, and contracts what has no area. Returns what it came to.
+
+    `places` (layers, 3) are where a layer's parameters, its words and its neurons begin. Whether it is `signed`: the
+    layer's signs are there.
+    """
+    counts = mesh.counts
+    for layer in range(first, last):
+        into, out = dims[layer], dims[layer + 1]
+        place, done, label = places[layer, 0], places[layer, 1], places[layer, 2]
+        words = (out + 63) >> 6
+        if not signed:
+            before = slope if layer else 1.0
+            for vertex in range(0, counts[VERTICES], BLOCK):
+                counts[UNDECIDED] += sign_block(
+                    vertex, min(vertex + BLOCK, counts[VERTICES]), mesh.sums, mesh.signs, into, out, before, parameters,
+                    place, scratch.inputs, scratch.results,
+                )  # fmt: skip
+        counts[SHORT] = 0
+        if cut(mesh, scratch, out, words, done, label) == NO_ROOM:
+            return NO_ROOM
+        see_patterns(mesh, words, done)
+        if counts[SHORT]:
+            contract(mesh, out, words, done + words, 0.0)
+        if counts[FACES] > most:
+            return TOO_MANY
+    return DONE
+
+
+@kernel
+def finish_cells(mesh, width, words, all_words, areas, centres):  # type: ignore[no-untyped-def]
+    """Areas and centres of the cells that have area, once the others are contracted."""
+    if measure_areas(mesh, areas, centres) <= TOLERANCE:
+        contract(mesh, width, words, all_words, TOLERANCE)
+        measure_areas(mesh, areas, centres)
+
+
+def subdivide(network: Network, parameters: ArrayLike, window: Window = UNIT_SQUARE) -> Subdivision:
+    """The subdivision of a window by a network with these parameters (P,): see `Regions.subdivide`."""
+    return Regions(network).subdivide(parameters, window)
+
+
+class Regions:
+    """Subdivides windows by a network, again and again: its memory is kept from one to the next, and grows.
+
+    One thread's at a time. Raises ValueError for a network that has other than two inputs, or an activation that is
+    not piecewise affine.
+    """
+
+    def __init__(self, network: Network, most: int = MOST_REGIONS) -> None:
+        self._network, self._most = network, most
+        self._dims = np.array(network.dims)
+        hidden = network.dims[1:-1]
+        words = [(width + 63) // 64 for width in hidden]
+        self._layer_words, self._words = max(words, default=1), sum(words)
+        begins = [(0, *accumulate(sizes)) for sizes in (words, hidden)]
+        self._places = np.array(list(zip(network.offsets, *begins, strict=True)))
+        self._width = max(network.dims)
+        self._team = Team(2 * 2 * BLOCK * max(network.dims))
+        self._make_room(LEAST_ROOM)
+
+    def subdivide(
+        self,
+        parameters: ArrayLike,
+        window: Window = UNIT_SQUARE,
+        maps: bool = True,
+    ) -> Subdivision:
+        """The subdivision of a window by these parameters (P,), with each cell's affine map if asked for.
+
+        Raises ValueError for parameters that are not finite or not of this network and for a degenerate window, and
+        TooManyRegions.
+        """
+        numbers, moved, window = prepared(self._network, parameters, window)
+        while (came_to := self._build(moved)) == NO_ROOM:
+            self._make_room(2 * len(self._mesh.first))
+        if came_to == TOO_MANY:
+            raise TooManyRegions(f"the window has more than {self._most} regions")
+        mesh, counts = self._mesh, self._mesh.counts
+        finish_cells(mesh, self._network.dims[-2], self._layer_words, self._words, self._areas, self._centres)
+        vertices, halves, cells = (int(counts[place]) for place in (VERTICES, HALVES, FACES))
+        patterns = mesh.patterns[:cells].copy()
+        found = EMPTY
+        if maps:
+            found = np.empty((cells, self._network.dims[-1], 3))
+            scratch = self._scratch
+            find_maps(patterns, numbers, self._dims, self._network.slope, scratch.inputs, scratch.results, found)
+        return placed(
+            Subdivision(
+                self._network.dims[1:-1], window, mesh.places[:vertices].copy(), mesh.origin[:halves].copy(),
+                mesh.following[:halves].copy(), mesh.twin[:halves].copy(), mesh.face[:halves].copy(),
+                mesh.label[:halves].copy(), mesh.first[:cells].copy(), patterns, self._areas[:cells].copy(),
+                self._centres[:cells].copy(), found,
+                int(counts[UNDECIDED]), int(counts[EDGES_CONTRACTED]), int(counts[CELLS_CONTRACTED]),
+            )
+        )  # fmt: skip
+
+    @property
+    def unpaired(self) -> int:
+        """Crossings of the last subdivision that found no second one in their cell: a fault of arithmetic, if any."""
+        return int(self._mesh.counts[UNPAIRED])
+
+    def _make_room(self, cells: int) -> None:
+        self._mesh, self._scratch = room(cells, self._width, self._layer_words, self._words, BLOCK)
+        self._areas, self._centres = np.empty(cells), np.empty((cells, 2))
+
+    def _build(self, parameters: NDArray[np.float64]) -> int:
+        mesh, scratch, dims, places = self._mesh, self._scratch, self._dims, self._places
+        begin(mesh)
+        slope, layers = self._network.slope, len(dims) - 2
+        if self._width < WIDE:
+            return int(cut_layers(mesh, scratch, parameters, dims, places, slope, 0, layers, False, self._most))
+        for layer in range(layers):
+            vertices, into, out = int(mesh.counts[VERTICES]), *self._network.dims[layer : layer + 2]
+            undecided = np.zeros(-(-vertices // TASK), np.int64)
+            operations = 2.0 * out * into * vertices
+            self._team.run(
+                threads_for(operations), operations, work, vertices, mesh.sums, mesh.signs, into, out,
+                slope if layer else 1.0, parameters, int(places[layer, 0]), undecided,
+            )  # fmt: skip
+            mesh.counts[UNDECIDED] += undecided.sum()
+            came_to = cut_layers(mesh, scratch, parameters, dims, places, slope, layer, layer + 1, True, self._most)
+            if came_to != DONE:
+                return int(came_to)
+        return DONE
