@@ -30,7 +30,7 @@ def test_a_closed_terminal_does_not_end_what_nohup_started(start: Start, tmp_pat
         running.send_signal(HANGUP)
         wait_for(running, "Epoch 500/")
         running.send_signal(TERMINATE)
-        _, rest = running.communicate(timeout=60)
+        _, rest = running.communicate(timeout=240)
     assert running.returncode == 143
     assert "Interrupted by SIGTERM" in rest
 
@@ -140,7 +140,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(
     with start(words_for(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6)) as running:
         wait_for(running, "Epoch 30/")
         running.send_signal(number)
-        _, rest = running.communicate(timeout=60)
+        _, rest = running.communicate(timeout=240)
     assert running.returncode == status
     assert f"Interrupted by {signal.Signals(number).name}" in rest
     (stored,) = tmp_path.glob("checkpoint_*.pt")

@@ -10,9 +10,9 @@ import math
 import numpy as np
 
 from draw_poly.kernels.compiled import numbered, part
+from draw_poly.kernels.cpu.runtime.exponential import exp
 from draw_poly.kernels.cpu.runtime.vector import (
     LANES,
-    exp,
     floor,
     fma,
     larger,

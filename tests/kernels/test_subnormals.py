@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from draw_poly.kernels.compiled import kernel
-from draw_poly.kernels.cpu.runtime import vector
+from draw_poly.kernels.cpu.runtime import exponential, vector
 from draw_poly.kernels.cpu.runtime.threads import Team
 from draw_poly.kernels.operator import mlp
 from draw_poly.kernels.oracle import random_parameters
@@ -112,11 +112,11 @@ def test_kernels_flush_in_every_thread_of_a_team(already: bool, fails: bool) -> 
 @kernel
 def _exponentials(numbers, results):  # type: ignore[no-untyped-def]
     for first in range(0, len(numbers), vector.LANES):
-        vector.store(results, first, vector.exp(vector.load(numbers, first)))
+        vector.store(results, first, exponential.exp(vector.load(numbers, first)))
 
 
 def test_the_exponential_is_nothing_below_its_floor_and_true_above() -> None:
-    floor = vector.LOWEST * np.log(2)
+    floor = exponential.LOWEST * np.log(2)
     above = np.concatenate((np.linspace(np.float32(floor * 0.999999), 88, 2**16), [0.0, -1e-30, TINY]))
     below = np.concatenate((np.linspace(-1000, floor * 1.000001, 2**10), [-1e5, -1e30, -3e38, -np.inf]))
     numbers = np.concatenate((above, below, [np.nan] * 9)).astype(np.float32)

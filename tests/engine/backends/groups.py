@@ -16,7 +16,8 @@ from tests.test_parity import RELATIVE, SIX_DECIMALS
 
 TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.3, "--kolmogorov-bins", 20]
 
-
+# Seconds: where kernels are not on disk yet, each process compiles them, on cores that others use.
+PATIENCE = 240
 LOST = "the other process is gone or does not answer"
 
 
@@ -55,7 +56,7 @@ class Pair:
         return re.sub(r"^\[Gloo\] Rank .*\n", "", self._logs[rank].read_text(), flags=re.MULTILINE)
 
     def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while text not in self.log(0):
             assert time.monotonic() < deadline, self.log(0)
             assert self.processes[0].poll() is None, self.log(0)
@@ -63,7 +64,7 @@ class Pair:
 
     def statuses(self) -> list[int]:
         """How both ended, in less time than a gloo step's limit."""
-        return [process.wait(timeout=60) for process in self.processes]
+        return [process.wait(timeout=PATIENCE) for process in self.processes]
 
     def __enter__(self) -> "Pair":
         return self

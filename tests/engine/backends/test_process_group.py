@@ -45,7 +45,7 @@ def test_a_process_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
         "        print(lost)\n"
     )
     with Pair(["-c", program], tmp_path) as pair:
-        assert pair.processes[0].wait(timeout=60) == 0
+        assert pair.processes[0].wait(timeout=240) == 0
         assert pair.log(0).splitlines()[-1] == LOST
 
 
