@@ -19,8 +19,8 @@ from draw_poly.engine.flags import shortened
 from draw_poly.engine.record.journal import log
 from draw_poly.engine.sweep.piece import Piece, Trained, trained, versions
 
-# Seconds to reach a scheduler, to have it answer afterwards, and to leave it.
-REACHED, ANSWERED, LEFT = 10.0, 30.0, 5.0
+# Seconds to reach a scheduler, to be brought what came of a piece, and to leave it.
+REACHED, BROUGHT, LEFT = 10.0, 300.0, 5.0
 # What a worker is started with that has a GPU: `--resources GPU=1`.
 GPU = "GPU"
 # Workers of this machine: a few to a core at most, each of which loads torch.
@@ -114,7 +114,7 @@ class Cluster:
     @staticmethod
     def result(future: Future) -> Trained:
         """What came of a piece. Raises whatever went wrong with it."""
-        result: Trained = future.result(ANSWERED)
+        result: Trained = future.result(BROUGHT)
         return result
 
     @staticmethod
