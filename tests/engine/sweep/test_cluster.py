@@ -149,12 +149,13 @@ def test_a_scheduler_that_stops_leaves_what_came_back(
         if count == 2:
             machines.scheduler.kill()
             machines.scheduler.wait()
+            stopped.append(time.monotonic())
 
+    stopped: list[float] = []
     given.then = then
-    started = time.monotonic()
     outcome = program(*WORDS, "--cluster", machines.file)
     assert outcome.status == 3
-    assert time.monotonic() - started < 100
+    assert time.monotonic() - stopped[0] < 60
     (line,) = [line for line in outcome.log.splitlines() if " - ERROR - " in line]
     assert "is gone" in line
     assert "Traceback" not in outcome.log
