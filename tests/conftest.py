@@ -166,8 +166,21 @@ def start(request: pytest.FixtureRequest) -> Start:
 
 
 @pytest.fixture
-def program(tmp_path: Path, small_image: Path, capsys: pytest.CaptureFixture[str], sketches: None) -> Program:
-    """Runs the command line in a folder of its own on the small image; words given later win."""
+def program(
+    tmp_path: Path,
+    small_image: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    sketches: None,
+) -> Program:
+    """Runs the command line in a folder of its own on the small image; words given later win.
+
+    An epoch is a visit, whatever the time, unless the test sets `VISIT` to something else.
+    """
+    from draw_poly.engine.training import pace
+    from tests.epochs import SINGLE
+
+    monkeypatch.setattr(pace, "VISIT", SINGLE)
 
     def run(*words: object, folder: str = "out") -> Outcome:
         place = tmp_path / folder

@@ -8,6 +8,9 @@ from torch import Tensor
 from draw_poly.engine.backends.base import Backend, Data, never
 from draw_poly.engine.training.trainer import Epochs
 
+# Seconds of a visit: of one epoch each; of 1, 2, 4, ... of them.
+SINGLE, DOUBLING = 0.0, 1e9
+
 
 def epoch_of(backend: Backend, data: Data, order: Tensor, interrupted: Callable[[], bool] = never) -> list[list[float]]:
     """Trains an epoch in this order (networks, n); returns each network's numbers."""

@@ -7,8 +7,8 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,9 +218,9 @@ def test_quiet_says_nothing_and_version_and_help_say_what_they_should(
 def test_threads_are_those_asked_for_and_given_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, launch = set(), Trainer.launch
 
-    def watched(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
+    def watched(self: Trainer, *words: Any, **named: Any) -> Launched:
         seen.add(torch.get_num_threads())
-        return launch(self, interrupted, *epochs)
+        return launch(self, *words, **named)
 
     monkeypatch.setattr(Trainer, "launch", watched)
     for cores, taken in ((4, 3), (2, 2)):  # what this process may have bounds them

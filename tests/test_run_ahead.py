@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from draw_poly.engine.backends.base import Data, Report
 from draw_poly.engine.backends.reference import Eager
+from draw_poly.engine.training import pace
 from draw_poly.engine.training.trainer import Epochs, Launched, Trainer
 from tests.conftest import Outcome, Program, untimed
+from tests.epochs import DOUBLING
 
 WITH_TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]
 SGD = ["--optimizer", "sgd"]
@@ -27,8 +30,8 @@ def deeds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     launch = Trainer.launch
 
-    def launching(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
-        launched = launch(self, interrupted, *epochs)
+    def launching(self: Trainer, *words: Any, **named: Any) -> Launched:
+        launched = launch(self, *words, **named)
         number = launched.last
         done.append(f"launch {number}")
 
@@ -99,6 +102,7 @@ def test_no_epoch_passes_that_something_is_made_of(
     program: Program, monkeypatch: pytest.MonkeyPatch, deeds: list[str]
 ) -> None:
     monkeypatch.setattr(Eager, "runs_ahead", True)
+    monkeypatch.setattr(pace, "VISIT", DOUBLING)
     assert program(*WORDS).status == 0
     order = "L1 L2 R1 L3 R2 R3 L4 R4 L6 R6 L8 R8 L9 R9"
     assert " ".join(deed[0].upper() + deed.split()[1] for deed in deeds) == order

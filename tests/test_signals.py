@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,10 +41,10 @@ def ended_while_saving(
     """The status of a run that one signal ends in epoch 3, and that others meet while it saves."""
     launch, save = Trainer.launch, checkpoint.save
 
-    def launching(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
+    def launching(self: Trainer, *words: Any, **named: Any) -> Launched:
         if self._state.epoch == 2:
             os.kill(os.getpid(), first)
-        return launch(self, interrupted, *epochs)
+        return launch(self, *words, **named)
 
     def saving(*words: object) -> None:
         for number in then:

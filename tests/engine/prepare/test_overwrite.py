@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_a_run_that_ended_before_epoch_1_is_no_obstacle(
     else:
         launch = Trainer.launch
 
-        def launching(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
+        def launching(self: Trainer, *words: Any, **named: Any) -> Launched:
             raise KeyboardInterrupt if way == "a signal" else RuntimeError
 
         monkeypatch.setattr(Trainer, "launch", launching)

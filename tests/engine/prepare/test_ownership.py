@@ -4,8 +4,8 @@ import csv
 import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,8 +199,8 @@ def test_an_owner_whose_claim_was_taken_ends_and_writes_over_nothing(
 
     launch, replace = Trainer.launch, os.replace
 
-    def launching(self: Trainer, interrupted: Callable[[], bool], *epochs: int) -> Launched:
-        launched = launch(self, interrupted, *epochs)
+    def launching(self: Trainer, *words: Any, **named: Any) -> Launched:
+        launched = launch(self, *words, **named)
         if when == "frame" and launched.last == 3:
             taken()
         return launched

@@ -21,13 +21,12 @@ from draw_poly.engine.training.pace import Pace
 from draw_poly.engine.training.training import Training
 from draw_poly.engine.training.watch import Watch
 from tests.conftest import INTERPRETED, Program, slow
+from tests.epochs import DOUBLING, SINGLE
 from tests.simulated import Machine
 from tests.test_run_ahead import left
 
 WITH_TERM = {"kolmogorov_shape": "[4]", "kolmogorov_weight": 0.2, "kolmogorov_bins": 20}
 POINTS, BATCH = 70, 32
-# One epoch each; 1, 2, 4, ... of them.
-SINGLE, DOUBLING = 0.0, 1e9
 
 
 def visited(name: str, device: str, counts: list[int], words: dict[str, object]) -> list[Tensor]:
