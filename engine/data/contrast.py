@@ -20,12 +20,14 @@ def doubts(pixels: NDArray[np.uint8], values: NDArray[np.uint8] | NDArray[np.uin
     found = []
     if opacity == 0:
         found.append(f"every pixel of it is transparent, and what is learnt lies unseen beneath: {FLATTEN}")
-    lowest, highest = int(pixels.min()), int(pixels.max())
+    counts = histogram(pixels)
+    levels = np.flatnonzero(counts)
+    lowest, highest = int(levels[0]), int(levels[-1])
     span = highest - lowest + 1
-    deepest, brightest = int(values.min()), int(values.max())
     if values.dtype == np.uint16 and span < FEW_OF_MANY:
         found.append(
-            f"its values go from {deepest} to {brightest} of 65535, which leaves {span} of 256 gray levels: {STRETCH}"
+            f"its values go from {values.min()} to {values.max()} of 65535, which leaves {span} of 256 gray levels: "
+            f"{STRETCH}"
         )
     elif span == 1:
         constant = f"every pixel of it has the gray value {lowest}"
@@ -33,7 +35,7 @@ def doubts(pixels: NDArray[np.uint8], values: NDArray[np.uint8] | NDArray[np.uin
     elif span < FEW_LEVELS:
         found.append(f"its gray values go from {lowest} to {highest} of 255: {STRETCH}")
     else:
-        lowest, highest = _bulk(pixels)
+        lowest, highest = _bulk(counts)
         if highest - lowest + 1 < FEW_LEVELS:
             found.append(
                 f"{1 - OUTLIERS:.1%} of its pixels have gray values from {lowest} to {highest} of 255, and few points "
@@ -42,9 +44,9 @@ def doubts(pixels: NDArray[np.uint8], values: NDArray[np.uint8] | NDArray[np.uin
     return found
 
 
-def _bulk(pixels: NDArray[np.uint8]) -> tuple[int, int]:
-    """The lowest and highest value of the pixels, half the outliers on either side apart."""
-    counts, aside = histogram(pixels), OUTLIERS / 2 * pixels.size
+def _bulk(counts: NDArray[np.int64]) -> tuple[int, int]:
+    """The lowest and highest value that is counted, half the outliers on either side apart."""
+    aside = OUTLIERS / 2 * counts.sum()
     below, above = np.cumsum(counts), np.cumsum(counts[::-1])
     return int(np.argmax(below > aside)), 255 - int(np.argmax(above > aside))
 
