@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import slow
+
 ROOT = Path(__file__).parents[1]
 # Each a tenth of a second or more. Of Numba: what it compiles with.
 UNUSED = (
@@ -29,13 +31,14 @@ def imported_before_the_first_epoch(words: list[object]) -> set[str]:
     return set(re.findall(r"^import time: .*\| +(\S+)$", before, re.MULTILINE))
 
 
-@pytest.mark.parametrize("film", [True, False])
+@pytest.mark.parametrize("film", [True, slow(False)])
 def test_what_a_run_does_not_use_is_not_imported(film: bool, small_image: Path, tmp_path: Path) -> None:
     words = ["-i", small_image, "-s", "[4]", "-p", 50, "-b", 20, "-e", 1, "--seed", 1, "--device", "cpu", "--overwrite"]
     words += ["-o", tmp_path, "--snapshot-dir", tmp_path, "--kolmogorov-shape", "[3]", "--kolmogorov-weight", "0.1"]
     words += [] if film else ["--no-film"]
-    imported_before_the_first_epoch(words)  # what has to be compiled, is
     found = imported_before_the_first_epoch(words)
+    if "numba.np.linalg" in found:  # once, where kernels had to be compiled
+        found = imported_before_the_first_epoch(words)
     assert {"torch", "numba", "numpy"} <= found
     assert ("av" in found) == film
     assert not found.intersection(UNUSED)
