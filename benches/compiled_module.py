@@ -44,7 +44,7 @@ class CompiledModule(Contender):
         trained = [*silent.parameters(), *(predictor.parameters() if predictor else ())]
         self._optimizer = torch.optim.Adam(trained, lr=job.config.learning_rate, fused=True)
         state, device = job.state(), torch.device(job.device)
-        go_on(self._optimizer, torch.cat([one.moments for one in state.learners], 1).to(device), state.main.steps)
+        go_on(self._optimizer, torch.cat([one.moments[0] for one in state.learners], 1).to(device), state.main.steps)
         self._points = torch.cat(job.training).t().contiguous().to(device)
         self._validation = [one.t().contiguous().to(device) for one in job.validation]
         self._draws = state.generator

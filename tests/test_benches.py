@@ -198,12 +198,21 @@ SMALLEST = 2.0**-126  # of the normal numbers of float32
     [
         *((name, job) for name in (ORIGINAL, "eager", "cpu") for job in (JOB, LATE, LATE_WITH_TERM, TRAINED)),
         slow("JAX", TRAINED),
+        slow("torch.compile", TRAINED),
     ],
 )
 def test_contenders_agree_with_float64(name: str, job: Job) -> None:
     if ENTRIES[name].absent(job):
         pytest.skip("not installed here")
     assert check(ENTRIES[name].build(job, 1)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_contenders_go_on_from_what_was_trained(name: str) -> None:
+    if ENTRIES[name].absent(TRAINED):
+        pytest.skip("not installed here")
+    made = ENTRIES[name].build(TRAINED, 1)
+    assert torch.equal(made.parameters(), TRAINED.state().main.parameters[0])
 
 
 def subnormal(numbers: torch.Tensor) -> torch.Tensor:
