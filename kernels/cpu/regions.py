@@ -22,7 +22,6 @@ from draw_poly.kernels.cpu.subdivision.mesh import (
     HALVES,
     NO_ROOM,
     SHORT,
-    TOLERANCE,
     TOO_MANY,
     UNDECIDED,
     UNPAIRED,
@@ -32,7 +31,7 @@ from draw_poly.kernels.cpu.subdivision.mesh import (
 )
 from draw_poly.kernels.cpu.subdivision.signs import BLOCK, see_patterns, sign_block
 from draw_poly.kernels.spec import Network
-from draw_poly.kernels.spec.subdivision import Subdivision, TooManyRegions, placed
+from draw_poly.kernels.spec.subdivision import NO_AREA, Subdivision, TooManyRegions, placed
 from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
 from draw_poly.kernels.window import prepared
 
@@ -95,8 +94,8 @@ def cut_layers(mesh, scratch, parameters, dims, places, slope, first, last, sign
 @kernel
 def finish_cells(mesh, width, words, all_words, areas, centres):  # type: ignore[no-untyped-def]
     """Areas and centres of the cells that have area, once the others are contracted."""
-    if measure_areas(mesh, areas, centres) <= TOLERANCE:
-        contract(mesh, width, words, all_words, TOLERANCE)
+    if measure_areas(mesh, areas, centres) <= NO_AREA:
+        contract(mesh, width, words, all_words, NO_AREA)
         measure_areas(mesh, areas, centres)
 
 

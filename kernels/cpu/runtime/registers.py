@@ -22,15 +22,8 @@ class Avx2(NamedTuple):
     sum_lanes: int = 8
 
 
-class Neon(NamedTuple):
+class Neon(Avx2):
     """32 registers of 4 numbers: the same tiles, each sum of which is twice as many registers."""
-
-    rows: int = 6
-    panels: int = 1
-    sum_rows: int = 6
-    sum_columns: int = 2
-    beside: int = 1
-    sum_lanes: int = 8
 
 
 class Avx512(NamedTuple):

@@ -11,10 +11,9 @@ from draw_poly.kernels.cpu.subdivision.mesh import (
     EDGES_CONTRACTED,
     FACES,
     HALVES,
-    OUTSIDE,
-    TOLERANCE,
     VERTICES,
 )
+from draw_poly.kernels.spec.subdivision import NO_AREA, OUTSIDE
 
 GONE = -2
 
@@ -41,7 +40,7 @@ def join_vertices(mesh):  # type: ignore[no-untyped-def]
         if half < twin[half]:
             u, v = origin[half], origin[twin[half]]
             apart = abs(places[u, 0] - places[v, 0]) + abs(places[u, 1] - places[v, 1])
-            if apart <= TOLERANCE:
+            if apart <= NO_AREA:
                 u, v = root(parent, u), root(parent, v)
                 parent[max(u, v)] = min(u, v)
     for half in range(counts[HALVES]):
@@ -126,7 +125,7 @@ def slender(mesh, begin, least):  # type: ignore[no-untyped-def]
         half = following[half]
         if half == begin:
             break
-    return area <= TOLERANCE * np.sqrt(longest) or area <= 2.0 * least, found
+    return area <= NO_AREA * np.sqrt(longest) or area <= 2.0 * least, found
 
 
 @part

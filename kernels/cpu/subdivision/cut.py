@@ -18,11 +18,11 @@ from draw_poly.kernels.cpu.subdivision.mesh import (
     HALVES,
     NO_ROOM,
     SHORT,
-    TOLERANCE,
     UNDECIDED,
     UNPAIRED,
     VERTICES,
 )
+from draw_poly.kernels.spec.subdivision import NO_AREA
 
 ROUNDING = 2.0**-51  # of an interpolation, by the larger of its ends
 
@@ -69,7 +69,7 @@ def new_vertex(mesh, width, words, neuron, u, v, n):  # type: ignore[no-untyped-
         to_u += abs(here - places[u, axis])
         to_v += abs(here - places[v, axis])
         places[n, axis] = here
-    counts[SHORT] += min(to_u, to_v) <= TOLERANCE
+    counts[SHORT] += min(to_u, to_v) <= NO_AREA
     for word in range(words):
         common, differing = signs[u, word] & signs[v, word], signs[u, word] ^ signs[v, word]
         if neuron >> 6 == word:

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from draw_poly.kernels.compiled import kernel
+from draw_poly.kernels.spec.subdivision import OUTSIDE, Indices, Numbers
 
-Numbers = NDArray[np.float64]
-Indices = NDArray[np.int32]
 Words = NDArray[np.uint64]
 
 # Places in `counts`.
@@ -16,8 +15,6 @@ VERTICES, HALVES, FACES, UNDECIDED, EDGES_CONTRACTED, CELLS_CONTRACTED, UNPAIRED
 COUNTS = 8
 # What a build comes to.
 DONE, NO_ROOM, TOO_MANY = range(3)
-OUTSIDE = -1  # the face around the window
-TOLERANCE = 1e-14  # of lengths in windows, and of cells' shares of them: what is below has no area
 
 
 class Mesh(NamedTuple):
