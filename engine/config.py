@@ -254,6 +254,15 @@ class Config:
         """When a frame is drawn."""
         return Schedule(self.save_interval)
 
+    def is_saved_at(self, epoch: int) -> bool:
+        """Whether its number has a checkpoint be written after an epoch."""
+        return self.checkpoint_interval is not None and epoch % self.checkpoint_interval == 0
+
+    def saved_after(self, epoch: int) -> int:
+        """The next epoch that has a checkpoint, which the last one always has."""
+        every = self.checkpoint_interval
+        return self.epochs if every is None else min(self.epochs, (epoch // every + 1) * every)
+
     @property
     def kolmogorov_term(self) -> KolmogorovTerm | None:
         """The Kolmogorov term, or None where it is off."""

@@ -55,7 +55,7 @@ class Run(Ours):
             self._ahead = self.trainer.launch(never, count, count) if self.trainer.runs_ahead else None
             epochs = launched.read()
             self._snapshot.keep()
-            self._watch.epochs(epochs.combined.tolist(), epochs.constant.tolist(), epochs.parameters)
+            self._watch.epochs(epochs)
         return epochs[-1].task, epochs[-1].validation
 
 

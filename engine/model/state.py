@@ -34,6 +34,10 @@ class Learner:
         """The same on a device."""
         return replace(self, parameters=self.parameters.to(device), moments=self.moments.to(device))
 
+    def clone(self) -> "Learner":
+        """A copy."""
+        return replace(self, parameters=self.parameters.clone(), moments=self.moments.clone())
+
     def of(self, index: int) -> "Learner":
         """One of the networks, as a view."""
         part, optimizer = slice(index, index + 1), self.own[index] if self.own else self.optimizer
@@ -50,10 +54,24 @@ class State:
     generator: torch.Generator
     epoch: int = 0
 
+    @staticmethod
+    def made(learners: Sequence[Learner], coefficients: Tensor, generator: torch.Generator, epoch: int = 0) -> "State":
+        """Of the main network and, if there is one, its predictor."""
+        return State(learners[0], learners[1] if len(learners) > 1 else None, coefficients, generator, epoch)
+
     def to(self, device: torch.device) -> "State":
         """The same on a device."""
-        predictor = None if self.predictor is None else self.predictor.to(device)
-        return State(self.main.to(device), predictor, self.coefficients.to(device), self.generator, self.epoch)
+        learners = [one.to(device) for one in self.learners]
+        return State.made(learners, self.coefficients.to(device), self.generator, self.epoch)
+
+    def clone(self) -> "State":
+        """A copy that shares the generator."""
+        return State.made([one.clone() for one in self.learners], self.coefficients.clone(), self.generator, self.epoch)
+
+    def of(self, index: int, generator: torch.Generator) -> "State":
+        """That of one of the networks, whose generator this is, as a view."""
+        learners = [one.of(index) for one in self.learners]
+        return State.made(learners, self.coefficients[index : index + 1], generator, self.epoch)
 
     @property
     def networks(self) -> int:
@@ -127,5 +145,4 @@ def _host_memory_for(state: State) -> State:
         )
         for one in state.learners
     ]
-    predictor = learners[1] if state.predictor else None
-    return State(learners[0], predictor, state.coefficients.to("cpu", copy=True), torch.Generator())
+    return State.made(learners, state.coefficients.to("cpu", copy=True), torch.Generator())

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from draw_poly.engine.prepare.resume import Resume
 from draw_poly.engine.record import checkpoint, checkpoint_file, picture_file
 from draw_poly.engine.record.checkpoint import Checkpoint
 from draw_poly.engine.record.journal import log
-from draw_poly.engine.training.fresh import fresh
+from draw_poly.engine.training.fresh import Draw, fresh
 from draw_poly.engine.training.watch import Watch
 
 
@@ -113,11 +114,16 @@ def _fresh(config: Config, picture: Picture, claim: Claim) -> Prepared:
     place, replaced = ownership.settle(config, picture, claim)
     if config.seed is None:
         log.info("Seed: none was given, %d was drawn", draw.seed)
+    return beginning(draw, config, place, picture, replaced)
+
+
+def beginning(draw: Draw, config: Config, place: Files, picture: Picture, replaced: Sequence[Path] = ()) -> Prepared:
+    """A run that begins with what was drawn, in files that may be its own."""
     begins = Checkpoint(
         draw.state, draw.numpy_state, draw.python_state, place.identity, files.settings_of(config), uuid.uuid4().hex,
         picture.digest, draw.split, Watch(), 0, draw.seed, place.number, place.image, [], [],
     )  # fmt: skip
-    return Prepared(config, place, picture, draw.split, begins, replaced=replaced)
+    return Prepared(config, place, picture, draw.split, begins, replaced=list(replaced))
 
 
 def _resumed(config: Config, picture: Picture, claim: Claim) -> Prepared:

@@ -5,11 +5,9 @@ Its files are those that the same flags alone would write, apart from pictures a
 
 import dataclasses
 import os
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from draw_poly.engine import files
 from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.config import Config
 from draw_poly.engine.data.image import Picture
@@ -17,10 +15,9 @@ from draw_poly.engine.files import Files
 from draw_poly.engine.model import initialisation as network
 from draw_poly.engine.model import kolmogorov
 from draw_poly.engine.model.state import State
-from draw_poly.engine.prepare.prepare import Prepared
+from draw_poly.engine.prepare.prepare import Prepared, beginning
 from draw_poly.engine.prepare.resume import Resume
 from draw_poly.engine.record import checkpoint, disk
-from draw_poly.engine.record.checkpoint import Checkpoint
 from draw_poly.engine.record.disk import write_whole
 from draw_poly.engine.record.log_file import stamped
 from draw_poly.engine.record.measures import Row, epoch_lines, last_of, of_epochs
@@ -34,7 +31,6 @@ from draw_poly.engine.training.watch import Watch
 
 LOG = "run.log"
 WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped", "failed"
-ENDED = (DONE, STOPPED)
 
 
 @dataclass
@@ -83,11 +79,7 @@ class MemberRun:
             self.prepared = self._resumed(found[max(found)], picture)
         else:
             draw = fresh(config, picture)
-            begins = Checkpoint(
-                draw.state, draw.numpy_state, draw.python_state, place.identity, files.settings_of(config),
-                uuid.uuid4().hex, picture.digest, draw.split, Watch(), 0, draw.seed, place.number, place.image, [], [],
-            )  # fmt: skip
-            self.prepared = Prepared(config, place, picture, draw.split, begins)
+            self.prepared = beginning(draw, config, place, picture)
             self.lay()
         self.epoch, self.status = self.prepared.state.epoch, RUNNING
         return Setup.of(config, self.prepared.state, picture, self.prepared.split)

@@ -1,6 +1,5 @@
 """A sweep that writes no file: its members come as they end."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from draw_poly.engine.record.measures import Columns, last_of, of_epochs
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.sweep import vary
 from draw_poly.engine.sweep.member import RUNNING, MemberRun
-from draw_poly.engine.sweep.train import TOGETHER, shape_of, train
+from draw_poly.engine.sweep.train import TOGETHER, by_shape, train
 from draw_poly.engine.training.fresh import fresh
 from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.torch_state import own_torch_state
@@ -67,12 +66,7 @@ class Ended(MemberRun):
 
     def finish(self, state: State, backend: Backend, status: str, reason: str = "") -> None:
         """See `MemberRun.finish`."""
-        learners = [
-            dataclasses.replace(one, parameters=one.parameters.clone(), moments=one.moments.clone())
-            for one in state.learners
-        ]
-        predictor = learners[1] if len(learners) > 1 else None
-        self.state = State(learners[0], predictor, state.coefficients.clone(), state.generator, state.epoch)
+        self.state = state.clone()
         self.status, self.reason = status, reason
 
 
@@ -89,12 +83,10 @@ def sweep(
     members = vary.members(flags, words, None)
     given = None if pixels is None else Picture(np.ascontiguousarray(pixels))
     pictures: dict[str, Picture] = {}
-    groups: dict[tuple[object, ...], list[Ended]] = {}
-    for member in members:
-        name = member.config.input
-        pictures[name] = given or pictures.get(name) or image_file.load(name)
-        groups.setdefault(shape_of(member.config, pictures[name]), []).append(Ended(member))
-    return _trained(list(groups.values()), pictures)
+    for name in {member.config.input for member in members}:
+        pictures[name] = given or image_file.load(name)
+    groups = by_shape([Ended(member) for member in members], lambda config: pictures[config.input])
+    return _trained(groups, pictures)
 
 
 def _trained(groups: Sequence[Sequence[Ended]], pictures: Mapping[str, Picture]) -> Iterator[Ended]:

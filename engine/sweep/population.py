@@ -33,9 +33,7 @@ class Population:
         first, states = setups[0], [one.state for one in setups]
         learners = [_side_by_side(parts) for parts in zip(*(one.learners for one in states), strict=True)]
         coefficients = torch.cat([one.coefficients for one in states])
-        predictor = learners[1] if len(learners) > 1 else None
-        state = State(learners[0], predictor, coefficients, torch.Generator(), states[0].epoch)
-        self._state = state.to(self._device)
+        self._state = State.made(learners, coefficients, torch.Generator(), states[0].epoch).to(self._device)
         self._generators = [one.generator for one in states]
         self._weights = [one.config.kolmogorov_weight for one in setups]
         self.backend = self._kind(self._state, first.config, self._weights)
@@ -84,22 +82,13 @@ class Population:
 
     def state(self, index: int) -> State:
         """A member's state, on the host, as it was kept last; a view that the `visit` after the next writes over."""
-        kept = self._snapshot.state()
-        learners = [one.of(index) for one in kept.learners]
-        predictor = learners[1] if len(learners) > 1 else None
-        part = slice(index, index + 1)
-        return State(learners[0], predictor, kept.coefficients[part], self._generators[index], kept.epoch)
+        return self._snapshot.state().of(index, self._generators[index])
 
     def again(self, index: int, epochs: int) -> State:
         """A member's state after the first so many epochs of the visit that was not kept, trained once more alone."""
-        kept = self.state(index)
         generator = torch.Generator()
         generator.set_state(self._before[index])
-        learners = [
-            replace(one, parameters=one.parameters.clone(), moments=one.moments.clone()) for one in kept.learners
-        ]
-        predictor = learners[1] if len(learners) > 1 else None
-        state = State(learners[0], predictor, kept.coefficients.clone(), generator, kept.epoch)
+        state = replace(self.state(index).clone(), generator=generator)
         if epochs:
             setup = replace(self._setups[index], state=state)
             made, trainer = setup.on(self._device, self._kind, ALONE)

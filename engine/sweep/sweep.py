@@ -31,11 +31,11 @@ from draw_poly.engine.sweep.options import Options
 from draw_poly.engine.sweep.pictured import Pictured
 from draw_poly.engine.sweep.spread import Spread
 from draw_poly.engine.sweep.table import MembersTable
-from draw_poly.engine.sweep.train import TOGETHER, Seen, shape_of, train
+from draw_poly.engine.sweep.train import TOGETHER, Seen, by_shape, train
 from draw_poly.engine.training.torch_state import own_torch_state
 from draw_poly.kernels import compiled
 
-COMPLETE, INCOMPLETE, FAILURE = 0, 1, 3
+COMPLETE, FAILURE = 0, 3
 # Members with frames of their own that are trained at once: each holds canvases and has threads that write.
 PICTURED = 8
 # Sheets of a sweep that does not say how often.
@@ -136,17 +136,15 @@ class Sweep:
 
     def _groups(self, runs: Sequence[MemberRun]) -> Iterator[list[MemberRun]]:
         """Members of one shape, who train in the same launches; the groups that take longest first."""
-        shapes: dict[tuple[object, ...], list[MemberRun]] = {}
-        for run in runs:
-            shapes.setdefault(shape_of(run.config, self._picture(run.config)), []).append(run)
-        work = {
-            shape: sum(one.config.network.size * one.config.points * one.config.epochs for one in group)
-            for shape, group in shapes.items()
-        }
-        for number, shape in enumerate(sorted(shapes, key=lambda one: -work[one]), 1):
-            if len(shapes) > 1:
-                log.info("Group %d of %d: %d members of one shape", number, len(shapes), len(shapes[shape]))
-            yield shapes[shape]
+
+        def work(group: Sequence[MemberRun]) -> int:
+            return sum(one.config.network.size * one.config.points * one.config.epochs for one in group)
+
+        groups = sorted(by_shape(runs, self._picture), key=work, reverse=True)
+        for number, group in enumerate(groups, 1):
+            if len(groups) > 1:
+                log.info("Group %d of %d: %d members of one shape", number, len(groups), len(group))
+            yield group
 
     def _spread(self, cluster: Cluster, runs: Sequence[MemberRun]) -> None:
         """Has a cluster's workers train all."""
@@ -183,10 +181,6 @@ class Sweep:
             begun.setdefault(run.epoch, []).append((run, setup))
         for pairs in begun.values():
             some, setups = zip(*pairs, strict=True)
-            if pairs[0][0].epoch >= max(one.config.epochs for one in some):
-                for run in some:
-                    run.status = DONE
-                continue
             for seen in train(some, setups, device, kind, self._schedule, lambda: self._signals.received != 0):
                 self._look(seen)
 

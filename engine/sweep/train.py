@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from draw_poly.engine.training.pace import Pace
 from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.trainer import Epochs
 
+Run = TypeVar("Run", bound=MemberRun)
 # Members trained in one launch on a CPU, where more would gain nothing, and on a GPU, which more of them fill.
 TOGETHER = {"cpu": 64, "cuda": 512}
 # Seconds of a visit: there is more to do between two of many members.
@@ -49,6 +51,14 @@ def shape_of(config: Config, picture: Picture) -> tuple[object, ...]:
     return (config.network.dims, config.points, validation, config.batch_size, kinds, bins, config.precision)
 
 
+def by_shape(runs: Sequence[Run], of: Callable[[Config], Picture]) -> list[list[Run]]:
+    """Members by what `shape_of` says of them; `of` is a configuration's picture."""
+    found: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        found.setdefault(shape_of(run.config, of(run.config)), []).append(run)
+    return list(found.values())
+
+
 def train(
     runs: Sequence[MemberRun],
     setups: Sequence[Setup],
@@ -60,6 +70,8 @@ def train(
 ) -> Iterator[Seen]:
     """Trains members that have begun, all of one shape and at the same epoch, each to its end or `until` an epoch.
 
+    A member that was killed at its last epoch, before it had ended, does so first.
+
     To be called in torch's inference mode. Yields each visit. Raises Interrupted; then, and at `until`, all that was
     trained is saved.
     """
@@ -67,6 +79,11 @@ def train(
     pace = Pace(population.most_epochs, VISIT)
     for run in active:
         run.variant = population.backend.variant
+    if ended := [index for index, run in enumerate(active) if run.epoch >= run.config.epochs]:
+        for index in ended:
+            _left(active[index], population.state(index), None, population.backend)
+        yield Seen(population.epoch, 0, [active[index] for index in ended], {})
+        active = _without(population, active, ended)
     while active and population.epoch != until:
         started = time.perf_counter()
         epochs = _next(active, population.epoch, schedule, pace.epochs, until)
@@ -96,25 +113,25 @@ def train(
         yield Seen(population.epoch, sum(count for count, _ in ends), [active[index] for index in gone], drawn)
         pace.note(epochs, time.perf_counter() - started)
         if gone:
-            population.leave(gone)
-            active = [run for index, run in enumerate(active) if index not in gone]
+            active = _without(population, active, gone)
+
+
+def _without(population: Population, active: Sequence[MemberRun], gone: Sequence[int]) -> list[MemberRun]:
+    """Those who go on."""
+    population.leave(gone)
+    return [run for index, run in enumerate(active) if index not in gone]
 
 
 def _next(active: Sequence[MemberRun], finished: int, schedule: Schedule, most: int, until: int | None) -> int:
     """How many epochs the next visit has: up to one at which something is made of some member's state."""
     ends = [schedule.following(finished)] + ([until] if until else [])
-    for run in active:
-        ends.append(run.config.epochs)
-        if interval := run.config.checkpoint_interval:
-            ends.append((finished // interval + 1) * interval)
-    return max(1, min(most, min(ends) - finished))
+    ends += [run.config.saved_after(finished) for run in active]
+    return min(most, min(ends) - finished)
 
 
 def _recorded(run: MemberRun, epochs: Epochs) -> tuple[int, str | None]:
     """Watches and records a member's epochs; how many of them it keeps, and why it stops with the last one."""
-    count, reason = run.watch.epochs(epochs.combined.tolist(), epochs.constant.tolist(), epochs.parameters)
-    if reason is None and epochs.broken:
-        reason = f"the loss was not finite in epoch {epochs.last + 1}, {epochs.broken}"
+    count, reason = run.watch.epochs(epochs)
     if count:
         _guarded(run, lambda: run.record(epochs.until(count)))
     return count, reason or run.halted
@@ -130,7 +147,7 @@ def _left(run: MemberRun, state: State, reason: str | None, backend: Backend) ->
     if state.epoch >= run.config.epochs:
         _guarded(run, lambda: run.finish(state, backend, DONE))
         return True
-    if (interval := run.config.checkpoint_interval) and state.epoch % interval == 0:
+    if run.config.is_saved_at(state.epoch):
         _guarded(run, lambda: run.save(state))
     return run.status == FAILED
 

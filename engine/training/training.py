@@ -175,10 +175,8 @@ class Training:
 
     def _next(self, finished: int) -> int:
         """How many epochs the visit after this epoch has: up to one that is looked at."""
-        ends = [self.config.epochs, self.config.schedule.following(finished)]
-        if interval := self.config.checkpoint_interval:
-            ends.append((finished // interval + 1) * interval)
-        return max(0, min(self._pace.epochs, min(ends) - finished))
+        end = min(self.config.saved_after(finished), self.config.schedule.following(finished))
+        return min(self._pace.epochs, end - finished)
 
     def _may_run_ahead(self) -> bool:
         """Whether the device may begin another visit before this one is read: if nothing is made of its state here.
@@ -186,14 +184,12 @@ class Training:
         Should this one turn out to be the last, its snapshot was taken before the device went on.
         """
         number = self.backend.state.epoch
-        looked_at = number == self.config.epochs or number in self.config.schedule or self._is_saved(number)
-        return self._trainer.runs_ahead and not looked_at
+        looked_at = number in self.config.schedule or self.config.is_saved_at(number)
+        return self._trainer.runs_ahead and not looked_at and number != self.config.epochs
 
     def _watched(self, epochs: Epochs) -> Epochs:
         """Those after which it goes on, and the one that it stops with; says why it `stopped`."""
-        count, self.stopped = self.watch.epochs(epochs.combined.tolist(), epochs.constant.tolist(), epochs.parameters)
-        if self.stopped is None and epochs.broken:
-            self.stopped = f"the loss was not finite in epoch {epochs.last + 1}, {epochs.broken}"
+        count, self.stopped = self.watch.epochs(epochs)
         return epochs.until(count)
 
     def _begin_again(self, count: int) -> None:
@@ -204,11 +200,6 @@ class Training:
         self._snapshot.take()
         launched.read()
 
-    def _is_saved(self, number: int) -> bool:
-        interval = self.config.checkpoint_interval
-        return interval is not None and number % interval == 0 and number != self.config.epochs
-
     def _visit(self, epochs: Epochs) -> Visit:
-        scheduled = epochs.last in self.config.schedule
-        framed = scheduled or epochs.last == self.config.epochs
-        return Visit(epochs, scheduled, framed, self._is_saved(epochs.last))
+        scheduled, is_last = epochs.last in self.config.schedule, epochs.last == self.config.epochs
+        return Visit(epochs, scheduled, scheduled or is_last, self.config.is_saved_at(epochs.last) and not is_last)

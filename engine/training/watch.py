@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from draw_poly.engine.training.trainer import Epochs
 
 STAGNATION_WINDOWS = (30, 100, 200)
 CONSTANT_FRAMES = 30
@@ -69,14 +70,15 @@ class Watch:
     constant: float | None = None
     constant_frames: int = 0
 
-    def epochs(
-        self, losses: Sequence[float], constant: Sequence[bool], parameters: NDArray[np.float32]
-    ) -> tuple[int, str | None]:
-        """As `epoch`, of each in turn; `parameters` (epochs, P of all). How many there are until one says something."""
-        for number, each in enumerate(zip(losses, constant, parameters, strict=True), 1):
-            if reason := self.epoch(*each):
+    def epochs(self, epochs: Epochs) -> tuple[int, str | None]:
+        """How many of a visit's epochs there are until one says something, and what; at the end, that one `broken`."""
+        each = zip(epochs.combined.tolist(), epochs.constant.tolist(), epochs.parameters, strict=True)
+        for number, one in enumerate(each, 1):
+            if reason := self.epoch(*one):
                 return number, reason
-        return len(losses), None
+        if epochs.broken is None:
+            return len(epochs), None
+        return len(epochs), f"the loss was not finite in epoch {epochs.last + 1}, {epochs.broken}"
 
     def epoch(self, loss: float, constant: bool, parameters: NDArray[np.float32]) -> str | None:
         """After an epoch: its loss, whether the outputs are one constant, all trained parameters (P of all,)."""

@@ -46,6 +46,13 @@ def content(folder: Path) -> dict[str, object]:
     return {"checkpoint": kept, "rows": rows, "weights": weights.read_text(), "name": checkpoint.name}
 
 
+def content_of_last(folder: Path) -> dict[str, object]:
+    """The same, of a member with several checkpoints."""
+    for path in sorted(folder.glob("checkpoint_*.pt"))[:-1]:
+        path.unlink()
+    return content(folder)
+
+
 def alone(
     program: Program, tmp_path: Path, row: Mapping[str, str], words: list[object], folder: str
 ) -> dict[str, object]:
@@ -169,6 +176,24 @@ def test_an_interrupted_sweep_goes_on_as_if_it_had_not_been(
         for old in list(ours.glob("checkpoint_*_000004.pt")):
             old.unlink()
         assert content(ours) == content(straight)
+
+
+def test_a_member_killed_before_it_had_ended_ends_at_its_last_epoch(program: Program, tmp_path: Path) -> None:
+    """Its checkpoint was written, and nothing else that it leaves; another goes on beside it from the same epoch."""
+    words: list[object] = ["--seed", 1, "--vary", "learning-rate=1e-3,2e-3", "--vary", "epochs=3,12"]
+    assert program(*words, "--checkpoint-interval", 3, "--keep-checkpoints", 9).status == 0
+    place = next((tmp_path / "out" / "results").glob("sweep_*"))
+    rows = table(tmp_path / "out" / "results")
+    whole = [content_of_last(place / row["folder"]) for row in rows]
+    for row in rows:
+        for path in (place / row["folder"]).glob("checkpoint_*.pt"):
+            if not path.name.endswith("_000002.pt"):
+                path.unlink()
+        next((place / row["folder"]).glob("weights_*.txt")).unlink()
+    (place / "members.csv").unlink()
+    assert program(*words, "--checkpoint-interval", 3, "--keep-checkpoints", 9, "--resume", place).status == 0
+    assert [row["epochs"] for row in table(tmp_path / "out" / "results")] == ["3", "12"] * 2
+    assert [content_of_last(place / row["folder"]) for row in rows] == whole
 
 
 def test_a_member_may_be_gone_on_with_alone(program: Program, tmp_path: Path) -> None:
