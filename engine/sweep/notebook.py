@@ -18,7 +18,7 @@ from draw_poly.engine.record.measures import Columns, last_of, of_epochs
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.sweep import vary
 from draw_poly.engine.sweep.member import RUNNING, MemberRun
-from draw_poly.engine.sweep.train import TOGETHER, by_shape, train
+from draw_poly.engine.sweep.train import by_shape, together, train
 from draw_poly.engine.training.fresh import fresh
 from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.torch_state import own_torch_state
@@ -93,8 +93,9 @@ def _trained(groups: Sequence[Sequence[Ended]], pictures: Mapping[str, Picture])
     for group in groups:
         config: Config = group[0].config
         device, kind, _ = backend.found(config)
-        for first in range(0, len(group), TOGETHER[device.type]):
-            some = group[first : first + TOGETHER[device.type]]
+        most = together(config, device)
+        for first in range(0, len(group), most):
+            some = group[first : first + most]
             with own_torch_state():
                 setups = [one.begin(pictures[one.config.input]) for one in some]
             visits = train(some, setups, device, kind, Schedule(2**62), never)

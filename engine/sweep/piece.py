@@ -29,7 +29,7 @@ from draw_poly.engine.record.measures import Row
 from draw_poly.engine.record.table import HEADER
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.sweep.member import FAILED, LOG, MemberRun
-from draw_poly.engine.sweep.train import train
+from draw_poly.engine.sweep.train import together, train
 from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.torch_state import own_torch_state
 
@@ -150,12 +150,15 @@ def _train(begun: Sequence[tuple[MemberRun, Setup]], piece: Piece, interrupted: 
     if device.type == "cpu":
         torch.set_num_threads(backend.most_threads(runs[0].config, ALONE))
     looks, epochs = [], 0
-    for seen in train(runs, setups, device, kind, Schedule(piece.save_interval), interrupted, piece.until):
-        epochs += seen.trained
-        if seen.drawn or seen.epoch == piece.until:
-            drawn = {number: flat.cpu().numpy().copy() for number, flat in seen.drawn.items()}
-            looks.append(Look(seen.epoch, epochs, drawn))
-            epochs = 0
+    schedule, most = Schedule(piece.save_interval), together(runs[0].config, device)
+    for first in range(0, len(runs), most):
+        some = slice(first, first + most)
+        for seen in train(runs[some], setups[some], device, kind, schedule, interrupted, piece.until):
+            epochs += seen.trained
+            if seen.drawn or seen.epoch == piece.until:
+                drawn = {number: flat.cpu().numpy().copy() for number, flat in seen.drawn.items()}
+                looks.append(Look(seen.epoch, epochs, drawn))
+                epochs = 0
     return looks
 
 

@@ -31,7 +31,7 @@ from draw_poly.engine.sweep.options import Options
 from draw_poly.engine.sweep.pictured import Pictured
 from draw_poly.engine.sweep.spread import Spread
 from draw_poly.engine.sweep.table import MembersTable
-from draw_poly.engine.sweep.train import TOGETHER, Seen, by_shape, train
+from draw_poly.engine.sweep.train import Seen, by_shape, together, train
 from draw_poly.engine.training.torch_state import own_torch_state
 from draw_poly.kernels import compiled
 
@@ -160,7 +160,7 @@ class Sweep:
         if device.type == "cpu":
             torch.set_num_threads(backend.most_threads(config, ALONE))
         rehearse(kind, config, device)
-        most = PICTURED if self._pictured else TOGETHER[device.type]
+        most = min(together(config, device), PICTURED if self._pictured else len(group))
         if len(group) > most:
             log.info("%d members of the group train at once", most)
         for first in range(0, len(group), most):

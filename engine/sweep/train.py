@@ -14,6 +14,7 @@ from draw_poly.engine.config import Config
 from draw_poly.engine.data.image import Picture
 from draw_poly.engine.failure import explain
 from draw_poly.engine.model.state import State
+from draw_poly.engine.prepare import memory
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.sweep.member import DONE, FAILED, STOPPED, MemberRun
 from draw_poly.engine.sweep.population import Population
@@ -49,6 +50,13 @@ def shape_of(config: Config, picture: Picture) -> tuple[object, ...]:
     bins = term and (term.predictor.dims, term.loss, term.bins, term.low, term.high)
     kinds = tuple(one.kind for one in config.optimizers)
     return (config.network.dims, config.points, validation, config.batch_size, kinds, bins, config.precision)
+
+
+def together(config: Config, device: torch.device) -> int:
+    """How many members are trained in one launch: as many as pay, and as fit."""
+    on_device = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    most = TOGETHER[device.type]
+    return min(most, memory.networks_that_fit(config, on_device) or most)
 
 
 def by_shape(runs: Sequence[Run], of: Callable[[Config], Picture]) -> list[list[Run]]:

@@ -12,6 +12,7 @@ import torch
 
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.data.image import Picture
+from draw_poly.engine.prepare import memory
 from draw_poly.engine.record.film_reader import count_frames
 from draw_poly.engine.sweep import train
 from draw_poly.engine.sweep.member import MemberRun
@@ -279,6 +280,23 @@ def test_networks_that_differ_in_shape_are_trained_in_groups(program: Program, t
     assert outcome.status == 0
     assert outcome.log.count("Group ") == 4
     assert [row["status"] for row in table(tmp_path / "out" / "results")] == ["done"] * 4
+
+
+def test_so_many_members_are_trained_at_once_as_memory_holds(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config("x", "[10]*8", 1)
+    assert memory.networks_that_fit(config, 2**37) == pytest.approx(
+        4 * (memory.networks_that_fit(config, 2**35) or 0), 0.01
+    )
+    assert memory.networks_that_fit(config, 1) == 1
+    assert program("-e", 3, "--vary", "seed=1..5", folder="whole").status == 0
+    monkeypatch.setattr(memory, "networks_that_fit", lambda config, on_device: 2)
+    outcome = program("-e", 3, "--vary", "seed=1..5")
+    assert outcome.status == 0
+    assert "2 members of the group train at once" in outcome.log
+    ours, theirs = (table(tmp_path / name / "results") for name in ("out", "whole"))
+    assert [row["combined"] for row in ours] == [row["combined"] for row in theirs]
 
 
 def test_a_member_whose_files_cannot_be_written_fails_alone(
