@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from draw_poly.kernels.compiled import kernel, part
 from draw_poly.kernels.twister import WORDS, temper, twist
 
-# Fewer rows NumPy has sooner shuffled than this is loaded; of more of them it draws 64 bits.
-FEWEST, MOST = 2**22, 2**32
+# Fewer rows NumPy has sooner shuffled than this is loaded, which counts in a process that does it once, or than this is
+# done; of more rows it draws 64 bits.
+FEWEST_ONCE, FEWEST, MOST = 2**22, 2**16, 2**32
 # Where more than one row in so many is followed, there is little to gain.
 RARE = 16
 # Swaps of a block, and lists of rows that are followed: both stay in a core's cache.
 BLOCK = LISTS = 2**17
+
+_again = False  # whether this process has shuffled before
 
 
 def first_rows(generator: np.random.RandomState, rows: int, count: int) -> NDArray[np.int64]:
@@ -27,8 +30,9 @@ def first_rows(generator: np.random.RandomState, rows: int, count: int) -> NDArr
 
     The generator stands as after that. Less than 3 bytes a row are needed where few are asked for, else 4 or 8.
     """
-    count = min(count, rows)
-    if not FEWEST <= rows <= MOST or count * RARE > rows:
+    global _again
+    count, fewest, _again = min(count, rows), FEWEST if _again else FEWEST_ONCE, True
+    if not fewest <= rows <= MOST or count * RARE > rows:
         order = np.arange(rows, dtype=np.int32 if rows <= 2**31 else np.int64)
         generator.shuffle(order)
         return order[:count].astype(np.int64)

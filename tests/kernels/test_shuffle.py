@@ -39,7 +39,7 @@ def agrees(seed: int, words: int, rows: int, count: int) -> None:
 @pytest.fixture
 def in_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is for large shuffles, in small ones."""
-    for name, value in {"FEWEST": 1, "RARE": 1, "BLOCK": 64, "LISTS": 16}.items():
+    for name, value in {"FEWEST_ONCE": 1, "FEWEST": 1, "RARE": 1, "BLOCK": 64, "LISTS": 16}.items():
         monkeypatch.setattr(shuffle, name, value)
 
 
@@ -62,9 +62,17 @@ def test_first_rows_at_random_are_numpys(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize(
     ("rows", "count"),
-    [(shuffle.FEWEST, 6024), (shuffle.FEWEST + 1, 1), (2**22 + 2**17 - 1, 2**18), (5_000_000, 5_000_000 // 16)],
+    [
+        (2**16, 4096),
+        (2**20, 6024),
+        (2**22, 6024),
+        (2**22 + 1, 1),
+        (2**22 + 2**17 - 1, 2**18),
+        (5_000_000, 5_000_000 // 16),
+    ],
 )
-def test_first_rows_of_large_pictures_are_numpys(rows: int, count: int) -> None:
+def test_first_rows_of_large_pictures_are_numpys(rows: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shuffle, "_again", True)
     agrees(7, 0, rows, count)
 
 
@@ -89,7 +97,7 @@ def test_what_a_row_is_swapped_with_is_numpys(top: int, words: int) -> None:
     np.testing.assert_array_equal(state, key)
 
 
-@pytest.mark.parametrize(("limit", "value"), [("FEWEST", 1001), ("MOST", 999), ("RARE", 101)])
+@pytest.mark.parametrize(("limit", "value"), [("FEWEST", 1001), ("MOST", 999), ("RARE", 101), ("_again", False)])
 def test_what_is_not_handled_numpy_shuffles(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
     kernel = shuffle.follow
@@ -100,6 +108,7 @@ def test_what_is_not_handled_numpy_shuffles(limit: str, value: int, monkeypatch:
 
     monkeypatch.setattr(shuffle, "follow", counted)
     monkeypatch.setattr(shuffle, "FEWEST", 1000)
+    monkeypatch.setattr(shuffle, "_again", True)
     agrees(4, 0, 1000, 10)
     assert len(calls) == 1
     monkeypatch.setattr(shuffle, limit, value)
@@ -117,7 +126,7 @@ def peak():
     (line,) = (line for line in open("/proc/self/status") if line.startswith("VmHWM"))
     return 1024 * int(line.split()[1])
 generator = np.random.RandomState(1)
-shuffle.first_rows(generator, shuffle.FEWEST, 6024)
+shuffle.first_rows(generator, shuffle.FEWEST_ONCE, 6024)
 before = peak()
 shuffle.first_rows(generator, 2**26, 6024)
 print(peak() - before)

@@ -11,7 +11,7 @@ RAMP = (np.arange(12 * 9) * 2 % 256).astype(np.uint8).reshape(9, 12)
 
 @pytest.mark.parametrize("large", [False, True])
 def test_the_split_is_the_originals_shuffle(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("FEWEST", "RARE") if large else ():
+    for limit in ("FEWEST_ONCE", "FEWEST", "RARE") if large else ():
         monkeypatch.setattr(shuffle, limit, 1)
     picture = image.Picture(RAMP)
     rows = np.array([(j / 12, i / 9, np.float32(RAMP[i, j]) / 255) for i in range(9) for j in range(12)])
