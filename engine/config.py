@@ -124,8 +124,8 @@ class Config:
     )  # fmt: skip
 
     regions: int | str = flag(
-        "off", REGIONS, "epochs whose exact regions are found, beside training, for regions.csv: every, frames (those "
-        "with a frame), a number N for each N-th, or off", "--regions every", kind=region_interval, metavar="EPOCHS",
+        "frames", REGIONS, "epochs whose exact regions are found, beside training, for regions.csv: frames (those with "
+        "one), every, a number N for each N-th, or off", "--regions every", kind=region_interval, metavar="EPOCHS",
         limits=COUNT,
     )  # fmt: skip
     most_regions: int = flag(

@@ -11,7 +11,7 @@ import torch
 
 from draw_poly.kernels.spec import Activation, KolmogorovTerm, Network
 
-WIDEST_ON_CPU, WIDEST_ON_GPU = 256, 64
+WIDEST_ON_CPU, WIDEST_ON_GPU, WIDEST_IN_REGIONS = 256, 64, 256
 # Activations that the kernels have a line for; those keep its results alone for the way back.
 ACTIVATIONS_ON_CPU = ACTIVATIONS_ON_GPU = ("leaky_relu",)
 # CUDA devices of this compute capability and later, and these ROCm ones, are compiled for.
@@ -39,6 +39,16 @@ def unsupported_on_cpu(network: Network, term: KolmogorovTerm | None, device: to
         if one.slope == 0:  # times an infinity
             return "slope 0 is not above 0"
     return term.range_limit if term else None
+
+
+def unsupported_by_regions(network: Network) -> str | None:
+    """Why a run cannot have this network's exact regions, naming the limit; None if it can."""
+    widest = max(network.dims[1:-1], default=0)
+    if widest > WIDEST_IN_REGIONS:
+        return f"layer width {widest} is above {WIDEST_IN_REGIONS}"
+    if network.dims[0] != 2:
+        return f"the network has {network.dims[0]} inputs, and regions are found in a plane of 2"
+    return None
 
 
 def unsupported_on_gpu(network: Network, term: KolmogorovTerm | None, device: torch.device) -> str | None:

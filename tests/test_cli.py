@@ -44,6 +44,7 @@ def test_a_run_leaves_everything_one_looks_at_afterwards(program: Program, tmp_p
         "losses.png",
         "metrics.csv",
         "polytopes.png",
+        "regions.csv",
     ]
     assert count_frames(results / f"{stem}.mp4") == 4
     assert Image.open(snapshots / f"{stem}_epoch_000005.png").size == (69, 17)

@@ -37,23 +37,24 @@ def pixels_cells(found: Subdivision, width: int, height: int) -> np.ndarray[tupl
 class RegionRasterizer:
     """Draws as another does, gray values and all that is counted; boundaries are those of the exact regions.
 
-    `colour` is what a region's colour tells; of ages, those since it was first drawn. Where regions cannot be had, it
-    draws boundaries by pixels.
+    `colour` is what a region's colour tells; of ages, those since it was first drawn, or since what the run goes on
+    from, `lives`, had seen it. Where regions cannot be had, it draws boundaries by pixels.
     """
 
     def __init__(
-        self, inner: "Rasterizer", backend: Backend, size: tuple[int, int], colour: str | None, most: int
-    ) -> None:
+        self, inner: "Rasterizer", backend: Backend, size: tuple[int, int], colour: str | None, most: int,
+        lives: Lives | None = None,
+    ) -> None:  # fmt: skip
         self._inner, self._size, self._colour = inner, size, colour
-        self._parameters = backend.state.main.parameters[0]
+        self._state = backend.state
         self._builder = Regions(backend.state.main.network, most)
-        self._lives: Lives | None = None
+        self._lives = lives
 
     def draw(self) -> Drawing:
         """The picture of the network as it is now."""
         drawing = self._inner.draw()
         try:
-            found = self._builder.subdivide(self._parameters.double().cpu().numpy())
+            found = self._builder.subdivide(self._state.main.parameters[0].double().cpu().numpy())
         except (TooManyRegions, ValueError):
             return drawing
         colours = drawing.colours
@@ -64,8 +65,9 @@ class RegionRasterizer:
     def _born(self, found: Subdivision) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None:
         if self._colour != "age":
             return None
+        epoch = self._state.epoch
         if self._lives is None:
-            self._lives = Lives.begin(found, 0)
+            self._lives = Lives.begin(found, epoch)
         else:
-            self._lives, _ = self._lives.follow(found, self._lives.epoch + 1)
+            self._lives, _ = self._lives.follow(found, epoch)
         return self._lives.born

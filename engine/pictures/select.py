@@ -1,11 +1,15 @@
 """Which rasterizer suits a backend."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.config import Config
 from draw_poly.engine.pictures.device_drawing import DeviceRasterizer
 from draw_poly.engine.pictures.drawing import AdaptiveRasterizer, Drawing
+from draw_poly.kernels.support import unsupported_by_regions
+
+if TYPE_CHECKING:
+    from draw_poly.engine.regions.lives import Lives
 
 
 class Rasterizer(Protocol):
@@ -28,10 +32,12 @@ def rasterizer_for(backend: Backend, width: int, height: int, chunk_size: int, c
     return AdaptiveRasterizer(backend, width, height, chunk_size, colours)
 
 
-def drawn_exactly(inner: Rasterizer, backend: Backend, size: tuple[int, int], config: Config) -> Rasterizer:
+def drawn_exactly(
+    inner: Rasterizer, backend: Backend, size: tuple[int, int], config: Config, lives: "Lives | None" = None
+) -> Rasterizer:
     """The same with boundaries from exact regions, where a run has them."""
-    if config.regions == "off":
+    if config.regions == "off" or unsupported_by_regions(config.network):
         return inner
     from draw_poly.engine.pictures.region_drawing import RegionRasterizer
 
-    return RegionRasterizer(inner, backend, size, config.colour_regions, config.most_regions)
+    return RegionRasterizer(inner, backend, size, config.colour_regions, config.most_regions, lives)

@@ -25,6 +25,7 @@ from draw_poly.engine.record.checkpoint import Checkpoint
 from draw_poly.engine.record.journal import log
 from draw_poly.engine.training.fresh import Draw, fresh
 from draw_poly.engine.training.watch import Watch
+from draw_poly.kernels.support import unsupported_by_regions
 
 
 @dataclass
@@ -67,6 +68,8 @@ def prepare(config: Config, claim: Claim) -> Prepared:
     )
     memory.require_network(config, min(config.chunk_size, width * height))
     config, warnings = _with_what_is_installed(config)
+    config, beyond = _with_what_has_regions(config)
+    warnings += beyond
     if not config.no_film:
         _require_film(config, picture)
     prepared = _resumed(config, picture, claim) if config.resume else _fresh(config, picture, claim)
@@ -93,6 +96,19 @@ def _with_what_is_installed(config: Config) -> tuple[Config, list[str]]:
         warnings.append(f"There will be no film: {missing}")
         return dataclasses.replace(config, no_film=True), warnings
     return config, warnings
+
+
+def _with_what_has_regions(config: Config) -> tuple[Config, list[str]]:
+    """A run without regions where its network has none that can be found, and a sentence that says so.
+
+    Raises ConfigError where its frames' colours are to tell of them.
+    """
+    reason = None if config.regions == "off" else unsupported_by_regions(config.network)
+    if reason is None:
+        return config, []
+    if config.colour_regions not in (None, "pattern"):
+        raise ConfigError(f"--colour-regions {config.colour_regions} is of exact regions, but {reason}")
+    return dataclasses.replace(config, regions="off"), [f"Exact regions are not found: {reason}"]
 
 
 def _require_film(config: Config, picture: Picture) -> None:

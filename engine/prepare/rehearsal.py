@@ -42,11 +42,12 @@ class Pictures:
     drawn_by: str
     film: bool
     files: bool
+    regions: bool
 
     @staticmethod
     def of(kind: type[Backend], config: Config) -> "Pictures":
         """Those of a run."""
-        return Pictures(kind.drawn_by, not config.no_film, config.snapshot_format != "none")
+        return Pictures(kind.drawn_by, not config.no_film, config.snapshot_format != "none", config.regions != "off")
 
     def are_kept(self) -> bool:
         """Whether the code of all their kernels is on disk."""
@@ -61,11 +62,19 @@ class Pictures:
             needed += [draw.work]
         if self.drawn_by == "points":
             needed += [grid.settle, grid.halve, grid.coordinates, grid.store, grid.draw_rows]
+        if self.regions:
+            from draw_poly.engine.regions import compiled
+
+            needed += compiled.kernels()
         return all(map(is_kept, needed))
 
     def make(self) -> None:
         """Makes each kind of picture once, of nothing, and an order of points: what is compiled for it is kept."""
         orders.orders(torch.zeros(1, dtype=torch.int64), 1)
+        if self.regions:
+            from draw_poly.engine.regions import compiled
+
+            compiled.use(SIDE)
         shared = Panels(np.zeros((SIDE, SIDE, 3), np.uint8))
         caption = Caption(("",) * 4, np.zeros((2, 2, SIDE)))
         drawing = self._drawing()

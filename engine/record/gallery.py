@@ -40,7 +40,7 @@ class Gallery:
         self._reached = prepared.state.epoch
         self.size = size = frame_size(prepared.picture.width, prepared.picture.height, config.frame_size)
         pixels = rasterizer_for(backend, *size, config.chunk_size, config.colour_regions == "pattern")
-        self._rasterizer = drawn_exactly(pixels, backend, size, config)
+        self._rasterizer = drawn_exactly(pixels, backend, size, config, prepared.checkpoint.lives)
         self._panels = Panels.of(prepared.picture, prepared.split, size, config.colour_regions)
         self._curves = LossCurves(size[0], config)
 

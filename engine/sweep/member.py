@@ -1,6 +1,7 @@
 """A member of a sweep as a run of its own: what it begins with, its watch, its files; no pictures.
 
-Its files are those that the same flags alone would write, apart from pictures and plots; it may be gone on with alone.
+Its files are those that the same flags alone would write, apart from pictures, plots and regions; a run may go on from
+them alone.
 """
 
 import dataclasses
@@ -56,7 +57,8 @@ class MemberRun:
     @staticmethod
     def of(number: int, config: Config, folder: Path) -> "MemberRun":
         """A member whose files are in this folder."""
-        return MemberRun(number, files_in(config, folder), folder)
+        blind = dataclasses.replace(config, regions="off", colour_regions=None)
+        return MemberRun(number, files_in(blind, folder), folder)
 
     @property
     def watch(self) -> Watch:

@@ -55,6 +55,10 @@ def sweep(words: Mapping[str, Any], options: Options) -> int:
     resumed = words.get("resume")
     asked = {name: value for name, value in words.items() if name != "resume"}
     members = vary.members(asked, options.vary or (), options.vary_from)
+    if members[0].config.regions not in ("frames", "off"):
+        raise ConfigError(
+            f"--regions was {members[0].config.regions}, and members of a sweep keep no regions.csv: give frames or off"
+        )
     interval = words.get("save_interval", max(1, max(one.config.epochs for one in members) // SHEETS))
     base = dataclasses.replace(members[0].config, save_interval=interval)
     with own_torch_state(), logging_to(base), reached(options.cluster) as cluster, Claim() as claim:

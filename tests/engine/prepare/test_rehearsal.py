@@ -85,7 +85,7 @@ def test_what_is_missing_is_known(kind: type[Cpu] | type[Eager], monkeypatch: py
     missing = panels.paint
     monkeypatch.setattr("draw_poly.engine.prepare.rehearsal.is_kept", lambda one: one is not missing and is_kept(one))
     assert not everything.are_kept()
-    assert Pictures(kind.drawn_by, film=True, files=False).are_kept()
+    assert Pictures(kind.drawn_by, film=True, files=False, regions=True).are_kept()
     missing = draw.work
     assert everything.are_kept() == (kind is Eager)
 

@@ -69,7 +69,7 @@ def test_regions_are_found_when_asked_for(program: Program, tmp_path: Path, aske
 
 
 def test_a_run_without_regions_leaves_no_table(program: Program, tmp_path: Path) -> None:
-    assert program(*FEW).status == 0
+    assert program(*FEW, "--regions", "off").status == 0
     assert not list((tmp_path / "out").glob("results/*/regions.csv"))
 
 

@@ -22,7 +22,7 @@ def frames(place: Path) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]
 
 def test_a_frames_lines_are_the_walls(program: Program, tmp_path: Path) -> None:
     assert program(*FEW, "--regions", "frames").status == 0
-    assert program(*FEW, folder="pixels").status == 0
+    assert program(*FEW, "--regions", "off", folder="pixels").status == 0
     exact, pixels = frames(tmp_path / "out")[-1], frames(tmp_path / "pixels")[-1]
     height, width = 17, 23
     assert np.array_equal(exact[:, width : 2 * width], pixels[:, width : 2 * width])
@@ -45,14 +45,39 @@ def test_a_regions_colour_tells_what_was_asked_for(program: Program, tmp_path: P
 
 
 def test_colours_that_need_regions_are_refused_without(program: Program) -> None:
-    outcome = program("--colour-regions", "area")
+    outcome = program("--colour-regions", "area", "--regions", "off")
     assert outcome.status == 2
     assert "--regions" in outcome.log
 
 
+def test_a_network_too_wide_goes_on_without_and_says_so(program: Program, tmp_path: Path) -> None:
+    words = [*FEW, "-s", "[257]", "-e", 1]
+    outcome = program(*words)
+    assert outcome.status == 0
+    assert outcome.log.count("WARNING - Exact regions are not found: layer width 257 is above 256") == 1
+    assert not list(tmp_path.rglob("regions.csv"))
+    assert program(*words, "--regions", "off", folder="off").status == 0
+    assert np.array_equal(frames(tmp_path / "out")[-1], frames(tmp_path / "off")[-1])
+    refused = program(*words, "--colour-regions", "area", folder="colours")
+    assert refused.status == 2
+    assert "--colour-regions area is of exact regions, but layer width 257 is above 256" in refused.log
+
+
+def test_ages_go_on_over_a_resume(program: Program, tmp_path: Path) -> None:
+    words = [*FEW, "--save-interval", 1, "--colour-regions", "age"]
+    assert program(*words, "-e", 6, folder="straight").status == 0
+    assert program(*words, "-e", 3, folder="resumed").status == 0
+    assert program(*words, "-e", 6, "--resume", tmp_path / "resumed" / "results", folder="resumed").status == 0
+    ours, theirs = (frames(tmp_path / name) for name in ("resumed", "straight"))
+    assert len(ours) == len(theirs) == 7
+    panel = slice(0, ours[0].shape[1] // 3)
+    assert all(np.array_equal(a[:, panel], b[:, panel]) for a, b in zip(ours, theirs, strict=True))
+    assert len({one[:, panel].tobytes() for one in ours}) > 3
+
+
 def test_past_the_limit_lines_are_drawn_by_pixels(program: Program, tmp_path: Path) -> None:
     assert program(*FEW, "--regions", "frames", "--most-regions", 1).status == 0
-    assert program(*FEW, folder="pixels").status == 0
+    assert program(*FEW, "--regions", "off", folder="pixels").status == 0
     assert np.array_equal(frames(tmp_path / "out")[-1], frames(tmp_path / "pixels")[-1])
 
 

@@ -26,8 +26,8 @@ from tests.simulated import Machine
 from tests.test_run_ahead import flat
 
 TERM = ["--kolmogorov-shape", "[4]", "--kolmogorov-weight", 0.2, "--kolmogorov-bins", 20]
-# Where and how a run is, and what it draws.
-APART = ("run", "settings", "film_frames")
+# Where and how a run is, and what it draws or knows of its regions.
+APART = ("run", "settings", "film_frames", "regions")
 
 
 def table(results: Path) -> list[dict[str, str]]:
@@ -233,6 +233,12 @@ def test_what_cannot_be_varied_is_a_sentence(
     assert "Traceback" not in outcome.log
     assert len([line for line in outcome.log.splitlines() if line.startswith("draw-poly: ")]) == 1
     assert not list(tmp_path.glob("out/results/sweep_*/0*"))
+
+
+def test_regions_of_every_epoch_are_refused_in_a_sweep(program: Program) -> None:
+    outcome = program("--vary", "seed=1..2", "--regions", "every")
+    assert outcome.status == 2
+    assert "--regions was every, and members of a sweep keep no regions.csv: give frames or off" in outcome.log
 
 
 def test_the_same_sweep_again_is_refused_and_replaced_if_asked(program: Program) -> None:
