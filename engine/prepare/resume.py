@@ -13,7 +13,10 @@ from draw_poly.engine.model.state import Learner
 from draw_poly.engine.record.checkpoint import Checkpoint, sound
 from draw_poly.engine.record.checkpoint_file import CheckpointError
 
-MAY_CHANGE = ("save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max")
+MAY_CHANGE = (
+    "save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max", "schedule", "warmup",
+    "final_lr",
+)  # fmt: skip
 
 
 class Resume:

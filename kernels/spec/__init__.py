@@ -16,6 +16,7 @@ from draw_poly.kernels.spec.optimizer import (
     Optimizer,
     OptimizerKind,
 )
+from draw_poly.kernels.spec.rate import SCHEDULES, RateSchedule
 
 __all__ = [
     "ADAM_BETAS",
@@ -25,11 +26,13 @@ __all__ = [
     "OPTIMIZERS",
     "RIGHT",
     "RMSPROP_ALPHA",
+    "SCHEDULES",
     "Activation",
     "KolmogorovLoss",
     "KolmogorovTerm",
     "Network",
     "Optimizer",
     "OptimizerKind",
+    "RateSchedule",
     "leaky_relu",
 ]
