@@ -9,13 +9,17 @@ from draw_poly.engine.flags import ConfigError, checked, flag, option, region_in
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.shape import parse_shape
 from draw_poly.kernels.spec import (
+    ACTIVATIONS,
     KOLMOGOROV_LOSSES,
+    LEAST_SLOPE,
     OPTIMIZERS,
     SCHEDULES,
+    SLOPE,
     KolmogorovTerm,
     Network,
     Optimizer,
     RateSchedule,
+    activation,
 )
 
 __all__ = ["BACKENDS", "Config", "ConfigError"]
@@ -50,6 +54,14 @@ class Config:
     seed: int | None = flag(
         None, NETWORK, "seed of every random draw; none draws a fresh one", "--seed 1", kind=int, limits=(0, MAX_SEED)
     )
+    activation: str = flag(
+        ACTIVATIONS[0], NETWORK, "what becomes of a hidden neuron's sum; relu is leaky_relu with slope 0",
+        "--activation relu", choices=ACTIVATIONS,
+    )  # fmt: skip
+    slope: float = flag(
+        SLOPE, NETWORK, "leaky_relu's factor below zero", "--slope 0.1", kind=float, metavar="FACTOR",
+        limits=(LEAST_SLOPE, 1.0),
+    )  # fmt: skip
 
     points: int = flag(5000, DATA, "pixels to train on", "-p 5000", short="p", kind=int, limits=COUNT)
     batch_size: int = flag(
@@ -222,6 +234,8 @@ class Config:
             for name in ("resume_optimizer", "resume_lr"):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{option(name)} changes a resumed run, and needs --resume with a checkpoint")
+        if self.activation == "relu" and self.slope != SLOPE:
+            raise ConfigError(f"--activation relu has slope 0, but --slope {self.slope:g} was given too")
         if self.warmup >= self.epochs:
             raise ConfigError(f"--warmup was {self.warmup}, and --epochs {self.epochs}: give fewer than those")
         if self.final_lr and self.schedule == "constant":
@@ -259,7 +273,7 @@ class Config:
     @property
     def network(self) -> Network:
         """The network that learns the image: coordinates to one gray value."""
-        return Network((2, *parse_shape(self.shape, "--shape"), 1))
+        return Network((2, *parse_shape(self.shape, "--shape"), 1), activation(self.activation, self.slope))
 
     @property
     def networks(self) -> list[Network]:
