@@ -87,7 +87,7 @@ def _drawn(seed: int, chance: random.Random, generator: torch.Generator, small: 
     hidden = [chance.randint(1, widest) for _ in range(depth)]
     if chance.random() < 0.4:
         hidden = hidden[:1] * depth
-    slope = chance.choice([0.01, 0.01, 0.01, 0.2, 1.0, chance.uniform(1e-3, 1)])
+    slope = chance.choice([0.01, 0.01, 0.01, 0.0, 0.2, 1.0, chance.uniform(1e-3, 1)])
     network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), leaky_relu(slope))
     points = chance.choice([1, 2, 15, 16, 17, 32, 33, chance.randint(1, 70), 65 if small else chance.randint(70, 1500)])
     parameters, term, positions = [random_parameters(network, seed, torch.float32)], None, None

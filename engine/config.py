@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from draw_poly.engine.flags import ConfigError, checked, flag, option, region_interval, save_interval
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.shape import parse_shape
-from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import (
+    ACTIVATIONS,
+    KOLMOGOROV_LOSSES,
+    LEAST_SLOPE,
+    OPTIMIZERS,
+    SCHEDULES,
+    SLOPE,
+    KolmogorovTerm,
+    Network,
+    Optimizer,
+    RateSchedule,
+    activation,
+)
 
 __all__ = ["BACKENDS", "Config", "ConfigError"]
 
@@ -42,6 +54,14 @@ class Config:
     seed: int | None = flag(
         None, NETWORK, "seed of every random draw; none draws a fresh one", "--seed 1", kind=int, limits=(0, MAX_SEED)
     )
+    activation: str = flag(
+        ACTIVATIONS[0], NETWORK, "what becomes of a hidden neuron's sum; relu is leaky_relu with slope 0",
+        "--activation relu", choices=ACTIVATIONS,
+    )  # fmt: skip
+    slope: float = flag(
+        SLOPE, NETWORK, "leaky_relu's factor below zero", "--slope 0.1", kind=float, metavar="FACTOR",
+        limits=(LEAST_SLOPE, 1.0),
+    )  # fmt: skip
 
     points: int = flag(5000, DATA, "pixels to train on", "-p 5000", short="p", kind=int, limits=COUNT)
     batch_size: int = flag(
@@ -53,6 +73,18 @@ class Config:
     momentum: float = flag(
         0.9, OPTIMISER, f"momentum of {WITH_MOMENTUM}", "--momentum 0.9", kind=float, limits=(0, LARGEST_MOMENTUM)
     )
+    schedule: str = flag(
+        "constant", OPTIMISER, "how the learning rate goes over the epochs; step: to a tenth after half of them, and "
+        "after three quarters", "--schedule cosine", choices=tuple(SCHEDULES),
+    )  # fmt: skip
+    warmup: int = flag(
+        0, OPTIMISER, "epochs in which the learning rate grows to its own", "--warmup 10", kind=int, metavar="EPOCHS",
+        limits=(0, LARGEST_COUNT),
+    )  # fmt: skip
+    final_lr: float = flag(
+        0.0, OPTIMISER, "learning rate that the schedule ends with", "--final-lr 1e-5", kind=float, metavar="RATE",
+        limits=(0, RATE[1]),
+    )  # fmt: skip
 
     kolmogorov_shape: str | None = flag(
         None, TERM, "the predictor's hidden widths; needs a weight", "--kolmogorov-shape '[8, 8]'", metavar="SHAPE"
@@ -202,6 +234,12 @@ class Config:
             for name in ("resume_optimizer", "resume_lr"):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{option(name)} changes a resumed run, and needs --resume with a checkpoint")
+        if self.activation == "relu" and self.slope != SLOPE:
+            raise ConfigError(f"--activation relu has slope 0, but --slope {self.slope:g} was given too")
+        if self.warmup >= self.epochs:
+            raise ConfigError(f"--warmup was {self.warmup}, and --epochs {self.epochs}: give fewer than those")
+        if self.final_lr and self.schedule == "constant":
+            raise ConfigError("--final-lr is what a schedule ends with, and this run has none: give --schedule too")
         self._check_kolmogorov_term()
         parse_shape(self.shape, "--shape")
 
@@ -235,7 +273,7 @@ class Config:
     @property
     def network(self) -> Network:
         """The network that learns the image: coordinates to one gray value."""
-        return Network((2, *parse_shape(self.shape, "--shape"), 1))
+        return Network((2, *parse_shape(self.shape, "--shape"), 1), activation(self.activation, self.slope))
 
     @property
     def networks(self) -> list[Network]:
@@ -247,10 +285,10 @@ class Config:
         """Whether the regions after an epoch are found."""
         if isinstance(self.regions, int):
             return epoch % self.regions == 0
-        return self.regions == "every" or (self.regions == "frames" and epoch in self.schedule)
+        return self.regions == "every" or (self.regions == "frames" and epoch in self.frames)
 
     @property
-    def schedule(self) -> Schedule:
+    def frames(self) -> Schedule:
         """When a frame is drawn."""
         return Schedule(self.save_interval)
 
@@ -284,6 +322,24 @@ class Config:
         """The optimisers of the network and of the predictor."""
         predictor_rate = self.learning_rate if self.kolmogorov_lr is None else self.kolmogorov_lr
         return (
-            Optimizer(self.optimizer, self.learning_rate, self.momentum),
-            Optimizer(self.optimizer, predictor_rate, self.momentum),
+            Optimizer(self.optimizer, self.learning_rate, self.momentum, self.rate_schedule),
+            Optimizer(self.optimizer, predictor_rate, self.momentum, self.rate_schedule),
         )
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return -(-self.points // self.batch_size)
+
+    @property
+    def rate_line(self) -> str:
+        """The learning rate's way in words; empty where it stays what it is."""
+        way = "" if self.schedule == "constant" else f", {self.schedule} to {self.final_lr:g} at epoch {self.epochs}"
+        warm = f", grown to in {self.warmup} epochs" if self.warmup else ""
+        return f"Learning rate: {self.learning_rate:g}{warm}{way}" if way or warm else ""
+
+    @property
+    def rate_schedule(self) -> RateSchedule:
+        """How the learning rate goes, step by step."""
+        final = self.final_lr / self.learning_rate
+        return RateSchedule(self.schedule, self.epochs * self.steps, self.warmup * self.steps, final)

@@ -19,9 +19,9 @@ from draw_poly.kernels.spec import OPTIMIZERS
 
 # What makes two runs of one name two runs; the rest is where and how, not what.
 RUN_SETTINGS = (
-    "input", "shape", "seed", "points", "batch_size", "optimizer", "learning_rate", "momentum", "kolmogorov_shape",
-    "kolmogorov_weight", "kolmogorov_loss_type", "kolmogorov_bins", "kolmogorov_weight_min", "kolmogorov_weight_max",
-    "kolmogorov_lr", "save_interval",
+    "input", "shape", "activation", "slope", "seed", "points", "batch_size", "optimizer", "learning_rate", "momentum",
+    "kolmogorov_shape", "kolmogorov_weight", "kolmogorov_loss_type", "kolmogorov_bins", "kolmogorov_weight_min",
+    "kolmogorov_weight_max", "kolmogorov_lr", "schedule", "warmup", "final_lr", "save_interval",
 )  # fmt: skip
 CHECKPOINT_EPOCH = re.compile(r"_epoch_(-?\d+)\.pt$")
 # What the folder begins with that a run tries itself out in.

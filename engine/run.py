@@ -103,6 +103,8 @@ class Run:
             watch, signals = prepared.checkpoint.watch, self._signals
             self._training = Training(setup, device, chosen, group, watch, lambda: signals.received != 0, phases)
             log.info("Trainable parameters: %d", config.network.size)
+            if config.rate_line:
+                log.info("%s", config.rate_line)
             inspector = Inspector(config, setup.training) if config.debug else None
             self._recorder = Recorder(prepared, self._training, claim, phases, inspector)
             if config.debug:

@@ -98,6 +98,8 @@ class Backend(ABC):
         self.weights = list(weights or [term.weight if term else 0.0] * state.networks)
         each = shares(state.main.network, term, state.networks, self.weights)
         self._members = [self._member(index, share) for index, share in enumerate(each)]
+        # Of each learner: steps that the run had taken when its moments were fresh.
+        self._before = [state.epoch * config.steps - one.steps for one in state.learners]
         self._most_points: int | None = None  # evaluated at once, where the device's memory holds no more
 
     @classmethod
@@ -172,9 +174,10 @@ class Backend(ABC):
     def _step_numbers(self, steps: int) -> NDArray[np.float64]:
         """What the optimisers need to know of each network's next steps (networks, steps, 2 per learner)."""
         found = []
-        for one in self.state.learners:
+        for one, before in zip(self.state.learners, self._before, strict=True):
             numbers = range(one.steps + 1, one.steps + 1 + steps)
-            each = [optimizer.table(numbers) for optimizer in one.own or (one.optimizer,)]
+            taken = range(one.steps + before, one.steps + before + steps)
+            each = [optimizer.table(numbers, taken) for optimizer in one.own or (one.optimizer,)]
             found.append(np.repeat(np.stack(each), self.state.networks // len(each), 0))
         return np.concatenate(found, 2)
 

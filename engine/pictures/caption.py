@@ -61,7 +61,7 @@ class LossCurves:
     """
 
     def __init__(self, columns: int, config: Config) -> None:
-        self._schedule, self._end = config.schedule, config.schedule.position(config.epochs)
+        self._schedule, self._end = config.frames, config.frames.position(config.epochs)
         self._columns = columns
         # Kind of loss, least and greatest, column.
         self._limits = np.full((len(CURVES), 2, columns), np.nan)

@@ -13,7 +13,10 @@ from draw_poly.engine.model.state import Learner
 from draw_poly.engine.record.checkpoint import Checkpoint, sound
 from draw_poly.engine.record.checkpoint_file import CheckpointError
 
-MAY_CHANGE = ("save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max")
+MAY_CHANGE = (
+    "save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max", "schedule", "warmup",
+    "final_lr",
+)  # fmt: skip
 
 
 class Resume:
@@ -123,6 +126,8 @@ def _refuse_changes(path: Path, stored: Checkpoint, config: Config) -> None:
     hidden, seed = stored.state.main.network.dims[1:-1], stored.settings["seed"]
     if config.network.dims[1:-1] != hidden:
         wrong.append(f"--shape {config.shape} (there {list(hidden)})")
+    if (there := stored.state.main.network.slope) != config.network.slope:
+        wrong.append(f"the activation's slope {config.network.slope:g} (there {there:g})")
     wrong += [
         f"{option(name)} {getattr(config, name)} (there {stored.settings[name]})"
         for name in ("points", "batch_size")

@@ -24,7 +24,7 @@ from draw_poly.engine.record.ledger import Due
 from draw_poly.engine.regions.lives import Lives
 from draw_poly.engine.shape import parse_shape
 from draw_poly.engine.training.watch import Watch
-from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer, activation
 
 # 2 brought `image_name`, `metrics_rows` and `unwritten_frames`.
 FORMAT_VERSION = 2
@@ -90,7 +90,11 @@ def _read_state(content: Content) -> State:
 
 
 def _network(content: Content) -> Network:
-    return Network((2, *parse_shape(str(content["args"]["shape"])), 1))
+    # The original's has no settings, and one activation.
+    settings = content.get("settings") or {}
+    own = {"name": settings.get("activation"), "slope": settings.get("slope")}
+    hidden = parse_shape(str(content["args"]["shape"]))
+    return Network((2, *hidden, 1), activation(**{key: value for key, value in own.items() if value is not None}))
 
 
 def _write_predictor(predictor: Learner | None, settings: Content) -> Content:

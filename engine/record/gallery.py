@@ -103,7 +103,7 @@ class Gallery:
     def _last_frame(self) -> list[Due]:
         """The frame of a run that has reached its last epoch, if the film or the folder lacks it."""
         number, config = self._reached, self._config
-        scheduled = number in config.schedule
+        scheduled = number in config.frames
         there = config.snapshot_format == "none" or number in self._prepared.files.frames()
         waits = any(due.epoch == number for due in self._prepared.checkpoint.unwritten)
         if number < config.epochs or (scheduled and there) or waits:
@@ -122,7 +122,7 @@ class Gallery:
         """The film, with what it has of the run's earlier frames; None where none is wanted."""
         if self._config.no_film:
             return None
-        path, origin, schedule = self._prepared.files.film, self._prepared.origin, self._config.schedule
+        path, origin, schedule = self._prepared.files.film, self._prepared.origin, self._config.frames
         source = origin.film if origin and not path.exists() else None
         pictures = [picture for epoch, picture in self._frames_until_now().items() if epoch in schedule]
         film = _film(path, self.size, self._prepared.checkpoint.film_frames, pictures, source)

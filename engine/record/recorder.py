@@ -283,7 +283,7 @@ class Recorder:
     def _table(self) -> Metrics:
         """The metrics, with what there is of their earlier rows."""
         prepared, path, reached = self._prepared, self.files.metrics, self._prepared.state.epoch
-        schedule = self.config.schedule if reached < self.config.epochs else EVERY_EPOCH
+        schedule = self.config.frames if reached < self.config.epochs else EVERY_EPOCH
         source = prepared.origin.metrics if prepared.origin and not path.exists() else None
         metrics = Metrics(path, reached, schedule, prepared.checkpoint.rows, source, prepared.weight)
         for note in metrics.notes:

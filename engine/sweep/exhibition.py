@@ -57,7 +57,7 @@ class Exhibition:
         if not self._latest:
             return
         status = {run.number: run.status for run in runs}
-        filmed = [epoch for epoch in sorted(self._frames) if epoch in self._base.schedule]
+        filmed = [epoch for epoch in sorted(self._frames) if epoch in self._base.frames]
         writer = SheetWriter(self._folder, self._sheet.size, filmed=not self._base.no_film and len(filmed) > 1)
         try:
             if writer.film:

@@ -47,7 +47,7 @@ class Pictured(MemberRun):
             self.config, backend="auto", device="cpu", precision="fp32", kolmogorov_shape=None, kolmogorov_weight=0.0
         )
         self._metrics = Metrics(
-            self.prepared.files.metrics, state.epoch, self.config.schedule, stored.rows, weight=self.prepared.weight
+            self.prepared.files.metrics, state.epoch, self.config.frames, stored.rows, weight=self.prepared.weight
         )
         with torch.inference_mode():
             self._gallery = Gallery(self.prepared, backend.choose(config, host)[0](self._drawn, config))
@@ -64,7 +64,7 @@ class Pictured(MemberRun):
         row, number = last_of(columns), epochs.last
         append(self.folder / LOG, "".join(stamped(epoch_lines(columns, self.config.epochs), epochs.ended.tolist())))
         self._gallery.add(columns)
-        scheduled = number in self.config.schedule
+        scheduled = number in self.config.frames
         if scheduled or number == self.config.epochs:
             self._metrics.extend({name: column[:-1] for name, column in columns.items()})
             flat = torch.from_numpy(epochs.parameters[-1, : self.config.network.size])

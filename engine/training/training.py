@@ -175,7 +175,7 @@ class Training:
 
     def _next(self, finished: int) -> int:
         """How many epochs the visit after this epoch has: up to one that is looked at."""
-        end = min(self.config.saved_after(finished), self.config.schedule.following(finished))
+        end = min(self.config.saved_after(finished), self.config.frames.following(finished))
         return min(self._pace.epochs, end - finished)
 
     def _may_run_ahead(self) -> bool:
@@ -184,7 +184,7 @@ class Training:
         Should this one turn out to be the last, its snapshot was taken before the device went on.
         """
         number = self.backend.state.epoch
-        looked_at = number in self.config.schedule or self.config.is_saved_at(number)
+        looked_at = number in self.config.frames or self.config.is_saved_at(number)
         return self._trainer.runs_ahead and not looked_at and number != self.config.epochs
 
     def _watched(self, epochs: Epochs) -> Epochs:
@@ -201,5 +201,5 @@ class Training:
         launched.read()
 
     def _visit(self, epochs: Epochs) -> Visit:
-        scheduled, is_last = epochs.last in self.config.schedule, epochs.last == self.config.epochs
+        scheduled, is_last = epochs.last in self.config.frames, epochs.last == self.config.epochs
         return Visit(epochs, scheduled, scheduled or is_last, self.config.is_saved_at(epochs.last) and not is_last)

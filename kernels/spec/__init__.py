@@ -5,7 +5,7 @@ stands here once. A new kind is an entry of `OPTIMIZERS` or `CODE_LOSSES`, or a 
 its branch in each kernel.
 """
 
-from draw_poly.kernels.spec.activation import Activation, leaky_relu
+from draw_poly.kernels.spec.activation import ACTIVATIONS, LEAST_SLOPE, SLOPE, Activation, activation, leaky_relu
 from draw_poly.kernels.spec.kolmogorov import KOLMOGOROV_LOSSES, KolmogorovLoss, KolmogorovTerm
 from draw_poly.kernels.spec.network import BELOW, RIGHT, Network
 from draw_poly.kernels.spec.optimizer import (
@@ -16,20 +16,27 @@ from draw_poly.kernels.spec.optimizer import (
     Optimizer,
     OptimizerKind,
 )
+from draw_poly.kernels.spec.rate import SCHEDULES, RateSchedule
 
 __all__ = [
+    "ACTIVATIONS",
     "ADAM_BETAS",
     "BELOW",
     "EPSILON",
     "KOLMOGOROV_LOSSES",
+    "LEAST_SLOPE",
     "OPTIMIZERS",
     "RIGHT",
     "RMSPROP_ALPHA",
+    "SCHEDULES",
+    "SLOPE",
     "Activation",
     "KolmogorovLoss",
     "KolmogorovTerm",
     "Network",
     "Optimizer",
     "OptimizerKind",
+    "RateSchedule",
+    "activation",
     "leaky_relu",
 ]

@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 
 LEAST_SLOPE = 2.0**-126  # float32's smallest normal number
+SLOPE = 0.01  # the original's
+# On the command line; the second is the first with slope 0.
+ACTIVATIONS = ("leaky_relu", "relu")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Activation:
     piecewise_affine: bool
 
 
-def leaky_relu(slope: float = 0.01) -> Activation:
+def leaky_relu(slope: float = SLOPE) -> Activation:
     """LeakyReLU: z where it is positive, else slope · z.
 
     Raises ValueError for a slope that is neither 0 nor from 2^-126 to 1: below 0 the result's sign would not tell the
@@ -34,3 +37,10 @@ def leaky_relu(slope: float = 0.01) -> Activation:
     if number != 0.0 and not LEAST_SLOPE <= number <= 1.0:
         raise ValueError(f"a network's slope was {slope}: give 0, or a number from {LEAST_SLOPE:.3g} to 1")
     return Activation("leaky_relu", number, result_tells_derivative=True, piecewise_affine=True)
+
+
+def activation(name: str = ACTIVATIONS[0], slope: float = SLOPE) -> Activation:
+    """One of `ACTIVATIONS` by its name; raises ValueError for another, and as `leaky_relu` does."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"no activation is called {name!r}: give one of {', '.join(ACTIVATIONS)}")
+    return leaky_relu(0.0 if name == "relu" else slope)

@@ -1,13 +1,13 @@
 """The optimisers: what a kernel, a checkpoint and the command line must know of each kind."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
+from draw_poly.kernels.spec.rate import Numbers, RateSchedule
+
 ADAM_BETAS = (0.9, 0.999)
 RMSPROP_ALPHA = 0.99
 EPSILON = 1e-8
@@ -17,12 +17,14 @@ EPSILON = 1e-8
 class Optimizer:
     """An optimiser with `torch.optim`'s defaults apart from learning rate and, where the kind has one, momentum.
 
+    `schedule` is how the rate goes over the run.
     Raises ValueError for a kind that is not in `OPTIMIZERS`.
     """
 
     kind: str
     learning_rate: float
     momentum: float = 0.9
+    schedule: RateSchedule = field(default_factory=RateSchedule)
 
     def __post_init__(self) -> None:
         if self.kind not in OPTIMIZERS:
@@ -49,24 +51,26 @@ class Optimizer:
         [[first, second]] = self.table((step,)).tolist()
         return first, second
 
-    def table(self, steps: Sequence[int]) -> Numbers:
-        """Those of many steps, (steps, 2)."""
-        return np.stack(np.broadcast_arrays(*self.record.scalars(self, steps)), 1)
+    def table(self, steps: Sequence[int], taken: Sequence[int] | None = None) -> Numbers:
+        """Those of many steps, (steps, 2), before each of which the run had `taken` so many; else those before it."""
+        before = [step - 1 for step in steps] if taken is None else taken
+        rates = self.schedule.rates(self.learning_rate, before)
+        return np.stack(np.broadcast_arrays(*self.record.scalars(self, steps, rates)), 1)
 
 
-def _constant(one: Optimizer, steps: Sequence[int]) -> tuple[Numbers, Numbers]:
-    return np.full(len(steps), one.learning_rate), np.ones(1)
+def _constant(one: Optimizer, steps: Sequence[int], rates: Numbers) -> tuple[Numbers, Numbers]:
+    return rates, np.ones(1)
 
 
-def _corrected(one: Optimizer, steps: Sequence[int]) -> tuple[Numbers, Numbers]:
+def _corrected(one: Optimizer, steps: Sequence[int], rates: Numbers) -> tuple[Numbers, Numbers]:
     """The second divides the root second moment. Source: Kingma and Ba, "Adam", 2015, algorithm 1."""
     # Powers as the C library makes them: NumPy's may differ in the last bit.
     first, second = (1.0 - np.array([beta**step for step in steps]) for beta in ADAM_BETAS)
-    return one.learning_rate / first, np.sqrt(second)
+    return rates / first, np.sqrt(second)
 
 
-def _with_momentum(one: Optimizer, steps: Sequence[int]) -> tuple[Numbers, Numbers]:
-    return np.full(len(steps), one.learning_rate), np.full(1, one.momentum)
+def _with_momentum(one: Optimizer, steps: Sequence[int], rates: Numbers) -> tuple[Numbers, Numbers]:
+    return rates, np.full(1, one.momentum)
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,8 @@ class OptimizerKind:
 
     `torch_name` is its class in `torch.optim`; `group` holds that class's options as a state dict does, but for the
     learning rate. `moments` are named as there; `counts_steps` tells whether a count of steps lies beside them.
-    `scalars` are the two numbers of each of some steps that its kernels read, in double precision: all that networks
-    trained side by side may differ in.
+    `scalars` are the two numbers of each of some steps, of their rates, that its kernels read, in double precision: all
+    that networks trained side by side may differ in.
     """
 
     name: str
@@ -85,7 +89,7 @@ class OptimizerKind:
     group: Mapping[str, Any]
     counts_steps: bool = False
     has_momentum: bool = False
-    scalars: Callable[[Optimizer, Sequence[int]], tuple[Numbers, Numbers]] = _constant
+    scalars: Callable[[Optimizer, Sequence[int], Numbers], tuple[Numbers, Numbers]] = _constant
 
 
 _COMMON: dict[str, Any] = {"weight_decay": 0, "maximize": False, "foreach": None}

@@ -20,7 +20,7 @@ from draw_poly.kernels.oracle import (
     random_parameters,
     truth,
 )
-from draw_poly.kernels.spec import KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import SLOPE, KolmogorovTerm, Network, Optimizer, leaky_relu
 from tests.conftest import INTERPRETED, rows
 
 PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
@@ -51,8 +51,10 @@ class Case:
     targets: Tensor
 
     @staticmethod
-    def of(dims: Sequence[int], points: int, term: KolmogorovTerm | None = None, seed: int = 0) -> "Case":
-        network = Network(tuple(dims))
+    def of(
+        dims: Sequence[int], points: int, term: KolmogorovTerm | None = None, seed: int = 0, slope: float = SLOPE
+    ) -> "Case":
+        network = Network(tuple(dims), leaky_relu(slope))
         generator = torch.Generator().manual_seed(1000 * seed + points)
         flat = random_parameters(network, seed + len(dims), torch.float32)
         parameters, positions = [flat], None

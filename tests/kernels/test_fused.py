@@ -48,6 +48,16 @@ def test_gradient_at_all_widths(package: Alone, dims: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("package", "slope"),
+    of_packages([(slope,) for slope in (0.0, 2.0**-126, 0.3, 1.0)], quick=[(0.0,)]),
+    indirect=["package"],
+)
+def test_gradient_at_all_slopes(package: Alone, slope: float) -> None:
+    case = Case.of((2, 10, 7, 10, 1), 131, slope=slope)
+    assert_true(case, *case.gradients(package))
+
+
+@pytest.mark.parametrize(
     ("package", "depth"),
     of_packages([(depth,) for depth in (1, 2, 16, 64)], quick=[(1,), (16,)]),
     indirect=["package"],

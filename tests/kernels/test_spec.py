@@ -31,10 +31,8 @@ def test_numbers_of_other_kinds_become_pythons() -> None:
     assert type(made.slope) is float
 
 
-@pytest.mark.parametrize(
-    ("network", "said"), [(Network((2, 300, 1)), "width 300"), (Network((2, 3, 1), leaky_relu(0)), "slope")]
-)
-def test_every_cpu_kernel_refuses_what_none_supports(network: Network, said: str) -> None:
+def test_every_cpu_kernel_refuses_what_none_supports() -> None:
+    network, said = Network((2, 300, 1)), "width 300"
     coefficients = torch.ones(network.neurons, dtype=torch.int64)
     with pytest.raises(ValueError, match=said):
         Workspace(network, None, 5, CPU)

@@ -32,7 +32,8 @@ def activate(kind: Any, builder: ir.IRBuilder, activation: ir.Value, hidden: ir.
 
     def leaky_relu(vector: ir.Value) -> ir.Value:
         lower = builder.fmul(vector, factor)
-        return builder.select(builder.fcmp_ordered(">", vector, lower), vector, lower)
+        # Unordered: an infinity times a slope of 0 is no number.
+        return builder.select(builder.fcmp_unordered(">", vector, lower), vector, lower)
 
     return leaky_relu
 

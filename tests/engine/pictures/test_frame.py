@@ -208,7 +208,7 @@ def test_a_curve_of_an_ever_sparser_film_is_a_line_and_goes_on_after_a_resume() 
     whole, resumed = LossCurves(400, config), LossCurves(400, config)
     for epoch in range(1, 20_001):
         whole.add(epoch, 1 / (epoch + 100), 2 / (epoch + 100))
-        if epoch in config.schedule:
+        if epoch in config.frames:
             whole.drawn()
     for epoch in range(1, 20_001):
         resumed.add(epoch, 1 / (epoch + 100), 2 / (epoch + 100))

@@ -1,0 +1,106 @@
+"""`--activation` and `--slope`: every backend trains the network that they say, and whatever reads it knows them."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from draw_poly.engine.config import Config
+from draw_poly.engine.regions.source import load
+from draw_poly.engine.training.fresh import fresh_state
+from draw_poly.kernels import reference
+from draw_poly.kernels.regions import regions
+from tests.conftest import INTERPRETED, Program, slow
+from tests.simulated import Machine
+
+RELU, STEEP = ["--activation", "relu"], ["--slope", 0.25]
+FEW: list[object] = ["--seed", 1, "-e", 3, "--no-film", "--save-interval", 3]
+
+
+def losses(log: str) -> list[float]:
+    return [float(loss) for loss in re.findall(r"Task: ([\d.]+)", log)]
+
+
+@pytest.mark.parametrize("words", [RELU, STEEP])
+@pytest.mark.parametrize("name", ["cpu", slow("compile")])
+def test_backends_agree(program: Program, name: str, words: list[object]) -> None:
+    plain = program(*FEW, *words, "--backend", "eager", folder="eager")
+    ours = program(*FEW, *words, "--backend", name)
+    assert ours.status == 0, ours.log
+    assert losses(ours.log) == pytest.approx(losses(plain.log), rel=1e-5)
+    assert losses(program(*FEW, "--backend", name, folder="default").log) != losses(ours.log)
+
+
+@INTERPRETED
+def test_a_gpu_agrees(program: Program) -> None:
+    plain = program(*FEW, *RELU, "--backend", "eager", folder="eager")
+    machine = Machine()
+    with machine.installed():
+        ours = program(*FEW, *RELU, "--device", "cuda")
+    assert ours.status == 0, ours.log
+    assert "Backend: triton" in ours.log
+    assert losses(ours.log) == pytest.approx(losses(plain.log), rel=1e-5)
+
+
+@pytest.mark.parametrize(("words", "module"), [(RELU, torch.nn.ReLU()), (STEEP, torch.nn.LeakyReLU(0.25))])
+def test_a_checkpoints_network_is_that_module(
+    program: Program, tmp_path: Path, words: list[object], module: torch.nn.Module
+) -> None:
+    assert program(*FEW, *words).status == 0
+    source = load(str(tmp_path / "out" / "results"))
+    layers = []
+    for weight, bias in reference.layers(torch.from_numpy(source.parameters).float(), source.network):
+        linear = torch.nn.Linear(*weight.shape[::-1])
+        linear.weight.data, linear.bias.data = weight, bias.flatten()
+        layers += [linear, module]
+    same = regions(torch.nn.Sequential(*layers[:-1]))
+    found = regions(source.network, source.parameters)
+    assert found.cells == same.cells > 1
+    assert np.array_equal(found.patterns, same.patterns)
+    with (next((tmp_path / "out" / "results").glob("*/regions.csv"))).open() as file:
+        *_, last = file
+    assert int(last.split(",")[1]) == found.cells
+
+
+def test_a_resume_goes_on_with_it_and_refuses_another(program: Program, tmp_path: Path) -> None:
+    straight = program(*FEW, *STEEP, "-e", 6, folder="straight")
+    assert program(*FEW, *STEEP).status == 0
+    refused = program(*FEW, "-e", 6, "--resume", tmp_path / "out" / "results")
+    assert refused.status == 2
+    assert "a resume may not change the activation's slope 0.01 (there 0.25)" in refused.log
+    again = program(*FEW, *STEEP, "-e", 6, "--resume", tmp_path / "out" / "results")
+    assert losses(again.log) == losses(straight.log)[3:]
+
+
+def test_slopes_vary_in_a_sweep(program: Program, tmp_path: Path) -> None:
+    outcome = program("--seed", 1, "-e", 3, "--vary", "slope=0.01,0.25")
+    assert outcome.status == 0, outcome.log
+    assert program(*FEW, *STEEP, folder="alone").status == 0
+    (alone,) = (tmp_path / "alone" / "results").glob("weights_*.txt")
+    (ours,) = (tmp_path / "out" / "results").glob("sweep_*/*slope=0.25*/weights_*.txt")
+    assert ours.read_text() == alone.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--slope", 0], "--slope was 0"),
+        (["--slope", 1.5], "--slope was 1.5"),
+        ([*RELU, *STEEP], "--activation relu has slope 0, but --slope 0.25 was given too"),
+        (["--activation", "gelu"], "choose from 'leaky_relu', 'relu'"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(program: Program, words: list[object], said: str) -> None:
+    outcome = program(*words)
+    assert outcome.status == 2
+    assert said in outcome.log
+
+
+def test_it_changes_no_draw() -> None:
+    states = [
+        fresh_state(Config("x", "[5]*2", 1, **words), torch.Generator().manual_seed(3))
+        for words in ({}, {"activation": "relu"}, {"slope": 0.5})
+    ]
+    assert all(torch.equal(states[0].main.parameters, other.main.parameters) for other in states[1:])
