@@ -53,7 +53,7 @@ def test_a_cold_start_compiles_nothing_once_epochs_are_timed(backend: str, small
 
     def log() -> list[str]:
         done = subprocess.run(
-            list(map(str, command)), env=environment, capture_output=True, text=True, check=False, timeout=300
+            list(map(str, command)), env=environment, capture_output=True, text=True, check=False, timeout=900
         )
         assert done.returncode == 0, done.stderr
         return done.stderr.splitlines()
