@@ -228,8 +228,10 @@ class Recorder:
         """Gives the epochs of a visit to what follows the regions, as far as they are asked for."""
         if self._follower:
             for number, parameters in enumerate(epochs.parameters, epochs.first):
-                if self.config.has_regions(number):
-                    self._follower.follow(number, parameters[: self.config.network.size], number == self.config.epochs)
+                is_last, due = number == self.config.epochs, self.config.has_regions(number)
+                # As the last epoch has a frame, whatever the schedule.
+                if due or (is_last and self.config.regions == "frames"):
+                    self._follower.follow(number, parameters[: self.config.network.size], is_last, aside=not due)
 
     def _smooth(self) -> None:
         """Writes the smoothed picture, which no epoch changes."""

@@ -55,8 +55,12 @@ class Follower:
         if self.lives is None:
             self._submit(lambda: self._first(epoch, parameters.astype(np.float64)))
 
-    def follow(self, epoch: int, parameters: NDArray[np.float32], must: bool = True) -> None:
-        """Gives an epoch's parameters (P,). Raises OSError where earlier rows could not be written."""
+    def follow(self, epoch: int, parameters: NDArray[np.float32], must: bool = True, aside: bool = False) -> None:
+        """Gives an epoch's parameters (P,). Raises OSError where earlier rows could not be written.
+
+        What stands `aside` of the others has a row, and `lives` stay those before it: a run that goes on from there has
+        the rows of one that did not stop.
+        """
         if self._given_up:
             return
         numbers = parameters.astype(np.float64)
@@ -65,7 +69,7 @@ class Follower:
                 self.dropped += 1
                 return
             self._room.release()
-        self._submit(lambda: self._next(epoch, numbers))
+        self._submit(lambda: self._next(epoch, numbers, aside))
 
     def settle(self) -> None:
         """Waits for all that was given, and has it on the disk. Raises OSError."""
@@ -104,14 +108,16 @@ class Follower:
         self._builder = Regions(self._network, self._most)
         self.lives = Lives.begin(self._builder.subdivide(parameters), epoch)
 
-    def _next(self, epoch: int, parameters: NDArray[np.float64]) -> None:
+    def _next(self, epoch: int, parameters: NDArray[np.float64], aside: bool) -> None:
         if not hasattr(self, "_points"):
             self._points = Points(self._coordinates)
         if not hasattr(self, "_builder"):
             self._builder = Regions(self._network, self._most)
         found = self._builder.subdivide(parameters)
         assert self.lives is not None
-        self.lives, change = self.lives.follow(found, epoch)
+        lives, change = self.lives.follow(found, epoch)
+        if not aside:
+            self.lives = lives
         self._rows.write(region_row({"epoch": epoch, **statistics(found, self._points), **change._asdict()}))
         if self._rows.tell() > WRITTEN:
             self._write()

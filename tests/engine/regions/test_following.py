@@ -62,7 +62,16 @@ def test_a_resume_goes_on_as_if_it_had_not_stopped(program: Program, tmp_path: P
     assert len(table(tmp_path / "out")) == 8
 
 
-@pytest.mark.parametrize(("asked", "epochs"), [("frames", ["4", "8"]), ("3", ["3", "6", "9"])])
+def test_the_row_of_a_last_frame_stands_aside_of_what_follows(program: Program, tmp_path: Path) -> None:
+    assert program(*FEW, "-e", 6).status == 0
+    assert program(*FEW, "-e", 9, "--resume", tmp_path / "out" / "results").status == 0
+    assert program(*FEW, "-e", 9, folder="straight").status == 0
+    ours, theirs = table(tmp_path / "out"), table(tmp_path / "straight")
+    assert [row["epoch"] for row in ours] == ["4", "6", "8", "9"]
+    assert [row for row in ours if row["epoch"] != "6"] == theirs
+
+
+@pytest.mark.parametrize(("asked", "epochs"), [("frames", ["4", "8", "9"]), ("3", ["3", "6", "9"])])
 def test_regions_are_found_when_asked_for(program: Program, tmp_path: Path, asked: str, epochs: list[str]) -> None:
     assert program(*FEW, "-e", 9, "--regions", asked).status == 0
     assert [row["epoch"] for row in table(tmp_path / "out")] == epochs
