@@ -57,6 +57,11 @@ class Resume:
         for name in MAY_CHANGE:
             if name in settings and settings[name] != getattr(config, name):
                 self.changes.append(f"Changing {option(name)} from {settings[name]} to {getattr(config, name)}")
+        length = settings.get("epochs", config.epochs)
+        if config.schedule != "constant" and settings.get("schedule") == config.schedule and length != config.epochs:
+            self.changes.append(
+                f"The {config.schedule} schedule goes over {config.epochs} epochs, in place of {length}"
+            )
         if config.resume_optimizer and config.resume_optimizer != kind:
             self.changes.append(f"Switching optimizer from {kind} to {config.resume_optimizer}")
             stored["optimizer"] = config.resume_optimizer

@@ -131,6 +131,8 @@ def test_a_resume_goes_on_at_the_rate(
         assert program(*words, folder="resumed").status == 1
     again = program(*words, "--resume", tmp_path / "resumed" / "results", folder="resumed")
     assert lines(again.log) == lines(straight.log)[4:]
+    longer = program(*words, "-e", 8, "--resume", tmp_path / "resumed" / "results", folder="resumed")
+    assert "The cosine schedule goes over 8 epochs, in place of 6" in longer.log
     other = program(*FLAGS, "--schedule", "linear", "--backend", name, "--resume", tmp_path / "straight" / "results",
                     "-e", 8, folder="straight")  # fmt: skip
     assert "Changing --schedule from cosine to linear" in other.log
