@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,18 @@ def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
         time.sleep(0.05)
 
 
+def process_of(processes: Sequence["subprocess.Popen[bytes]"], worker: Worker) -> "subprocess.Popen[bytes]":
+    """The process that is a worker."""
+    import psutil  # Dask's own dependency
+
+    def ports(process: "subprocess.Popen[bytes]") -> set[int]:
+        every = psutil.Process(process.pid).net_connections()
+        return {one.laddr.port for one in every if one.status == psutil.CONN_LISTEN}
+
+    (found,) = (one for one in processes if int(worker.address.rpartition(":")[2]) in ports(one))
+    return found
+
+
 class Given(list[tuple[Piece, Worker]]):
     then: Callable[[Cluster, int], object] = staticmethod(lambda _, __: None)
 
@@ -96,10 +108,10 @@ def test_a_worker_that_is_killed_costs_a_stretch(
     def then(there: Cluster, count: int) -> None:
         if count == 1:
             wait_until(lambda: len(there.workers()) == 2)
-        if count == 4:
-            time.sleep(0.3)  # it trains by now
-            workers[0].send_signal(signal.SIGKILL)
-            workers[0].wait()
+        if count == 4:  # whoever was just given a piece
+            killed = process_of(workers, given[-1][1])
+            killed.send_signal(signal.SIGKILL)
+            killed.wait()
 
     given.then = then
     outcome = program(*WORDS, "--cluster", machines.file)
