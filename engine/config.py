@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from draw_poly.engine.flags import ConfigError, checked, flag, option, region_interval, save_interval
+from draw_poly.engine.regions.options import COLOURS_IN_RUNS, LIMITS
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.shape import parse_shape
 from draw_poly.kernels.spec import (
@@ -21,6 +22,7 @@ from draw_poly.kernels.spec import (
     RateSchedule,
     activation,
 )
+from draw_poly.kernels.spec.subdivision import MOST_REGIONS
 
 __all__ = ["BACKENDS", "Config", "ConfigError"]
 
@@ -40,7 +42,6 @@ WITH_MOMENTUM = ", ".join(kind.name for kind in OPTIMIZERS.values() if kind.has_
 NETWORK, DATA, OPTIMISER = "network and image", "points", "optimiser"
 TERM, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
 REGIONS = "exact regions"
-COLOURS = ("pattern", "age", "area", "gradient", "output")
 RESUME, MACHINE = "checkpoints and resume", "machine and messages"
 
 
@@ -136,7 +137,7 @@ class Config:
     )  # fmt: skip
     colour_regions: str | None = flag(
         None, FRAMES, "colour the first panel's polytopes, each stably by its pattern, or with --regions by its age, "
-        "area, gradient or output", "--colour-regions area", choices=COLOURS, bare="pattern",
+        "area, gradient or output", "--colour-regions area", choices=COLOURS_IN_RUNS, bare="pattern",
     )  # fmt: skip
     drop_frames: bool = flag(
         False, FRAMES, "leave frames out while the encoders are behind, in place of waiting", "--drop-frames",
@@ -161,8 +162,8 @@ class Config:
         limits=COUNT,
     )  # fmt: skip
     most_regions: int = flag(
-        1_000_000, REGIONS, "regions past which a run goes on without them", "--most-regions 100000", kind=int,
-        metavar="COUNT", limits=(1, 2**30),
+        MOST_REGIONS, REGIONS, "regions past which a run goes on without them", "--most-regions 100000", kind=int,
+        metavar="COUNT", limits=LIMITS,
     )  # fmt: skip
 
     checkpoint_interval: int | None = flag(

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from draw_poly.kernels.cpu.regions import MOST_REGIONS, Regions
+from draw_poly.kernels.cpu.regions import Regions
 from draw_poly.kernels.spec import Network, leaky_relu
-from draw_poly.kernels.spec.subdivision import Subdivision, TooManyRegions
+from draw_poly.kernels.spec.subdivision import MOST_REGIONS, Subdivision, TooManyRegions
 from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
 
 __all__ = ["Subdivision", "TooManyRegions", "regions"]

@@ -44,8 +44,6 @@ def unsupported_by_regions(network: Network) -> str | None:
     widest = max(network.dims[1:-1], default=0)
     if widest > WIDEST_IN_REGIONS:
         return f"layer width {widest} is above {WIDEST_IN_REGIONS}"
-    if network.dims[0] != 2:
-        return f"the network has {network.dims[0]} inputs, and regions are found in a plane of 2"
     return None
 
 

@@ -28,8 +28,8 @@ def kernels() -> list[Any]:
 def use(side: int) -> None:
     """Calls each once, and draws a picture of so many pixels a side."""
     found = regions.subdivide(Network((2, 2, 1)), PARAMETERS)
-    wide = np.zeros(Network((2, regions.WIDE, 1)).size)
-    regions.subdivide(Network((2, regions.WIDE, 1)), wide)
+    wide = Network((2, regions.WIDE, 1))  # whose vertices threads share
+    regions.subdivide(wide, np.zeros(wide.size))
     statistics(found, Points(np.full((2, 1), 0.25)))
     change(found, found)
     walls(found, side, side)

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from draw_poly.engine.flags import ConfigError, checked, flag
+from draw_poly.kernels.spec.subdivision import MOST_REGIONS
 from draw_poly.kernels.spec.window import UNIT_SQUARE, check_window
 
 FORMATS = ("svg", "npz", "geojson", "csv")
 COLOURS = ("pattern", "area", "gradient", "output")
-MOST_REGIONS = 1_000_000
+COLOURS_IN_RUNS = ("pattern", "age", *COLOURS[1:])
+LIMITS = (1, 2**30)  # of --most-regions
 SOURCE, FILM = "regions", "film into a point"
 
 
@@ -33,7 +35,7 @@ class RegionsOptions:
     colour: str = flag("pattern", SOURCE, "what a cell's colour tells", "--colour area", choices=COLOURS)
     most_regions: int = flag(
         MOST_REGIONS, SOURCE, "regions past which it gives up", "--most-regions 100000", kind=int, metavar="COUNT",
-        limits=(1, 2**30),
+        limits=LIMITS,
     )  # fmt: skip
     creases: bool = flag(
         False, SOURCE, "also the lines of the first layer: angle, offset and norm as CSV, scatter and histograms",

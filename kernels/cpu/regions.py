@@ -31,12 +31,11 @@ from draw_poly.kernels.cpu.subdivision.mesh import (
 )
 from draw_poly.kernels.cpu.subdivision.signs import BLOCK, see_patterns, sign_block
 from draw_poly.kernels.spec import Network
-from draw_poly.kernels.spec.subdivision import NO_AREA, Subdivision, TooManyRegions, placed
+from draw_poly.kernels.spec.subdivision import MOST_REGIONS, NO_AREA, Subdivision, TooManyRegions, placed
 from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
 from draw_poly.kernels.window import prepared
 
 LEAST_ROOM = 4096  # cells
-MOST_REGIONS = 1_000_000
 WIDE = 32  # from this width on threads share the vertices
 TASK = 8 * BLOCK  # vertices of a task
 EMPTY = np.empty((0, 0, 3))

@@ -11,6 +11,7 @@ from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
 Numbers = NDArray[np.float64]
 Indices = NDArray[np.int32]
 
+MOST_REGIONS = 1_000_000  # unless told otherwise
 OUTSIDE = -1  # the face around the window
 NO_AREA = 1e-14  # of the window; of lengths in it, below which an edge has none
 SIDES = ("below", "right", "above", "left")  # of labels -1 to -4
