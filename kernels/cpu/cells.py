@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from draw_poly.kernels.cpu.subdivision.identity import hash_patterns, match
-from draw_poly.kernels.cpu.subdivision.measures import BINS, find_distances, measure
+from draw_poly.kernels.cpu.subdivision.measures import find_distances, measure
 from draw_poly.kernels.spec.subdivision import Subdivision
 
 Numbers = NDArray[np.float64]
@@ -54,23 +54,21 @@ def matched(before: Hashes, now: Hashes) -> NDArray[np.int32]:
 
 
 class Points:
-    """Points (2, n) of the unit square, whose distances to walls are asked again and again."""
+    """Points (2, n) of a window, whose distances to walls are asked again and again."""
 
     def __init__(self, coordinates: Numbers) -> None:
         points = np.ascontiguousarray(coordinates.T, np.float64)
-        columns, rows = np.minimum((points * BINS).astype(np.int64), BINS - 1).T
-        bins = rows * BINS + columns
-        order = np.argsort(bins, kind="stable")
-        self._points = points[order]
-        self._begins = np.searchsorted(bins[order], np.arange(BINS * BINS + 1))
-        self._order = order
+        rows = np.floor(points[:, 1] * max(1.0, np.sqrt(len(points)) / 2))
+        # To and fro, row after row: each is near the one before.
+        self._order = np.lexsort((np.where(rows % 2, -points[:, 0], points[:, 0]), rows))
+        self._points = points[self._order]
 
     def distances(self, found: Subdivision) -> Numbers:
         """The distance of each point to the nearest wall of its cell, (n,); infinite where its cell has none."""
-        sorted_ones, lines = np.empty(len(self._points)), np.empty((int(found.sides.max()), 4))
+        sorted_ones = np.empty(len(self._points))
         find_distances(
-            found.places, found.origin, found.following, found.label, found.first, self._points, self._begins, lines,
-            sorted_ones,
+            found.places, found.origin, found.following, found.twin, found.face, found.label, found.first,
+            found.centres, self._points, sorted_ones,
         )  # fmt: skip
         distances = np.empty_like(sorted_ones)
         distances[self._order] = sorted_ones

@@ -10,7 +10,7 @@ from draw_poly.kernels.picture.cells import fill_cells, stroke_edges
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.spec.subdivision import Subdivision
 from tests.conftest import slow
-from tests.kernels.region_networks import Numbers, draw
+from tests.kernels.region_networks import KINDS, Numbers, draw
 from tests.kernels.test_regions import forward, patterns
 
 
@@ -73,6 +73,30 @@ def test_distances_are_those_to_the_nearest_zero_of_a_neuron(seed: int) -> None:
         assert distance == pytest.approx((heights / np.hypot(*along.T))[inner].min(), abs=1e-12)
     whole = cpu.subdivide(Network((2, 1)), np.zeros(3))
     assert np.isinf(Points(points).distances(whole)).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_way_to_a_point_leads_through_corners_and_along_walls(kind: str, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    network, parameters = draw(kind, generator)
+    found = cpu.subdivide(network, parameters)
+    ends = found.places[found.origin], found.places[found.origin[found.following]]
+    at = np.concatenate((found.places, (ends[0] + ends[1]) / 2, generator.random((50, 2)))).clip(0, 1)
+    distances = Points(at.T).distances(found)
+    best = np.full(len(at), -np.inf)  # of the cells that have the point, up to rounding, the one where it is deepest
+    for cell in range(found.cells):
+        half, inside, least = found.first[cell], np.full(len(at), np.inf), np.full(len(at), np.inf)
+        while True:
+            (x, y), along = ends[0][half], ends[1][half] - ends[0][half]
+            height = (along[0] * (at[:, 1] - y) - along[1] * (at[:, 0] - x)) / np.hypot(*along)
+            inside = np.minimum(inside, height)
+            if found.label[half] >= 0:
+                least = np.minimum(least, height)
+            if (half := found.following[half]) == found.first[cell]:
+                break
+        best = np.where(inside > -1e-12, np.maximum(best, least), best)
+    assert np.nan_to_num(distances, posinf=9) == pytest.approx(np.nan_to_num(best, posinf=9), abs=1e-9)
 
 
 @pytest.mark.parametrize("count", [10**5, slow(10**7)])

@@ -4,10 +4,6 @@ import numpy as np
 
 from draw_poly.kernels.compiled import kernel
 
-BINS = 64  # of points, to a side of the square
-SLANTED = 6  # bins of a cell's box from which on its parts are looked at row by row
-MARGIN = 1e-9
-
 
 @kernel
 def measure(places, origin, following, twin, face, label, areas, maps, layers, lengths, met, values, state):  # type: ignore[no-untyped-def]
@@ -51,64 +47,37 @@ def measure(places, origin, following, twin, face, label, areas, maps, layers, l
 
 
 @kernel
-def find_distances(places, origin, following, label, first, points, begins, lines, distances):  # type: ignore[no-untyped-def]
-    """The distance of each point (n, 2) of the unit square to the nearest wall of its cell, (n,).
+def find_distances(places, origin, following, twin, face, label, first, centres, points, distances):  # type: ignore[no-untyped-def]
+    """The distance of each point (n, 2) of the window to the nearest wall of its cell, (n,).
 
-    Points are sorted by bins, row by row, and `begins` (BINS² + 1,) says where each bin's begin. Scratch `lines`
-    (most sides, 4). A cell without walls leaves infinity.
+    Walks to each from the one before, straight through the cells between, so points that follow each other should be
+    near each other. A cell without walls leaves infinity.
     """
+    cell, from_x, from_y = 0, centres[0, 0], centres[0, 1]
     for point in range(len(points)):
-        distances[point] = np.inf
-    for cell in range(len(first)):
-        half, sides = first[cell], 0
-        left, right, low, high = np.inf, -np.inf, np.inf, -np.inf
-        while True:
-            u, v = origin[half], origin[following[half]]
-            x, y = places[u, 0], places[u, 1]
-            left, right, low, high = min(left, x), max(right, x), min(low, y), max(high, y)
-            dx, dy = places[v, 0] - x, places[v, 1] - y
-            length = np.sqrt(dx * dx + dy * dy)
-            lines[sides, 0], lines[sides, 1] = -dy / length, dx / length
-            lines[sides, 2] = (dy * x - dx * y) / length
-            lines[sides, 3] = np.inf if label[half] < 0 else 0.0
-            sides += 1
-            half = following[half]
-            if half == first[cell]:
+        x, y, by = points[point, 0], points[point, 1], -1
+        for _ in range(len(first)):  # no straight way enters a cell twice, but rounding may lead it around a corner
+            leaving, soonest, least = -1, np.inf, np.inf
+            half = first[cell]
+            left, low = places[origin[half], 0], places[origin[half], 1]
+            while True:
+                after = following[half]
+                right, high = places[origin[after], 0], places[origin[after], 1]
+                if label[half] >= 0:
+                    dx, dy = right - left, high - low
+                    inside = dx * (y - low) - dy * (x - left)
+                    if inside >= 0.0 or half == by:  # by which it came it does not leave, for rounding's sake
+                        least = min(least, max(inside, 0.0) ** 2 / (dx * dx + dy * dy))
+                    else:
+                        was = max(dx * (from_y - low) - dy * (from_x - left), 0.0)
+                        if was < soonest * (was - inside):
+                            leaving, soonest = half, was / (was - inside)
+                half, left, low = after, right, high
+                if half == first[cell]:
+                    break
+            if leaving < 0:
                 break
-        begin, end = int(left * BINS), min(int(right * BINS), BINS - 1)
-        top, bottom = int(low * BINS), min(int(high * BINS), BINS - 1)
-        slanted = (end - begin) * (bottom - top) > SLANTED
-        for row in range(top, bottom + 1):
-            if slanted:  # only the part of the box where the cell is
-                left, right = np.inf, -np.inf
-                while True:
-                    u, v = origin[half], origin[following[half]]
-                    x, y, dx, dy = places[u, 0], places[u, 1], places[v, 0], places[v, 1]
-                    dx, dy = dx - x, dy - y
-                    above, below = row / BINS - y, (row + 1) / BINS - y
-                    if min(0.0, dy) <= below and max(0.0, dy) >= above:
-                        if dy == 0.0:
-                            enter, leave = 0.0, 1.0
-                        else:
-                            enter, leave = above / dy, below / dy
-                            enter, leave = max(min(enter, leave), 0.0), min(max(enter, leave), 1.0)
-                        left = min(left, x + min(enter * dx, leave * dx))
-                        right = max(right, x + max(enter * dx, leave * dx))
-                    half = following[half]
-                    if half == first[cell]:
-                        break
-                if left > right:
-                    continue
-                # A bin more than rounding asks for.
-                begin = max(int((left - MARGIN) * BINS), 0)
-                end = min(int((right + MARGIN) * BINS), BINS - 1)
-            for point in range(begins[row * BINS + begin], begins[row * BINS + end + 1]):
-                least = np.inf
-                for side in range(sides):
-                    inside = lines[side, 0] * points[point, 0] + lines[side, 1] * points[point, 1] + lines[side, 2]
-                    if inside < 0.0:
-                        least = -1.0
-                        break
-                    least = min(least, inside + lines[side, 3])
-                if least >= 0.0:
-                    distances[point] = min(distances[point], least)
+            by = twin[leaving]
+            cell = face[by]
+        distances[point] = np.sqrt(least)
+        from_x, from_y = x, y
