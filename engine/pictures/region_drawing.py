@@ -9,7 +9,7 @@ from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.pictures.drawing import Drawing, Pixels
 from draw_poly.engine.regions.colours import levels
 from draw_poly.engine.regions.lives import Lives
-from draw_poly.kernels.cpu.regions import Regions
+from draw_poly.engine.regions.shared import SharedRegions
 from draw_poly.kernels.picture.cells import fill_cells, stroke_edges
 from draw_poly.kernels.spec.subdivision import Subdivision, TooManyRegions
 
@@ -42,19 +42,19 @@ class RegionRasterizer:
     """
 
     def __init__(
-        self, inner: "Rasterizer", backend: Backend, size: tuple[int, int], colour: str | None, most: int,
+        self, inner: "Rasterizer", backend: Backend, size: tuple[int, int], colour: str | None, shared: SharedRegions,
         lives: Lives | None = None,
     ) -> None:  # fmt: skip
         self._inner, self._size, self._colour = inner, size, colour
         self._state = backend.state
-        self._builder = Regions(backend.state.main.network, most)
+        self._shared = shared
         self._lives = lives
 
     def draw(self) -> Drawing:
         """The picture of the network as it is now."""
         drawing = self._inner.draw()
         try:
-            found = self._builder.subdivide(self._state.main.parameters[0].double().cpu().numpy())
+            found = self._shared.subdivide(self._state.main.parameters[0].cpu().numpy())
         except (TooManyRegions, ValueError):
             return drawing
         colours = drawing.colours

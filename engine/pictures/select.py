@@ -10,6 +10,7 @@ from draw_poly.kernels.support import unsupported_by_regions
 
 if TYPE_CHECKING:
     from draw_poly.engine.regions.lives import Lives
+    from draw_poly.engine.regions.shared import SharedRegions
 
 
 class Rasterizer(Protocol):
@@ -32,12 +33,22 @@ def rasterizer_for(backend: Backend, width: int, height: int, chunk_size: int, c
     return AdaptiveRasterizer(backend, width, height, chunk_size, colours)
 
 
-def drawn_exactly(
-    inner: Rasterizer, backend: Backend, size: tuple[int, int], config: Config, lives: "Lives | None" = None
-) -> Rasterizer:
-    """The same with boundaries from exact regions, where a run has them."""
+def shared_regions(config: Config) -> "SharedRegions | None":
+    """What subdivides a run's network for frames and for what follows it; None where the run has no exact regions."""
     if config.regions == "off" or unsupported_by_regions(config.network):
+        return None
+    from draw_poly.engine.regions.shared import SharedRegions
+
+    return SharedRegions(config.network, config.most_regions)
+
+
+def drawn_exactly(
+    inner: Rasterizer, backend: Backend, size: tuple[int, int], colour: str | None, shared: "SharedRegions | None",
+    lives: "Lives | None" = None,
+) -> Rasterizer:  # fmt: skip
+    """The same with boundaries from exact regions, where a run has them."""
+    if shared is None:
         return inner
     from draw_poly.engine.pictures.region_drawing import RegionRasterizer
 
-    return RegionRasterizer(inner, backend, size, config.colour_regions, config.most_regions, lives)
+    return RegionRasterizer(inner, backend, size, colour, shared, lives)

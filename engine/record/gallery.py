@@ -12,7 +12,7 @@ from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.pictures.caption import LossCurves, caption
 from draw_poly.engine.pictures.drawing import Drawing
 from draw_poly.engine.pictures.frame import Panels, film_canvas, frame_size
-from draw_poly.engine.pictures.select import drawn_exactly, rasterizer_for
+from draw_poly.engine.pictures.select import drawn_exactly, rasterizer_for, shared_regions
 from draw_poly.engine.prepare.prepare import Prepared
 from draw_poly.engine.record.encoder import Frame, FrameWriter
 from draw_poly.engine.record.journal import log
@@ -40,7 +40,9 @@ class Gallery:
         self._reached = prepared.state.epoch
         self.size = size = frame_size(prepared.picture.width, prepared.picture.height, config.frame_size)
         pixels = rasterizer_for(backend, *size, config.chunk_size, config.colour_regions == "pattern")
-        self._rasterizer = drawn_exactly(pixels, backend, size, config, prepared.checkpoint.lives)
+        self.regions = shared_regions(config)
+        lives = prepared.checkpoint.lives
+        self._rasterizer = drawn_exactly(pixels, backend, size, config.colour_regions, self.regions, lives)
         self._panels = Panels.of(prepared.picture, prepared.split, size, config.colour_regions)
         self._curves = LossCurves(size[0], config)
 

@@ -211,16 +211,14 @@ class Recorder:
 
     def _following(self) -> "Follower | None":
         """What follows the regions, where they are asked for."""
-        config, prepared = self.config, self._prepared
-        if config.regions == "off":
+        prepared, regions = self._prepared, self.gallery.regions
+        if regions is None:
             return None
         from draw_poly.engine.regions.follower import Follower
 
         points = image.samples(prepared.picture, prepared.split.training)[0].double().numpy()
-        follower = Follower(
-            self.files.regions, config.network, points, config.most_regions, config.drop_frames,
-            prepared.checkpoint.lives,
-        )  # fmt: skip
+        lives = prepared.checkpoint.lives
+        follower = Follower(self.files.regions, regions, points, self.config.drop_frames, lives)
         follower.open(prepared.state.epoch)
         return follower
 

@@ -14,10 +14,9 @@ from draw_poly.engine.record import disk
 from draw_poly.engine.record.journal import log
 from draw_poly.engine.record.measures import REGION_HEADER, region_row
 from draw_poly.engine.regions.lives import Lives
+from draw_poly.engine.regions.shared import SharedRegions
 from draw_poly.engine.regions.statistics import statistics
 from draw_poly.kernels.cpu.cells import Points
-from draw_poly.kernels.cpu.regions import Regions
-from draw_poly.kernels.spec import Network
 from draw_poly.kernels.spec.subdivision import TooManyRegions
 
 PENDING = 256  # epochs whose parameters wait
@@ -27,16 +26,15 @@ WRITTEN = 2**14  # bytes that are written at once
 class Follower:
     """Writes a row of `regions.csv` for each epoch that it is given, in their order.
 
-    `lives` are the regions after the last one, once `settled`. Where there are more than `most` regions it says so and
+    `lives` are the regions after the last one, once `settled`. Where there are more than may be it says so and
     goes on without. `drop`: epochs are left out and counted, while more wait than may, in place of waiting for them.
     """
 
     def __init__(
-        self, path: Path, network: Network, points: NDArray[np.float64], most: int, drop: bool, lives: Lives | None
+        self, path: Path, shared: SharedRegions, points: NDArray[np.float64], drop: bool, lives: Lives | None
     ) -> None:
         self.lives, self.dropped = lives, 0
-        self._path, self._network, self._coordinates = path, network, points
-        self._most, self._drop = most, drop
+        self._path, self._shared, self._coordinates, self._drop = path, shared, points, drop
         self._given_up = False
         self._rows = io.StringIO()
         self._room = Semaphore(PENDING)
@@ -53,7 +51,8 @@ class Follower:
     def begin(self, epoch: int, parameters: NDArray[np.float32]) -> None:
         """Gives the network before the first epoch that follows, which has no row: what changes is told from it."""
         if self.lives is None:
-            self._submit(lambda: self._first(epoch, parameters.astype(np.float64)))
+            now = parameters.copy()
+            self._submit(lambda: self._first(epoch, now))
 
     def follow(self, epoch: int, parameters: NDArray[np.float32], must: bool = True, aside: bool = False) -> None:
         """Gives an epoch's parameters (P,). Raises OSError where earlier rows could not be written.
@@ -63,13 +62,13 @@ class Follower:
         """
         if self._given_up:
             return
-        numbers = parameters.astype(np.float64)
+        now = parameters.copy()
         if self._drop and not must:
             if not self._room.acquire(blocking=False):
                 self.dropped += 1
                 return
             self._room.release()
-        self._submit(lambda: self._next(epoch, numbers, aside))
+        self._submit(lambda: self._next(epoch, now, aside))
 
     def settle(self) -> None:
         """Waits for all that was given, and has it on the disk. Raises OSError."""
@@ -104,16 +103,13 @@ class Follower:
         finally:
             self._room.release()
 
-    def _first(self, epoch: int, parameters: NDArray[np.float64]) -> None:
-        self._builder = Regions(self._network, self._most)
-        self.lives = Lives.begin(self._builder.subdivide(parameters), epoch)
+    def _first(self, epoch: int, parameters: NDArray[np.float32]) -> None:
+        self.lives = Lives.begin(self._shared.subdivide(parameters), epoch)
 
-    def _next(self, epoch: int, parameters: NDArray[np.float64], aside: bool) -> None:
+    def _next(self, epoch: int, parameters: NDArray[np.float32], aside: bool) -> None:
         if not hasattr(self, "_points"):
             self._points = Points(self._coordinates)
-        if not hasattr(self, "_builder"):
-            self._builder = Regions(self._network, self._most)
-        found = self._builder.subdivide(parameters)
+        found = self._shared.subdivide(parameters)
         assert self.lives is not None
         lives, change = self.lives.follow(found, epoch)
         if not aside:

@@ -3,6 +3,7 @@
 import csv
 import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from draw_poly.engine.regions.lives import Lives, change
 from draw_poly.engine.regions.statistics import entropy, gini, quantiles, statistics
 from draw_poly.kernels import cpu
 from draw_poly.kernels.cpu.cells import Points
+from draw_poly.kernels.cpu.regions import Regions
 from tests.conftest import Program
 from tests.kernels.region_networks import draw
 from tests.kernels.test_regions import patterns
@@ -51,6 +53,16 @@ def test_every_epoch_has_the_row_of_its_network(program: Program, tmp_path: Path
         assert checkpoint.lives is not None
         assert checkpoint.lives.epoch == state.epoch
     assert set(rows[0]) == {one.name for one in REGION_MEASURES}
+
+
+def test_a_frame_and_its_row_are_of_one_subdivision(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subdivide = Mock(side_effect=Regions.subdivide)
+    monkeypatch.setattr(Regions, "subdivide", lambda *words: subdivide(*words))
+    assert program("--seed", 1, "--no-film", "-e", 4).status == 0
+    assert [row["epoch"] for row in table(tmp_path / "out")] == list("1234")
+    assert subdivide.call_count == 5
 
 
 def test_a_resume_goes_on_as_if_it_had_not_stopped(program: Program, tmp_path: Path) -> None:
