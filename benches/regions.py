@@ -6,8 +6,9 @@ computes in float32, so that a cell of next to no area may be there in one and n
 
 import argparse
 import importlib
+import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ SECONDS, TURNS = 2.0, 200  # of a network's turns, at most
 SAME = 0.01  # by which counts in float32 may differ
 # Networks at random, by the spread of their biases: about as many cells as the figures of `kernels/README.md`.
 RANDOM = (((10,) * 100, 0.9, 5), ((64,) * 8, 2.5, 1), ((32,) * 16, 2.0, 1))
-GROWTH = tuple(((64,) * depth, 2.5, 1) for depth in (2, 4, 8, 12, 16))
+GROWING, REACHES = ((64,) * 32, 1.5, 1), (1, 2, 3, 4.5, 6)  # a network, and how far windows reach
 
 
 def drawn(widths: Sequence[int], spread: float, seed: int) -> tuple[Network, Numbers]:
@@ -106,18 +107,40 @@ def row(title: str, network: Network, parameters: Numbers) -> str:
     return f"{title}: {found.cells} cells; ms, least (median): {told}{ratio}"
 
 
+def growth(network: Network, parameters: Numbers) -> Iterator[str]:
+    """How the time of one network's subdivision grows with the cells of ever wider windows, a line each."""
+    builder = Regions(network, 10**7)
+    first: tuple[int, float] | None = None
+    for reach in REACHES:
+        window = (-reach / 2, -reach / 2, reach / 2, reach / 2)
+        builder.subdivide(parameters, window, maps=False)  # which makes its room
+        started = time.perf_counter()
+        cells = builder.subdivide(parameters, window, maps=False).cells
+        taken = time.perf_counter() - started
+        first = first or (cells, taken)
+        power = np.log(taken / first[1]) / np.log(cells / first[0]) if cells > first[0] else np.nan
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        yield f"{cells} cells: {taken:.3g} s, {1e6 * taken / cells:.3g} µs a cell, power {power:.3f}; {most:.2f} GiB"
+
+
 def main() -> None:
     """Prints a line a network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", nargs="?", help="a trained network, such as [10]*8 after 2000 epochs")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--growth", action="store_true", help="how the time grows with cells, and no peer")
+    parser.add_argument(
+        "--growth", action="store_true", help="how time and memory grow with cells, to a million; no peer"
+    )
     words = parser.parse_args()
     torch.set_num_threads(words.threads)
     if words.checkpoint:
         source = load(words.checkpoint)
         print(row(Path(words.checkpoint).name, source.network, source.parameters), flush=True)
-    for widths, spread, seed in GROWTH if words.growth else RANDOM:
+    if words.growth:
+        for line in growth(*drawn(*GROWING)):
+            print(line, flush=True)
+        return
+    for widths, spread, seed in RANDOM:
         print(row(f"[{widths[0]}]*{len(widths)}", *drawn(widths, spread, seed)), flush=True)
 
 

@@ -21,7 +21,8 @@ def kernels() -> list[Any]:
     """All that a run calls."""
     return [
         mesh.begin, regions.work, regions.cut_layers, regions.finish_cells, cells.find_maps, identity.hash_patterns,
-        identity.match, measures.measure, measures.find_distances, drawn.fill_cells, drawn.stroke_edges,
+        identity.match, identity.compare, measures.measure, measures.find_distances, drawn.fill_cells,
+        drawn.stroke_edges,
     ]  # fmt: skip
 
 

@@ -45,26 +45,20 @@ class Lives:
 
     def follow(self, found: Subdivision, epoch: int) -> tuple["Lives", Change]:
         """Those of a later subdivision of the same window, and what changed."""
-        from draw_poly.kernels.cpu.cells import hashes, matched
+        from draw_poly.kernels.cpu.cells import fate, hashes
 
-        now = hashes(found)
-        before = matched(self.hashes, now)
-        kept = before >= 0
-        born = np.where(kept, self.born[before], epoch)
-        was = np.where(kept, self.areas[before], 0.0)
-        gone = np.ones(len(self.born), bool)
-        gone[before[kept]] = False
-        whole = found.areas.sum()
-        moved = np.abs(found.areas - was).sum() + self.areas[gone].sum()
+        now, whole = hashes(found), float(found.areas.sum())
+        what = fate(self.hashes, self.born, self.areas, now, found.areas, epoch)
+        ended = self.born[what.gone]
         change = Change(
-            born=int(len(kept) - kept.sum()),
-            died=int(gone.sum()),
-            kept_area=float(found.areas[kept].sum() / whole),
-            moved_area=float(moved / (2 * whole)),
-            lifetime=float(np.median(epoch - self.born[gone])) if gone.any() else float("nan"),
-            age=float((found.areas * (epoch - born)).sum() / whole),
+            born=found.cells - what.kept,
+            died=len(ended),
+            kept_area=what.kept_area / whole,
+            moved_area=what.apart / (2 * whole),
+            lifetime=float(np.median(epoch - ended)) if len(ended) else float("nan"),
+            age=what.aged / whole,
         )
-        return Lives(epoch, now, born, found.areas), change
+        return Lives(epoch, now, what.born, found.areas), change
 
     def to_dict(self) -> dict[str, Any]:
         """As a checkpoint holds it."""

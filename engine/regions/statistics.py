@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from draw_poly.kernels.cpu.cells import Points, totals
-from draw_poly.kernels.spec.subdivision import Subdivision
+from draw_poly.kernels.spec.subdivision import OUTSIDE, Subdivision
 
 Numbers = NDArray[np.float64]
 NEAR = 0.05  # the quantile of points' distances that tells how near walls come
@@ -24,7 +24,7 @@ def statistics(found: Subdivision, points: Points | None = None) -> dict[str, fl
     return {
         "regions": found.cells,
         "walls": float(numbers.lengths.sum()) / max(1, len(found.widths)),
-        "sides": float(found.sides.mean()),
+        "sides": np.count_nonzero(found.face != OUTSIDE) / found.cells,
         "area_median": quantiles(areas, (0.5,))[0],
         "area_gini": gini(areas),
         "area_entropy": entropy(areas / whole),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from draw_poly.kernels.cpu.subdivision.identity import hash_patterns, match
+from draw_poly.kernels.cpu.subdivision.identity import compare, hash_patterns, match
 from draw_poly.kernels.cpu.subdivision.measures import find_distances, measure
 from draw_poly.kernels.spec.subdivision import Subdivision
 
@@ -51,6 +51,29 @@ def matched(before: Hashes, now: Hashes) -> NDArray[np.int32]:
     table = np.empty(1 << (2 * len(before) + 1).bit_length(), np.int32)
     match(before, now, table, found)
     return found
+
+
+class Fate(NamedTuple):
+    """What became of the cells of one subdivision in another: see `fate`."""
+
+    born: NDArray[np.int64]
+    gone: NDArray[np.bool_]
+    kept: int
+    kept_area: float
+    apart: float
+    aged: float
+
+
+def fate(
+    before: Hashes, born: NDArray[np.int64], areas_before: Numbers, now: Hashes, areas: Numbers, epoch: int
+) -> Fate:
+    """What became of cells (F',) `born` at an epoch each, where at this `epoch` there are those of `now` (F,).
+
+    When each of these was born (F,), who of the others is gone (F',), how many live on and with what area, the sum of
+    what areas differ by, births and deaths included, and that of area times age.
+    """
+    since, gone = np.empty(len(now), np.int64), np.empty(len(before), np.bool_)
+    return Fate(since, gone, *compare(matched(before, now), born, areas_before, areas, epoch, since, gone))
 
 
 class Points:

@@ -1,4 +1,4 @@
-"""Which cells of two subdivisions have one pattern: hashes of 128 bits, and one looked up among the others'."""
+"""Which cells of two subdivisions have one pattern: hashes of 128 bits, looked up among the others'; what changed."""
 
 import numpy as np
 
@@ -48,3 +48,31 @@ def match(before, now, table, found):  # type: ignore[no-untyped-def]
                 found[cell] = other
                 break
             place = (place + np.uint64(1)) & last
+
+
+@kernel
+def compare(matches, born_before, areas_before, areas, epoch, born, gone):  # type: ignore[no-untyped-def]
+    """What becomes of cells that were `born_before` (F',), and those now, of `areas` (F,), whose `matches` these have.
+
+    Fills when each was `born` (F,), and who of those before is `gone` (F',). Returns how many live on, their area now,
+    how far areas differ in all, and the sum of area times age.
+    """
+    for old in range(len(gone)):
+        gone[old] = True
+    kept, kept_area, apart, aged = 0, 0.0, 0.0, 0.0
+    for cell in range(len(matches)):
+        old = matches[cell]
+        if old >= 0:
+            kept += 1
+            kept_area += areas[cell]
+            apart += abs(areas[cell] - areas_before[old])
+            gone[old] = False
+            born[cell] = born_before[old]
+        else:
+            apart += areas[cell]
+            born[cell] = epoch
+        aged += areas[cell] * (epoch - born[cell])
+    for old in range(len(gone)):
+        if gone[old]:
+            apart += areas_before[old]
+    return kept, kept_area, apart, aged
