@@ -114,6 +114,17 @@ def _compiler_forgets() -> Iterator[None]:
         dynamo.reset()
 
 
+@pytest.fixture(autouse=True)
+def _exact_regions(request: pytest.FixtureRequest) -> Iterator[None]:
+    # Of every network that a test's runs have saved, once all is as it was before the test.
+    yield
+    if place := request.node.funcargs.get("tmp_path"):
+        for path in sorted(place.rglob("*.pt")):
+            from tests.kernels.planar import check_checkpoint
+
+            check_checkpoint(path)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _cheaper() -> Iterator[None]:
     from tests.cheaper import compiled_by_one

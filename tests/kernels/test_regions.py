@@ -12,6 +12,7 @@ from draw_poly.kernels.cpu.regions import Regions
 from draw_poly.kernels.spec import Activation, Network, leaky_relu
 from draw_poly.kernels.spec.subdivision import Subdivision, TooManyRegions
 from tests.conftest import slow
+from tests.kernels.planar import check
 from tests.kernels.region_networks import KINDS, Numbers, draw, exact_regions
 
 Pattern = tuple[bool, ...]
@@ -24,29 +25,6 @@ def patterns(found: Subdivision) -> list[Pattern]:
             bits.append(found.patterns[:, word + neuron // 64] >> np.uint64(neuron % 64) & np.uint64(1))
         word += (width + 63) // 64
     return [tuple(map(bool, row)) for row in np.array(bits).T.reshape(found.cells, -1).tolist()]
-
-
-def check(found: Subdivision, total: float = 1.0) -> None:
-    """What holds of any subdivision of a window."""
-    vertices, edges, halves = len(found.places), len(found.edges), np.arange(len(found.twin))
-    assert vertices - edges + found.cells == 1
-    assert len(halves) == 2 * edges
-    assert np.array_equal(found.twin[found.twin], halves)
-    assert np.array_equal(found.origin[found.twin], found.origin[found.following])
-    assert np.array_equal(np.sort(found.following), halves)
-    assert np.array_equal(found.face[found.following], found.face)
-    assert np.array_equal(found.label[found.twin], found.label)
-    # Each cell is one loop: as many half-edges are met from its first as bear its number.
-    here, met = found.first.copy(), np.zeros(found.cells, np.int64)
-    going = np.ones(found.cells, bool)
-    while going.any():
-        met[going] += 1
-        here = found.following[here]
-        going &= here != found.first
-    assert np.array_equal(met, found.sides)
-    assert found.areas.min() > 0
-    assert abs(found.areas.sum() - total) <= 1e-12 * total
-    assert len(np.unique(found.patterns, axis=0)) == found.cells
 
 
 def forward(network: Network, parameters: Numbers, points: Numbers) -> tuple[Numbers, list[Pattern]]:

@@ -9,8 +9,9 @@ from draw_poly.kernels import cpu
 from draw_poly.kernels.cpu.cells import hashes
 from draw_poly.kernels.cpu.regions import Regions
 from draw_poly.kernels.spec import Network, leaky_relu
+from tests.kernels.planar import check
 from tests.kernels.region_networks import Numbers
-from tests.kernels.test_regions import check, forward, patterns
+from tests.kernels.test_regions import forward, patterns
 
 WIDTHS = st.lists(st.integers(1, 9), min_size=1, max_size=4)
 SLOPES = st.sampled_from([0.0, 2.0**-7, 0.01, 0.5, 1.0])
