@@ -22,4 +22,4 @@ def test_torch_optim_goes_on_from_our_checkpoints(program: Program, tmp_path: Pa
             value.grad = torch.ones_like(value)
         optimizer.step()
         assert optimizer.param_groups[0]["lr"] == 0.001
-        assert optimizer.param_groups[0].get("momentum", 0) == (0.9 if record.has_momentum else 0)
+        assert optimizer.param_groups[0].get("momentum", 0) == (0.9 if "momentum" in record.options else 0)
