@@ -25,7 +25,7 @@ def optimizer_dict(learner: Learner, names: list[str]) -> dict[str, Any]:
     state: dict[int, dict[str, Tensor]] = {}
     if learner.steps and kinds:
         for index in indices:
-            state[index] = {"step": torch.tensor(float(learner.steps))} if record.counts_steps else {}
+            state[index] = {name: torch.tensor(count(learner.steps)) for name, count in record.counters.items()}
             state[index] |= {name: view[index].clone() for name, view in zip(kinds, views, strict=True)}
     return {"state": state, "param_groups": [{**learner.optimizer.group, "params": indices}]}
 

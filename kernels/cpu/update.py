@@ -8,14 +8,16 @@ import math
 import numpy as np
 
 from draw_poly.kernels.compiled import numbered, part
-from draw_poly.kernels.spec import ADAM_BETAS, OPTIMIZERS, RMSPROP_ALPHA
-from draw_poly.kernels.spec.optimizer import DECAY, DIVISOR, KEPT, MOMENTUM, NORM_EPSILON, RATE, TINY
+from draw_poly.kernels.spec import ADAM_BETAS, LION_BETAS, OPTIMIZERS, RMSPROP_ALPHA
+from draw_poly.kernels.spec.optimizer import DECAY, DIVISOR, KEPT, MOMENTUM, NORM_EPSILON, OTHER_RATE, RATE, TINY
 
 KINDS = numbered(OPTIMIZERS)
 SEGMENT = 2048  # parameters: a task of a thread, small enough to stay in cache from the sums to the step
 # In double precision, as torch does; then of the vectors' own.
 FIRST, REST_OF_FIRST = np.float32(ADAM_BETAS[0]), np.float32(1.0 - ADAM_BETAS[0])
 SECOND, REST_OF_SECOND = np.float32(ADAM_BETAS[1]), np.float32(1.0 - ADAM_BETAS[1])
+REST_OF_LION, REST_OF_MEAN = np.float32(1.0 - LION_BETAS[0]), np.float32(1.0 - LION_BETAS[1])
+ONE = np.float32(1.0)
 TO_NORM = np.float32(NORM_EPSILON)
 ALPHA, REST_OF_ALPHA = np.float32(RMSPROP_ALPHA), np.float32(1.0 - RMSPROP_ALPHA)
 
@@ -111,6 +113,29 @@ def step(kind, scalars, parameters, gradient, moments, begin, end):  # type: ign
             seconds = greatest
         for index in range(count):
             parameters[index] -= firsts[index] * step_size / (math.sqrt(seconds[index]) / divisor + epsilon)
+    elif kind == KINDS.nadam:
+        divisor, other = scalars[DIVISOR], scalars[OTHER_RATE]
+        firsts, seconds = moments[0, begin:end], moments[1, begin:end]
+        for index in range(count):
+            slope = gradient[index]
+            first = firsts[index]
+            first += REST_OF_FIRST * (slope - first)
+            second = seconds[index] * SECOND + REST_OF_SECOND * slope * slope
+            firsts[index], seconds[index] = first, second
+            root = math.sqrt(second / divisor) + epsilon
+            parameters[index] -= step_size * slope / root
+            parameters[index] -= other * first / root
+    elif kind == KINDS.lion:
+        means = moments[0, begin:end]
+        for index in range(count):
+            slope, mean = gradient[index], means[index]
+            direction = mean + REST_OF_LION * (slope - mean)
+            means[index] = mean + REST_OF_MEAN * (slope - mean)
+            if direction > 0:
+                direction = ONE
+            elif direction < 0:
+                direction = -ONE
+            parameters[index] -= step_size * direction
     elif kind == KINDS.rmsprop:
         seconds = moments[0, begin:end]
         for index in range(count):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from draw_poly.kernels.gpu.layers import follow
 from draw_poly.kernels.gpu.workspace import BLOCK, Workspace
-from draw_poly.kernels.spec import ADAM_BETAS, RMSPROP_ALPHA, SCALARS, Optimizer
+from draw_poly.kernels.spec import ADAM_BETAS, LION_BETAS, RMSPROP_ALPHA, SCALARS, Optimizer
 from draw_poly.kernels.spec import optimizer as places
 from draw_poly.kernels.tensors import read_rows, sizes, written, written_rows
 
@@ -18,9 +18,10 @@ from draw_poly.kernels.tensors import read_rows, sizes, written, written_rows
 ROWS = 16
 FIRST_BETA, SECOND_BETA = tl.constexpr(ADAM_BETAS[0]), tl.constexpr(ADAM_BETAS[1])
 ALPHA = tl.constexpr(RMSPROP_ALPHA)
+LION_BETA, MEAN_BETA = tl.constexpr(LION_BETAS[0]), tl.constexpr(LION_BETAS[1])
 # Where a step's scalars stand.
 COUNT, RATE, DIVISOR = tl.constexpr(SCALARS), tl.constexpr(places.RATE), tl.constexpr(places.DIVISOR)
-MOMENTUM, TINY = tl.constexpr(places.MOMENTUM), tl.constexpr(places.TINY)
+MOMENTUM, TINY, OTHER_RATE = tl.constexpr(places.MOMENTUM), tl.constexpr(places.TINY), tl.constexpr(places.OTHER_RATE)
 DECAY, KEPT = tl.constexpr(places.DECAY), tl.constexpr(places.KEPT)
 MOST_NORM, TO_NORM = tl.constexpr(places.MOST_NORM), tl.constexpr(places.NORM_EPSILON)
 
@@ -77,6 +78,22 @@ def descend(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, KIND:
             second = tl.maximum(greatest, second, propagate_nan=tl.PropagateNan.ALL)
             tl.store(p_moments + 2 * size + o_p, second, mask=live)
         parameters -= tl.div_rn(first * step_size, tl.div_rn(tl.sqrt_rn(second), divisor) + epsilon)
+    elif KIND == "nadam":
+        divisor, other = tl.load(p_scalars + DIVISOR), tl.load(p_scalars + OTHER_RATE)
+        first = tl.load(p_moments + o_p, mask=live)
+        second = tl.load(p_moments + size + o_p, mask=live)
+        first += (1.0 - FIRST_BETA) * (gradient - first)
+        second = second * SECOND_BETA + (1.0 - SECOND_BETA) * gradient * gradient
+        tl.store(p_moments + o_p, first, mask=live)
+        tl.store(p_moments + size + o_p, second, mask=live)
+        root = tl.sqrt_rn(tl.div_rn(second, divisor)) + epsilon
+        parameters -= tl.div_rn(step_size * gradient, root)
+        parameters -= tl.div_rn(other * first, root)
+    elif KIND == "lion":
+        mean = tl.load(p_moments + o_p, mask=live)
+        direction = mean + (1.0 - LION_BETA) * (gradient - mean)
+        tl.store(p_moments + o_p, mean + (1.0 - MEAN_BETA) * (gradient - mean), mask=live)
+        parameters -= step_size * tl.where(direction > 0, 1.0, tl.where(direction < 0, -1.0, direction))
     elif KIND == "rmsprop":
         square = tl.load(p_moments + o_p, mask=live)
         square = square * ALPHA + (1.0 - ALPHA) * gradient * gradient

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from draw_poly.kernels.reference.network import Scalar
 from draw_poly.kernels.reference.workspace import Workspace
-from draw_poly.kernels.spec import ADAM_BETAS, RMSPROP_ALPHA, Optimizer
+from draw_poly.kernels.spec import ADAM_BETAS, LION_BETAS, RMSPROP_ALPHA, Optimizer
 from draw_poly.kernels.spec.optimizer import (
     DECAY,
     DIVISOR,
@@ -15,6 +15,7 @@ from draw_poly.kernels.spec.optimizer import (
     MOMENTUM,
     MOST_NORM,
     NORM_EPSILON,
+    OTHER_RATE,
     RATE,
     SCALARS,
     TINY,
@@ -27,7 +28,8 @@ def step(optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Te
     """One optimiser step in place, with `torch.optim`'s arithmetic; moments are (count, P).
 
     `scalars` are `Optimizer.scalars` of this step, as numbers, as tensors of no dimension or as one tensor of them all.
-    Source: `torch.optim`'s single-tensor algorithms; `torch.nn.utils.clip_grad_norm_`.
+    Source: `torch.optim`'s single-tensor algorithms; `torch.nn.utils.clip_grad_norm_`. Lion: Chen et al.,
+    "Symbolic Discovery of Optimization Algorithms", 2023, algorithm 2.
     """
     if optimizer.clips:
         inverse = torch.linalg.vector_norm(gradient).add(NORM_EPSILON).reciprocal()
@@ -44,6 +46,17 @@ def step(optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Te
             second = torch.maximum(moments[2], second, out=moments[2])
         root = second.sqrt().div_(scalars[DIVISOR]).add_(scalars[TINY])
         _descend(parameters, first, scalars[RATE], root)
+    elif optimizer.kind == "nadam":
+        first, second = moments
+        first.lerp_(gradient, 1.0 - ADAM_BETAS[0])
+        second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1.0 - ADAM_BETAS[1])
+        root = second.div(scalars[DIVISOR]).sqrt_().add_(scalars[TINY])
+        _descend(parameters, gradient, scalars[RATE], root)
+        _descend(parameters, first, scalars[OTHER_RATE], root)
+    elif optimizer.kind == "lion":
+        direction = moments[0].lerp(gradient, 1.0 - LION_BETAS[0]).sign_()
+        moments[0].lerp_(gradient, 1.0 - LION_BETAS[1])
+        _descend(parameters, direction, scalars[RATE])
     elif optimizer.kind == "rmsprop":
         moments.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1.0 - RMSPROP_ALPHA)
         _descend(parameters, gradient, scalars[RATE], moments[0].sqrt().add_(scalars[TINY]))

@@ -11,6 +11,7 @@ from draw_poly.kernels.spec.network import BELOW, RIGHT, Network
 from draw_poly.kernels.spec.optimizer import (
     ADAM_BETAS,
     EPSILON,
+    LION_BETAS,
     OPTIMIZERS,
     OPTIONS,
     RMSPROP_ALPHA,
@@ -27,6 +28,7 @@ __all__ = [
     "EPSILON",
     "KOLMOGOROV_LOSSES",
     "LEAST_SLOPE",
+    "LION_BETAS",
     "OPTIMIZERS",
     "OPTIONS",
     "RIGHT",

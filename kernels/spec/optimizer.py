@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ import numpy as np
 from draw_poly.kernels.spec.rate import Numbers, RateSchedule
 
 ADAM_BETAS = (0.9, 0.999)
+LION_BETAS = (0.9, 0.99)
+NADAM_DECAY = 0.004  # of its momentum, step by step
 RMSPROP_ALPHA = 0.99
 EPSILON = 1e-8
 # The numbers of a step that kernels read, all that networks trained side by side may differ in, by their places in a
 # row of SCALARS: what each is to a kind, its record says. A gradient longer than MOST_NORM is scaled down to it; DECAY
 # times the parameters is added to it, and of themselves KEPT remains; a kind has one of these.
-SCALARS = 7
-RATE, DIVISOR, MOMENTUM, TINY, DECAY, KEPT, MOST_NORM = range(SCALARS)
+SCALARS = 8
+RATE, DIVISOR, MOMENTUM, TINY, DECAY, KEPT, MOST_NORM, OTHER_RATE = range(SCALARS)
 # Added to a norm that divides, as in `torch.nn.utils.clip_grad_norm_`.
 NORM_EPSILON = 1e-6
 
@@ -123,6 +126,36 @@ def _corrected(one: Optimizer, steps: Sequence[int], rates: Numbers) -> Columns:
     return {RATE: rates / first, DIVISOR: np.sqrt(second)}
 
 
+def _nadam_momentum(step: int) -> float:
+    return float(ADAM_BETAS[0] * (1.0 - 0.5 * 0.96 ** (step * NADAM_DECAY)))
+
+
+@cache
+def _nadam_products() -> tuple[float, ...]:
+    """The products of the momenta up to each step, in float32 as PyTorch has them, until they are nothing beside 1."""
+    products = [np.float32(1.0)]
+    while products[-1] > 1e-18:
+        products.append(products[-1] * np.float32(_nadam_momentum(len(products))))
+    return tuple(map(float, products))
+
+
+def nadam_product(step: int) -> float:
+    """The product of the momenta up to a step, which PyTorch keeps in its state."""
+    products = _nadam_products()
+    return products[min(step, len(products) - 1)]
+
+
+def _nadam(one: Optimizer, steps: Sequence[int], rates: Numbers) -> Columns:
+    """RATE is the gradient's, OTHER_RATE its mean's. Source: Dozat, "Incorporating Nesterov Momentum into Adam"."""
+    products = np.array([nadam_product(step) for step in steps])
+    now, following = (np.array([_nadam_momentum(step + later) for step in steps]) for later in (0, 1))
+    second = np.array([1.0 - ADAM_BETAS[1] ** step for step in steps])
+    return {
+        RATE: rates * (1.0 - now) / (1.0 - products), OTHER_RATE: rates * following / (1.0 - products * following),
+        DIVISOR: second,
+    }  # fmt: skip
+
+
 def _with_momentum(one: Optimizer, steps: Sequence[int], rates: Numbers) -> Columns:
     return {RATE: rates, MOMENTUM: one.momentum}
 
@@ -131,20 +164,20 @@ def _with_momentum(one: Optimizer, steps: Sequence[int], rates: Numbers) -> Colu
 class OptimizerKind:
     """A kind of optimiser, under its name on the command line.
 
-    `torch_name` is its class in `torch.optim`; `group` holds that class's options as a state dict does, but for the
-    learning rate and `options`: by their keys there, the fields of `Optimizer` that it reads. `moments` are named as
-    there; `counts_steps` tells whether a count of steps lies beside them. Weight decay is `decoupled` where it shrinks
-    the parameters themselves, else it is added to the gradient. Moments mean the same to kinds of one `family`, which
-    by default is a kind's own. `scalars` are a kind's own numbers of each of some steps, of their rates, by their
-    places: see `SCALARS`.
+    `torch_name` is its class in `torch.optim`, if it has one; `group` holds that class's options as a state dict does,
+    but for the learning rate and `options`: by their keys there, the fields of `Optimizer` that it reads. `moments` are
+    named as there; beside them lie `counters`, numbers of how many steps there were. Weight decay is `decoupled` where
+    it shrinks the parameters themselves, else it is added to the gradient. Moments mean the same to kinds of one
+    `family`, which by default is a kind's own. `scalars` are a kind's own numbers of each of some steps, of their
+    rates, by their places: see `SCALARS`.
     """
 
     name: str
-    torch_name: str
+    torch_name: str | None
     moments: tuple[str, ...]
     group: Mapping[str, Any]
     options: Mapping[str, str]
-    counts_steps: bool = False
+    counters: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     decoupled: bool = False
     family: str = ""
     scalars: Callable[[Optimizer, Sequence[int], Numbers], Columns] = _constant
@@ -167,17 +200,27 @@ _MOMENTUM = _DECAY | {"momentum": "momentum"}
 _EPS = _DECAY | {"eps": "adam_eps"}
 _AMSGRAD = _EPS | {"amsgrad": "amsgrad"}
 _ADAMS = ("exp_avg", "exp_avg_sq")
+_STEP: dict[str, Callable[[int], float]] = {"step": float}
+_NADAM = _COMMON | {
+    "betas": ADAM_BETAS, "momentum_decay": NADAM_DECAY, "capturable": False, "differentiable": False,
+    "decoupled_weight_decay": False,
+}  # fmt: skip
 OPTIMIZERS = {
     kind.name: kind
     for kind in (
-        OptimizerKind("adam", "Adam", _ADAMS, _ADAM, _AMSGRAD, counts_steps=True, scalars=_corrected),
+        OptimizerKind("adam", "Adam", _ADAMS, _ADAM, _AMSGRAD, _STEP, scalars=_corrected),
         OptimizerKind("sgd", "SGD", (), _SGD, _DECAY),
         OptimizerKind("sgd_momentum", "SGD", ("momentum_buffer",), _SGD, _MOMENTUM, scalars=_with_momentum),
-        OptimizerKind("rmsprop", "RMSprop", ("square_avg",), _RMSPROP, _DECAY, counts_steps=True),
+        OptimizerKind("rmsprop", "RMSprop", ("square_avg",), _RMSPROP, _DECAY, _STEP),
         OptimizerKind(
-            "adamw", "AdamW", _ADAMS, _ADAM | {"decoupled_weight_decay": True}, _AMSGRAD, counts_steps=True,
+            "adamw", "AdamW", _ADAMS, _ADAM | {"decoupled_weight_decay": True}, _AMSGRAD, _STEP,
             decoupled=True, family="adam", scalars=_corrected,
         ),
+        OptimizerKind(
+            "nadam", "NAdam", _ADAMS, _NADAM, _EPS, _STEP | {"mu_product": nadam_product}, family="adam",
+            scalars=_nadam,
+        ),
+        OptimizerKind("lion", None, ("exp_avg",), {"betas": LION_BETAS}, _DECAY, decoupled=True),
     )
 }  # fmt: skip
 # All fields of `Optimizer` but for kind, rate and schedule: what every kind reads, then what some do.
