@@ -14,7 +14,7 @@ try:
     from typing import Any, NoReturn
 
     from draw_poly.engine import __version__
-    from draw_poly.engine.config import Config, ConfigError
+    from draw_poly.engine.config import GROUPS, Config, ConfigError
     from draw_poly.engine.flags import Flag, option, region_interval, save_interval, shortened
     from draw_poly.engine.regions.options import RegionsOptions, numbers
     from draw_poly.engine.signals import Abandoned, interrupt_at_once
@@ -72,7 +72,8 @@ def parser() -> Parser:
         "draw-poly", description=DESCRIPTION, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    _add(whole, (*dataclasses.fields(Config), *dataclasses.fields(Options)))
+    own = sorted(dataclasses.fields(Config), key=lambda item: GROUPS.index(item.metadata["flag"].group))
+    _add(whole, (*own, *dataclasses.fields(Options)))
     return whole
 
 
@@ -99,7 +100,8 @@ def _add(whole: Parser, items: Iterable[dataclasses.Field[Any]]) -> None:
         default = "" if required or item.default in (None, False) else f" (default {shown})"
         words: dict[str, Any] = {"dest": item.name, "help": f"{flag.help}{default}; e.g. {flag.example}"}
         if flag.kind is bool:
-            words |= {"action": "store_true", "default": argparse.SUPPRESS}
+            both = argparse.BooleanOptionalAction if item.default else "store_true"
+            words |= {"action": both, "default": argparse.SUPPRESS}
         else:
             words |= {"type": _reader(flag.kind), "choices": flag.choices, "required": required}
             words |= {"metavar": flag.metavar, "default": argparse.SUPPRESS}

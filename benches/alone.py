@@ -38,7 +38,7 @@ class Alone:
         self, workspace: Any, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
         scalars: Tensor, losses: Tensor,
     ) -> None:  # fmt: skip
-        """`parameters` (P,) and `moments` (count, P) of each learner, `scalars` (2 each,), `losses` (1 each,)."""
+        """`parameters` (P,) and `moments` (count, P) of each learner, `scalars` (SCALARS each,), `losses` (1 each,)."""
         flats = _with_axis(parameters), _with_axis(moments)
         self.package.update(workspace, optimizers, *flats, scalars[None], losses[None])
 

@@ -28,7 +28,7 @@ from triton.runtime.driver import driver
 
 from draw_poly.kernels import gpu
 from draw_poly.kernels.gpu.gradient import input_gradient
-from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, SCALARS, KolmogorovTerm, Network, Optimizer
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -181,7 +181,7 @@ def update(kind: str, term: KolmogorovTerm | None, dependent: bool = False, netw
     sizes = [network.size] + ([term.predictor.size] if term else [])
     moments = [torch.zeros((networks, optimizer.moments, size)) for size in sizes]
     parameters, count = [torch.zeros((networks, size)) for size in sizes], len(sizes)
-    scalars, losses = torch.zeros((networks, 2 * count)), torch.zeros((networks, count))
+    scalars, losses = torch.zeros((networks, SCALARS * count)), torch.zeros((networks, count))
     gpu.update(workspace, [optimizer] * count, parameters, moments, scalars, losses)
 
 

@@ -132,8 +132,9 @@ def stepped(package: Alone, workspace: object, parameters: Sequence[Tensor]) -> 
     downhill = [torch.zeros_like(one) for one in parameters]
     losses = torch.full((count,), NAN, device=device)
     nothing = [torch.empty((0, one.numel()), device=device) for one in parameters]
-    scalars = torch.ones(2 * count, device=device)
-    package.update(workspace, [Optimizer("sgd", 1.0)] * count, downhill, nothing, scalars, losses)
+    descent = [Optimizer("sgd", 1.0)] * count
+    scalars = torch.tensor([number for one in descent for number in one.scalars(1)], device=device)
+    package.update(workspace, descent, downhill, nothing, scalars, losses)
     return [*losses.cpu().unbind(0), *(-one.cpu() for one in downhill)]
 
 

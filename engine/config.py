@@ -3,9 +3,23 @@
 import dataclasses
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from draw_poly.engine.flags import ConfigError, checked, flag, option, region_interval, save_interval
+from draw_poly.engine.flags import (
+    COUNT,
+    LARGEST_COUNT,
+    LARGEST_VALUE,
+    LEAST_VALUE,
+    RATE,
+    VALUE,
+    ConfigError,
+    checked,
+    flag,
+    option,
+    region_interval,
+    save_interval,
+)
+from draw_poly.engine.optimiser import OPTIMISER, OptimiserSettings
 from draw_poly.engine.regions.options import COLOURS_IN_RUNS, LIMITS
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.shape import parse_shape
@@ -14,7 +28,7 @@ from draw_poly.kernels.spec import (
     KOLMOGOROV_LOSSES,
     LEAST_SLOPE,
     OPTIMIZERS,
-    SCHEDULES,
+    OPTIONS,
     SLOPE,
     KolmogorovTerm,
     Network,
@@ -30,23 +44,17 @@ BACKENDS = ("auto", "cpu", "triton", "compile", "eager")
 MAX_SEED = 2**32 - 1
 # Pixels of a panel's side: three of them beside each other are what a JPEG may hold, and fit in memory.
 LARGEST_FRAME = 16384
-# Of a parameter, a rate or a weight: its square is still a float32; and a share of it is no subnormal one.
-LARGEST_VALUE = 1e18
-LEAST_VALUE = 1e-30
-LARGEST_MOMENTUM = 0.9999999  # that float32 tells from 1
-LARGEST_COUNT = 2**62
 LARGEST_THREADS = 4096  # more than any machine's cores: libraries end the process that asks for many more
-COUNT, RATE, VALUE = (1, LARGEST_COUNT), (LEAST_VALUE, LARGEST_VALUE), (-LARGEST_VALUE, LARGEST_VALUE)
-WITH_MOMENTUM = ", ".join(kind.name for kind in OPTIMIZERS.values() if kind.has_momentum)
-
-NETWORK, DATA, OPTIMISER = "network and image", "points", "optimiser"
+NETWORK, DATA = "network and image", "points"
 TERM, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
 REGIONS = "exact regions"
 RESUME, MACHINE = "checkpoints and resume", "machine and messages"
+# In the order in which help has them.
+GROUPS = NETWORK, DATA, OPTIMISER, TERM, OUTPUT, FRAMES, REGIONS, RESUME, MACHINE
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(OptimiserSettings):
     """One run, as asked for. Raises ConfigError for a value outside what is allowed."""
 
     input: str = flag(..., NETWORK, "image to learn, read as grayscale", "-i picture.png", short="i", metavar="IMAGE")
@@ -68,24 +76,6 @@ class Config:
     batch_size: int = flag(
         1024, DATA, "points a step, and pixels to validate on", "-b 1024", short="b", kind=int, limits=COUNT
     )
-
-    optimizer: str = flag("adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=tuple(OPTIMIZERS))
-    learning_rate: float = flag(0.001, OPTIMISER, "learning rate", "-l 0.001", short="l", kind=float, limits=RATE)
-    momentum: float = flag(
-        0.9, OPTIMISER, f"momentum of {WITH_MOMENTUM}", "--momentum 0.9", kind=float, limits=(0, LARGEST_MOMENTUM)
-    )
-    schedule: str = flag(
-        "constant", OPTIMISER, "how the learning rate goes over the epochs; step: to a tenth after half of them, and "
-        "after three quarters", "--schedule cosine", choices=tuple(SCHEDULES),
-    )  # fmt: skip
-    warmup: int = flag(
-        0, OPTIMISER, "epochs in which the learning rate grows to its own", "--warmup 10", kind=int, metavar="EPOCHS",
-        limits=(0, LARGEST_COUNT),
-    )  # fmt: skip
-    final_lr: float = flag(
-        0.0, OPTIMISER, "learning rate that the schedule ends with", "--final-lr 1e-5", kind=float, metavar="RATE",
-        limits=(0, RATE[1]),
-    )  # fmt: skip
 
     kolmogorov_shape: str | None = flag(
         None, TERM, "the predictor's hidden widths; needs a weight", "--kolmogorov-shape '[8, 8]'", metavar="SHAPE"
@@ -182,7 +172,11 @@ class Config:
         "epoch wins", "--resume results", metavar="PATH", several=True,
     )  # fmt: skip
     resume_optimizer: str | None = flag(
-        None, RESUME, "go on with another optimiser", "--resume-optimizer sgd", choices=tuple(OPTIMIZERS)
+        None,
+        RESUME,
+        "go on with another optimiser, or the same with other options; moments that mean the same stay",
+        "--resume-optimizer sgd",
+        choices=tuple(OPTIMIZERS),
     )
     resume_lr: float | None = flag(
         None, RESUME, "go on with another learning rate", "--resume-lr 0.01", kind=float, metavar="RATE", limits=RATE
@@ -322,10 +316,9 @@ class Config:
     def optimizers(self) -> tuple[Optimizer, Optimizer]:
         """The optimisers of the network and of the predictor."""
         predictor_rate = self.learning_rate if self.kolmogorov_lr is None else self.kolmogorov_lr
-        return (
-            Optimizer(self.optimizer, self.learning_rate, self.momentum, self.rate_schedule),
-            Optimizer(self.optimizer, predictor_rate, self.momentum, self.rate_schedule),
-        )
+        options = {name: getattr(self, name) for name in OPTIONS}
+        main = Optimizer(self.optimizer, self.learning_rate, schedule=self.rate_schedule, **options)
+        return main, replace(main, learning_rate=predictor_rate)
 
     @property
     def steps(self) -> int:

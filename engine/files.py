@@ -15,11 +15,11 @@ from typing import Any
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.flags import option
 from draw_poly.engine.record.measures import FIGURES
-from draw_poly.kernels.spec import OPTIMIZERS
+from draw_poly.kernels.spec import OPTIMIZERS, OPTIONS
 
 # What makes two runs of one name two runs; the rest is where and how, not what.
 RUN_SETTINGS = (
-    "input", "shape", "activation", "slope", "seed", "points", "batch_size", "optimizer", "learning_rate", "momentum",
+    "input", "shape", "activation", "slope", "seed", "points", "batch_size", "optimizer", "learning_rate", *OPTIONS,
     "kolmogorov_shape", "kolmogorov_weight", "kolmogorov_loss_type", "kolmogorov_bins", "kolmogorov_weight_min",
     "kolmogorov_weight_max", "kolmogorov_lr", "schedule", "warmup", "final_lr", "save_interval",
 )  # fmt: skip
@@ -52,7 +52,7 @@ class Files:
         """The files of a run; a resumed one keeps the identity, seed, number and image name its checkpoint tells."""
         if identity is None:
             fields = [config.shape, config.points, config.batch_size, config.learning_rate, config.optimizer]
-            if OPTIMIZERS[config.optimizer].has_momentum:
+            if "momentum" in OPTIMIZERS[config.optimizer].options.values():
                 fields.append(f"mom{config.momentum}")
             text = "_".join(str(item) for item in fields)
             identity = base64.b64encode(text.encode()).decode()

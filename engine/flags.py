@@ -9,7 +9,14 @@ from typing import Any
 
 from draw_poly.engine.schedule import LOG
 
+ON, OFF = "on", "off"
 REGIONS = ("every", "frames", "off")
+# Of a parameter, a rate or a weight: its square is still a float32; and a share of it is no subnormal one.
+LARGEST_VALUE = 1e18
+LEAST_VALUE = 1e-30
+LARGEST_MOMENTUM = 0.9999999  # that float32 tells from 1
+LARGEST_COUNT = 2**62
+COUNT, RATE, VALUE = (1, LARGEST_COUNT), (LEAST_VALUE, LARGEST_VALUE), (-LARGEST_VALUE, LARGEST_VALUE)
 PATHS = ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "resume")
 
 
@@ -42,6 +49,13 @@ def save_interval(text: str) -> int | str:
 def region_interval(text: str) -> int | str:
     """A number of epochs, or one of `REGIONS`. Raises ValueError for anything else."""
     return text if text in REGIONS else int(text)
+
+
+def switch(text: str) -> bool:
+    """What is on or off, where flags are given as words. Raises ValueError for anything else."""
+    if text not in (ON, OFF):
+        raise ValueError(text)
+    return text == ON
 
 
 WORDS: dict[object, str] = {save_interval: f", or {LOG}", region_interval: f", or {', '.join(REGIONS)}"}

@@ -21,7 +21,7 @@ from draw_poly.kernels.tensors import shares
 
 MOST_EPOCHS = 2**12  # of a visit
 Method = TypeVar("Method", bound=Callable[..., Any])
-Scalars = Sequence[reference.Scalar]
+Scalars = Sequence[reference.Scalar] | Tensor
 # A child of the run's logger, which a backend need not know.
 log = logging.getLogger("polytope_nn.backend")
 
@@ -172,7 +172,7 @@ class Backend(ABC):
         )
 
     def _step_numbers(self, steps: int) -> NDArray[np.float64]:
-        """What the optimisers need to know of each network's next steps (networks, steps, 2 per learner)."""
+        """What the optimisers need to know of each network's next steps (networks, steps, SCALARS per learner)."""
         found = []
         for one, before in zip(self.state.learners, self._before, strict=True):
             numbers = range(one.steps + 1, one.steps + 1 + steps)

@@ -60,7 +60,7 @@ class Compiled(Backend):
         self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, dynamic=True, options=self.options)
 
     def step(self, member: Member, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
-        """See `Stepwise.step`; the scalars are tensors of no dimension: a number would be compiled as a constant."""
+        """See `Stepwise.step`; the scalars are one tensor: numbers would be compiled as constants."""
         return self._compiled_step(member.parameters, member.moments, inputs, targets, member.share, scalars)
 
     @flushing
@@ -88,7 +88,7 @@ class Compile(Compiled, plain.Stepwise):
     def scalars(self, steps: int) -> Sequence[Sequence[Scalars]]:
         """See `Stepwise.scalars`."""
         table = torch.from_numpy(self._step_numbers(steps)).float()
-        return [[row.unbind(0) for row in rows.unbind(0)] for rows in table.unbind(0)]
+        return [rows.unbind(0) for rows in table.unbind(0)]
 
 
 class CompileOnGpu(Compiled, Graphed):
@@ -110,7 +110,7 @@ class CompileOnGpu(Compiled, Graphed):
         def step(points: Tensor, scalars: Tensor, losses: Tensor) -> None:
             for index, member in enumerate(self._members):
                 batch = data.training[index].index_select(1, points[index])
-                torch.stack(self.step(member, batch[:2], batch[2:], scalars[index].unbind(0)), out=losses[index])
+                torch.stack(self.step(member, batch[:2], batch[2:], scalars[index]), out=losses[index])
 
         return step
 

@@ -22,12 +22,14 @@ from draw_poly.engine.backends.base import (
 )
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import State
+from draw_poly.kernels.spec import SCALARS
 
-# Takes a step: on each network's batch of these points (networks, m) int64, with the step's scalars (networks, 2 per
-# learner); writes the losses (networks, 1 per learner).
+# Takes a step: on each network's batch of these points (networks, m) int64, with the step's scalars (networks, SCALARS
+# per learner); writes the losses (networks, 1 per learner).
 Step = Callable[[Tensor, Tensor, Tensor], None]
-# Numbers that a row of scalars has room for, so that each begins at 16 bytes: compilers read aligned memory as it is.
-ROW = 4
+# Numbers that a row of scalars has room for is a multiple of this, so that each begins at 16 bytes: compilers read
+# aligned memory as it is.
+ALIGNED = 4
 # Epochs of a graph: enough that the host is done with the next replay long before the device is with this one.
 GRAPH_EPOCHS = 32
 
@@ -164,8 +166,8 @@ class Buffers:
         networks, _, points = data.training.shape
         held = min(self._most * data.batch_size, points)
         self.order = torch.empty((networks, epochs, held), dtype=torch.int64, device=device)
-        self._rows = torch.empty((networks, epochs, self._most, ROW), device=device)
-        self.scalars = self._rows[..., : 2 * learners]
+        self._rows = torch.empty((networks, epochs, self._most, _row(learners)), device=device)
+        self.scalars = self._rows[..., : SCALARS * learners]
         self._numbers = torch.empty((networks, epochs, self._most * learners + 3), device=device)
         self.losses = self._numbers[..., :-3].unflatten(2, (self._most, learners))
         self.validation = self._numbers[..., -3:]
@@ -210,7 +212,7 @@ class Buffers:
         self._pinned = other, pinned
         pinned.order[:, :epochs].copy_(torch.from_numpy(orders))
         rows = torch.from_numpy(scalars).view(networks, epochs, self.data.steps, -1)
-        pinned.rows[:, :epochs, :, : 2 * self._learners].copy_(rows)
+        pinned.rows[:, :epochs, :, : SCALARS * self._learners].copy_(rows)
         return pinned
 
     def upload(self, pinned: "PinnedBuffers", first: int, window: Window) -> None:
@@ -243,7 +245,7 @@ class PinnedBuffers:
         pinned = device.type == "cuda"
         networks, _, points = data.training.shape
         self.order = torch.empty((networks, epochs, points), dtype=torch.int64, pin_memory=pinned)
-        self.rows = torch.empty((networks, epochs, data.steps, ROW), pin_memory=pinned)
+        self.rows = torch.empty((networks, epochs, data.steps, _row(len(sizes))), pin_memory=pinned)
         self.numbers = torch.empty((networks, epochs, data.steps * len(sizes) + 3), pin_memory=pinned)
         self.kept = torch.empty((networks, epochs, sum(sizes)), pin_memory=pinned)
         self._arrived = torch.cuda.Event() if captures(device) else None
@@ -258,6 +260,11 @@ class PinnedBuffers:
         if self._arrived:
             self._arrived.synchronize()
         return Trained(self.numbers[:, :epochs].numpy(), self.kept[:, :epochs].numpy())
+
+
+def _row(learners: int) -> int:
+    """Numbers that a step's row of scalars has room for."""
+    return -(-SCALARS * learners // ALIGNED) * ALIGNED
 
 
 def captures(device: torch.device) -> bool:

@@ -30,6 +30,16 @@ class Learner:
         moments = parameters.new_zeros((len(parameters), optimizer.moments, network.size))
         return Learner(network, optimizer, parameters, moments)
 
+    def switched(self, optimizer: Optimizer) -> "Learner":
+        """The same with another optimiser, and of its moments those that mean the same; else all are fresh."""
+        made = Learner.fresh(self.network, optimizer, self.parameters)
+        if optimizer.keeps(self.optimizer):
+            for index, name in enumerate(optimizer.moment_names):
+                if name in self.optimizer.moment_names:
+                    made.moments[:, index] = self.moments[:, self.optimizer.moment_names.index(name)]
+            made.steps = self.steps
+        return made
+
     def to(self, device: torch.device) -> "Learner":
         """The same on a device."""
         return replace(self, parameters=self.parameters.to(device), moments=self.moments.to(device))

@@ -12,11 +12,16 @@ from draw_poly.engine.model.initialisation import initialise
 from draw_poly.engine.model.state import Learner
 from draw_poly.engine.record.checkpoint import Checkpoint, sound
 from draw_poly.engine.record.checkpoint_file import CheckpointError
+from draw_poly.kernels.spec import OPTIMIZERS, OPTIONS
+from draw_poly.kernels.spec.optimizer import EVERYONES
 
 MAY_CHANGE = (
     "save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max", "schedule", "warmup",
     "final_lr",
 )  # fmt: skip
+
+
+DEFAULTS = {name: item.default for name, item in Config.__dataclass_fields__.items()}
 
 
 class Resume:
@@ -48,11 +53,12 @@ class Resume:
         kind, rate = there.kind, there.learning_rate
         predictor_rate = settings.get("kolmogorov_lr") if self._stored.state.predictor else config.kolmogorov_lr
         stored: dict[str, Any] = {
-            "optimizer": kind, "learning_rate": rate, "momentum": there.momentum, "kolmogorov_lr": predictor_rate,
+            "optimizer": kind, "learning_rate": rate, "kolmogorov_lr": predictor_rate,
+            **{name: getattr(there, name) for name in OPTIONS},
         }  # fmt: skip
         for name, value in stored.items():
             given = getattr(config, name)
-            if given != value and given != Config.__dataclass_fields__[name].default:
+            if given != value and given != DEFAULTS[name] and not (config.resume_optimizer and name in OPTIONS):
                 self.warnings.append(f"{option(name)} {given} is left aside: the checkpoint's {value} goes on")
         for name in MAY_CHANGE:
             if name in settings and settings[name] != getattr(config, name):
@@ -62,10 +68,14 @@ class Resume:
             self.changes.append(
                 f"The {config.schedule} schedule goes over {config.epochs} epochs, in place of {length}"
             )
-        if config.resume_optimizer and config.resume_optimizer != kind:
-            self.changes.append(f"Switching optimizer from {kind} to {config.resume_optimizer}")
+        if config.resume_optimizer:
+            if config.resume_optimizer != kind:
+                self.changes.append(f"Switching optimizer from {kind} to {config.resume_optimizer}")
             stored["optimizer"] = config.resume_optimizer
-            stored["momentum"] = config.momentum
+            for name in (*EVERYONES, *OPTIMIZERS[config.resume_optimizer].options.values()):
+                if (given := getattr(config, name)) != stored[name]:
+                    self.changes.append(f"Changing {option(name)} from {stored[name]} to {given}")
+                stored[name] = given
         if config.resume_lr and config.resume_lr != rate:
             self.changes.append(f"Changing learning rate from {rate} to {config.resume_lr}")
             stored["learning_rate"] = config.resume_lr
@@ -77,9 +87,7 @@ class Resume:
     def _main(self) -> Learner:
         """The network's learner, with fresh moments where its optimiser is another."""
         there, optimizer = self._stored.state.main, self.config.optimizers[0]
-        if optimizer.kind != there.optimizer.kind:
-            return Learner.fresh(there.network, optimizer, there.parameters)
-        return replace(there, optimizer=optimizer)
+        return there.switched(optimizer)
 
     def _predictor(self) -> Learner | None:
         """The predictor's learner: the checkpoint's, a fresh one where the term begins, None where it is off."""
@@ -95,8 +103,8 @@ class Resume:
             self.changes.append("Kolmogorov term: off until here, on from here with a fresh predictor")
             return Learner.fresh(term.predictor, optimizer, initialise(term.predictor, state.generator, 0.0)[None])
         self._refuse_another_predictor(there)
-        if (optimizer.kind, optimizer.learning_rate) == (there.optimizer.kind, there.optimizer.learning_rate):
-            return replace(there, optimizer=optimizer)
+        if optimizer.learning_rate == there.optimizer.learning_rate and optimizer.keeps(there.optimizer):
+            return there.switched(optimizer)
         self.changes.append("The predictor goes on with fresh moments")
         return Learner.fresh(there.network, optimizer, there.parameters)
 

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -74,18 +74,22 @@ def _write_state(state: State) -> Content:
 def _read_state(content: Content) -> State:
     network = _network(content)
     kind, rate, momentum = str(content["optimizer_type"]), float(content["learning_rate"]), float(content["momentum"])
+    moments = content["optimizer_state_dict"]
     if kind not in OPTIMIZERS:
         raise ValueError(f"its optimiser is {kind!r}")
     generator = torch.Generator()
     generator.set_state(content["pytorch_rng_state"].to(torch.uint8))
     model = {name.removeprefix("_orig_mod."): value for name, value in content["model_state_dict"].items()}
-    optimizer, names = Optimizer(kind, rate, momentum), network_names(network)
-    main = learner_of(network, optimizer, names, model, content["optimizer_state_dict"])
+    settings, names = content.get("settings") or {}, network_names(network)
+    optimizer = Optimizer(kind, rate, momentum, grad_clip_norm=settings.get("grad_clip_norm"))
+    optimizer = optimizer.from_group(moments["param_groups"][0])
+    main = learner_of(network, optimizer, names, model, moments)
     widths = network.dims[1:-1]
     coefficients = torch.cat([model[f"hash_coeffs_{index}"].long() for index in range(len(widths))])
     if coefficients.shape != (sum(widths),):
         raise ValueError(f"it has {coefficients.numel()} signature coefficients for {sum(widths)} neurons")
-    predictor = _read_predictor(content, Optimizer(kind, float(content.get("kolmogorov_lr") or rate), momentum))
+    predictor_rate = float(content.get("kolmogorov_lr") or rate)
+    predictor = _read_predictor(content, replace(optimizer, learning_rate=predictor_rate))
     return State(main, predictor, coefficients[None], generator, _count(content["epoch"], "epoch") + 1)
 
 

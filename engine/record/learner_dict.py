@@ -19,14 +19,14 @@ def parameter_dict(learner: Learner, names: list[str]) -> dict[str, Tensor]:
 
 def optimizer_dict(learner: Learner, names: list[str]) -> dict[str, Any]:
     """A `torch.optim` state dict of flat moments."""
-    record = learner.optimizer.record
+    record, kinds = learner.optimizer.record, learner.optimizer.moment_names
     views = [list(named_views(row.detach().cpu(), learner.network, names).values()) for row in learner.moments[0]]
     indices = list(range(2 * len(names)))
     state: dict[int, dict[str, Tensor]] = {}
-    if learner.steps and record.moments:
+    if learner.steps and kinds:
         for index in indices:
-            state[index] = {"step": torch.tensor(float(learner.steps))} if record.counts_steps else {}
-            state[index] |= {name: view[index].clone() for name, view in zip(record.moments, views, strict=True)}
+            state[index] = {name: torch.tensor(count(learner.steps)) for name, count in record.counters.items()}
+            state[index] |= {name: view[index].clone() for name, view in zip(kinds, views, strict=True)}
     return {"state": state, "param_groups": [{**learner.optimizer.group, "params": indices}]}
 
 
@@ -48,7 +48,7 @@ def learner_of(
     stored = dict(moments["state"])
     if stored:
         rows = [list(named_views(row, network, names).values()) for row in learner.moments[0]]
-        for kind, row in zip(optimizer.record.moments, rows, strict=True):
+        for kind, row in zip(optimizer.moment_names, rows, strict=True):
             for index, view in enumerate(row):
                 _copy(view, stored[index][kind], f"{kind} of parameter {index}")
         learner.steps = int(stored[0].get("step", 1))

@@ -48,7 +48,7 @@ def shape_of(config: Config, picture: Picture) -> tuple[object, ...]:
     term = config.kolmogorov_term
     validation = min(config.batch_size, picture.pixels.size - config.points)
     bins = term and (term.predictor.dims, term.loss, term.bins, term.low, term.high)
-    kinds = tuple(one.kind for one in config.optimizers)
+    kinds = tuple(one.form for one in config.optimizers)
     return (config.network, config.points, validation, config.batch_size, kinds, bins, config.precision)
 
 

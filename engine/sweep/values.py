@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from draw_poly.engine.config import DATA, NETWORK, OPTIMISER, TERM, Config, ConfigError
-from draw_poly.engine.flags import Flag, checked, option, shortened
+from draw_poly.engine.config import DATA, NETWORK, TERM, Config, ConfigError
+from draw_poly.engine.flags import OFF, ON, Flag, checked, option, shortened, switch
+from draw_poly.engine.optimiser import OPTIMISER
 from draw_poly.engine.shape import parse_shape
 
 FLAGS: dict[str, Flag] = {item.name: item.metadata["flag"] for item in dataclasses.fields(Config)}
@@ -18,7 +19,7 @@ SHORT = {flag.short: name for name, flag in FLAGS.items() if flag.short}
 SHAPES = ("shape", "kolmogorov_shape")
 MOST_MEMBERS = 1_000_000
 NONE = "none"
-WHAT_IT_IS: dict[object, str] = {int: "a whole number", float: "a number"}
+WHAT_IT_IS: dict[object, str] = {int: "a whole number", float: "a number", bool: "on or off"}
 # Of a number between the ends of a range: as a person would write it, and no more than a float32 tells apart.
 DIGITS = 9
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -74,7 +75,7 @@ def value_of(name: str, text: str) -> Any:
     if text == NONE and DEFAULTS[name] is None:
         return None
     try:
-        value = flag.kind(text)
+        value: Any = switch(text) if flag.kind is bool else flag.kind(text)
     except ValueError:
         what = WHAT_IT_IS[flag.kind] + f", or {NONE}" * (DEFAULTS[name] is None)
         raise ConfigError(f"{option(name)} was {shortened(text)!r}: give {what}") from None
@@ -100,6 +101,8 @@ def text_of(name: str, value: Any) -> str:
         return NONE
     if name == "input":
         return re.split(r"[/\\]", str(value).rstrip("/\\"))[-1]
+    if isinstance(value, bool):
+        return ON if value else OFF
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

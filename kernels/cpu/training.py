@@ -33,8 +33,9 @@ from draw_poly.kernels.cpu.kolmogorov import NOTES, term_loss
 from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
 from draw_poly.kernels.cpu.runtime.tiles import Specialisation, specialisation_of
 from draw_poly.kernels.cpu.runtime.vector import LANES
-from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, step
-from draw_poly.kernels.spec import Network
+from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, clip, squared_norm, step
+from draw_poly.kernels.spec import SCALARS, Network
+from draw_poly.kernels.spec.optimizer import MOST_NORM
 
 # Numbers of all rows of partial gradients; the rows that there may be at least, however large the network is, and at
 # most: as many as keep sixty-four threads busy, and few enough to add up.
@@ -96,6 +97,7 @@ class Learner(NamedTuple):
     moments: NDArray[np.float32]  # (networks, count, parameters)
     gradient: NDArray[np.float32]  # (networks, parameters)
     kind: int  # among `update.KINDS`
+    squares: NDArray[np.float64]  # (networks, segments), of the gradient; none where it is not clipped
 
 
 def share_out(network: Network, points: int, networks: int) -> Rows:
@@ -157,16 +159,28 @@ def differentiate(  # type: ignore[no-untyped-def]
 
 
 @inlined
-def renew(learner, network, rows, used, scale, addition, share, scalars, segment):  # type: ignore[no-untyped-def]
-    """Takes the step of a network's segment, with `scale` times its first `used` rows, and `share` of an addition.
+def add_up(learner, network, rows, used, scale, addition, share, segment):  # type: ignore[no-untyped-def]
+    """The gradient of a network's segment: `scale` times its first `used` rows, and `share` of an addition.
 
     The addition may be empty.
     """
+    gradient = learner.gradient[network]
+    begin = segment * SEGMENT
+    end = min(begin + SEGMENT, len(gradient))
+    add_up_rows(rows.gradients[network], used, scale, addition, share, gradient, begin, end)
+    if learner.squares.shape[1] > 0:
+        learner.squares[network, segment] = squared_norm(gradient[begin:end])
+
+
+@inlined
+def renew(learner, network, scalars, segment):  # type: ignore[no-untyped-def]
+    """Takes the step of a network's segment, whose gradient has been added up."""
     flat, gradient = learner.parameters[network], learner.gradient[network]
     begin = segment * SEGMENT
     end = min(begin + SEGMENT, len(flat))
-    add_up_rows(rows.gradients[network], used, scale, addition, share, gradient, begin, end)
-    step(learner.kind, scalars[0], scalars[1], flat, gradient, learner.moments[network], begin, end)
+    if learner.squares.shape[1] > 0:
+        clip(gradient, learner.squares[network], scalars[MOST_NORM], begin, end)
+    step(learner.kind, scalars, flat, gradient, learner.moments[network], begin, end)
 
 
 @part
@@ -199,7 +213,7 @@ def work(  # type: ignore[no-untyped-def]
     """What one thread does of so many epochs of each network, of so many steps each: takes tasks until there are none.
 
     `rows` and `learners` are two each: of the networks, and of the predictors. `gradients` and `updates` say which half
-    of a step is wanted. `scalars` (networks, epochs * steps, 2 per learner) are the optimisers'. Writes `losses`
+    of a step is wanted. `scalars` (networks, epochs * steps, SCALARS per learner) are the optimisers'. Writes `losses`
     (networks, epochs * steps, 1 per learner): of the task, and the mean of the Kolmogorov term. The checks come last in
     an epoch; the next one's first gradients need not wait for them. With `apart`, a thread takes all that there is of a
     network: nobody waits for anybody, and what is in a core's cache stays there.
@@ -210,7 +224,10 @@ def work(  # type: ignore[no-untyped-def]
     segments = (size + SEGMENT - 1) // SEGMENT
     # Of each network in a step: those of its gradients come before those that update it.
     half = (terms + rows[0].losses.shape[1]) * gradients
-    tasks = half + (segments + (second.parameters.shape[1] + SEGMENT - 1) // SEGMENT) * updates
+    renewals = (segments + (second.parameters.shape[1] + SEGMENT - 1) // SEGMENT) * updates
+    # Where a step looks at whole gradients, all their segments are added up before any is renewed.
+    sums = renewals * (main.squares.shape[1] + second.squares.shape[1] > 0)
+    tasks = half + sums + renewals
     whole = steps * tasks + blocks  # of each network in an epoch
     # Tasks are taken in turns of so many networks, of which the first is `base`.
     some, base, following = 1 if apart else networks, 0, epochs * whole
@@ -252,18 +269,25 @@ def work(  # type: ignore[no-untyped-def]
                     batches, epoch, first, main.parameters[network], term, scratch,
                 )  # fmt: skip
         else:
-            network, task = divmod(rest - some * half, tasks - half)
+            rest -= some * half
+            summing = rest < some * sums
+            rest -= 0 if summing else some * sums
+            network, task = divmod(rest, renewals)
             network += base
-            wait(counter, network, before + index * tasks + half)
+            wait(counter, network, before + index * tasks + half + (0 if summing else sums))
             which = np.intp(task >= segments)
             segment = task - which * segments
             full = terms if which else used
-            share = term.shares[network]
-            renew(
-                learners[which], network, rows[which], full, share if which else np.float32(1.0),
-                term.gradient[network, : 0 if which else size], share,
-                scalars[network, place, 2 * which : 2 * which + 2], segment,
-            )  # fmt: skip
+            if summing or sums == 0:
+                share = term.shares[network]
+                add_up(
+                    learners[which], network, rows[which], full, share if which else np.float32(1.0),
+                    term.gradient[network, : 0 if which else size], share, segment,
+                )  # fmt: skip
+            if summing:
+                finish(counter, network)
+                continue
+            renew(learners[which], network, scalars[network, place, SCALARS * which : SCALARS * (which + 1)], segment)
             if index == steps - 1 and checks.parameters.shape[2] > 0:
                 keep(learners[which].parameters[network], segment, checks.parameters[network, epoch, which * size :])
             if segment == 0:

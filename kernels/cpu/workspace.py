@@ -13,8 +13,8 @@ from torch import Tensor
 from draw_poly.kernels.cpu.kolmogorov import LOSSES
 from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
 from draw_poly.kernels.cpu.training import Batches, Checks, Learner, Term, blocks_of, scratch_size, share_out, work
-from draw_poly.kernels.cpu.update import KINDS
-from draw_poly.kernels.spec import KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.cpu.update import KINDS, SEGMENT
+from draw_poly.kernels.spec import SCALARS, KolmogorovTerm, Network, Optimizer
 from draw_poly.kernels.support import unsupported_on_cpu
 from draw_poly.kernels.tensors import read_array, shares, sizes, written
 
@@ -68,14 +68,18 @@ class Workspace:
         """The networks and the predictors, or nobody, as the kernels know them; they train the given tensors."""
         nobody = np.empty((self.networks, 0), np.float32)
         unmoved = np.empty((self.networks, 0, 0), np.float32)
-        found = [Learner(nobody, unmoved, nobody, 0)] * 2
+        no_squares = np.empty((self.networks, 0))
+        found = [Learner(nobody, unmoved, nobody, 0, no_squares)] * 2
         for index, (flat, size) in enumerate(zip(parameters, sizes(parameters, self.network, self.term), strict=True)):
             numbers, kept, kind = read_array("parameters", flat, self.networks, size), unmoved, 0
+            squares = no_squares
             if moments:
                 numbers = written("parameters", flat, self.networks, size).numpy()
                 count, kind = optimizers[index].moments, getattr(KINDS, optimizers[index].kind)
                 kept = written("moments", moments[index], self.networks, count, size).numpy()
-            found[index] = Learner(numbers, kept, self._room[index], kind)
+                if optimizers[index].clips:
+                    squares = np.empty((self.networks, -(-size // SEGMENT)))
+            found[index] = Learner(numbers, kept, self._room[index], kind, squares)
         return found[0], found[1]
 
     def term_arrays(self, positions: Tensor | None) -> Term:
@@ -161,14 +165,14 @@ def update(
 ) -> None:
     """Adds the partial gradients up and takes a step of each learner's kind of optimiser, in place.
 
-    `moments` are (networks, count, P), `scalars` (networks, 2 per learner) those of `Optimizer.scalars`, which hold all
-    that networks may differ in. Writes `losses` (networks, 1 per learner): of the task, and the mean of the Kolmogorov
-    term.
+    `moments` are (networks, count, P), `scalars` (networks, SCALARS per learner) those of `Optimizer.scalars`, which
+    hold all that networks may differ in. Writes `losses` (networks, 1 per learner): of the task, and the mean of the
+    Kolmogorov term.
     """
     networks, used = workspace.networks, workspace.used
     nothing, order = np.empty((networks, 2, 0), np.float32), np.ascontiguousarray(workspace.order[:, None, :used])
     learners = workspace.learners(parameters, moments, optimizers)
-    numbers = read_array("scalars", scalars, networks, 2 * len(parameters)).reshape(networks, 1, -1)
+    numbers = read_array("scalars", scalars, networks, SCALARS * len(parameters)).reshape(networks, 1, -1)
     results = written("losses", losses, networks, len(parameters)).view(networks, 1, -1).numpy()
     batches = Batches(nothing, nothing, order, used)
     workspace.launch(learners, workspace.term_arrays(None), batches, numbers, results, gradients=False)
@@ -179,7 +183,8 @@ def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> 
     for gradient in gradients:
         written("gradient", gradient, *gradient.shape).zero_()
     # A step of descent from zero at the rate -1 ends at the gradient.
-    descent, scalars = [Optimizer("sgd", -1.0)] * len(gradients), losses.new_full((len(losses), 2 * len(gradients)), -1)
+    descent = [Optimizer("sgd", -1.0)] * len(gradients)
+    scalars = losses.new_tensor([[number for one in descent for number in one.scalars(1)]] * len(losses))
     nothing = [gradient.new_empty((len(gradient), 0, gradient.shape[-1])) for gradient in gradients]
     update(workspace, descent, gradients, nothing, scalars, losses)
 
@@ -218,7 +223,7 @@ class Training:
         losses: NDArray[np.float32],
         kept: NDArray[np.float32] | None = None,
     ) -> Found:
-        """A step for each row of `scalars` (networks, epochs, steps, 2 per learner), on each network's points.
+        """A step for each row of `scalars` (networks, epochs, steps, SCALARS per learner), on each network's points.
 
         Their `order` is (networks, epochs, n). Writes `losses` (networks, epochs, steps, 1 per learner). Where there is
         room for them, the learners' parameters after each epoch are `kept` (networks, epochs, P of all), and each is

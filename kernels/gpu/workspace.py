@@ -12,6 +12,9 @@ from draw_poly.kernels.spec import KolmogorovTerm, Network
 from draw_poly.kernels.support import gpu_limit, interpreted
 from draw_poly.kernels.tensors import shares
 
+# Parameters that a program of the update takes.
+BLOCK = 64
+
 
 class Share(NamedTuple):
     """What is launched of a population's networks, or of its predictors, and the scratch of their programs."""
@@ -48,6 +51,11 @@ class Workspace:
             self.predictor = share(term.predictor, planned, device, networks)  # launched with the task, in its way
         # The term's gradient by the network's parameters, each written by one program.
         self.to_theta = torch.empty((networks, network.size if term else 0), dtype=torch.float32, device=device)
+        # Of updates that look at whole gradients: these (networks, P), and the squared norm of each block.
+        sizes = [network.size, *([term.predictor.size] if term else [])]
+        self.sums = [torch.empty((networks, size), dtype=torch.float32, device=device) for size in sizes]
+        blocks = sum(-(-size // BLOCK) for size in sizes)
+        self.squares = torch.empty((networks, blocks), dtype=torch.float32, device=device)
         found = shares(network, term, networks, weights)
         self.shares = torch.tensor(found, dtype=torch.float32, device=device)
         self.programs = 0  # of the last launch: a short batch has fewer

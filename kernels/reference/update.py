@@ -2,36 +2,75 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from draw_poly.kernels.reference.network import Scalar
 from draw_poly.kernels.reference.workspace import Workspace
-from draw_poly.kernels.spec import ADAM_BETAS, EPSILON, RMSPROP_ALPHA, Optimizer
+from draw_poly.kernels.spec import ADAM_BETAS, LION_BETAS, RMSPROP_ALPHA, Optimizer
+from draw_poly.kernels.spec.optimizer import (
+    DECAY,
+    DIVISOR,
+    KEPT,
+    MOMENTUM,
+    MOST_NORM,
+    NORM_EPSILON,
+    OTHER_RATE,
+    RATE,
+    SCALARS,
+    TINY,
+)
+
+Row = Sequence[Scalar] | Tensor
 
 
-def step(
-    optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Tensor, scalars: Sequence[Scalar]
-) -> None:
+def step(optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Tensor, scalars: Row) -> None:
     """One optimiser step in place, with `torch.optim`'s arithmetic; moments are (count, P).
 
-    `scalars` are `Optimizer.scalars` of this step, as numbers or as tensors of no dimension.
-    Source: `torch.optim`'s single-tensor algorithms.
+    `scalars` are `Optimizer.scalars` of this step, as numbers, as tensors of no dimension or as one tensor of them all.
+    Source: `torch.optim`'s single-tensor algorithms; `torch.nn.utils.clip_grad_norm_`. Lion: Chen et al.,
+    "Symbolic Discovery of Optimization Algorithms", 2023, algorithm 2.
     """
-    step_size, other = scalars
-    if optimizer.kind == "adam":
+    if optimizer.clips:
+        inverse = torch.linalg.vector_norm(gradient).add(NORM_EPSILON).reciprocal()
+        gradient = gradient * (inverse * scalars[MOST_NORM]).clamp(max=1.0)
+    if optimizer.weight_decay and optimizer.record.decoupled:
+        parameters.mul_(scalars[KEPT])
+    elif optimizer.weight_decay:
+        gradient = _plus(gradient, parameters, scalars[DECAY])
+    if optimizer.kind in ("adam", "adamw"):
+        first, second = moments[:2]
+        first.lerp_(gradient, 1.0 - ADAM_BETAS[0])
+        second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1.0 - ADAM_BETAS[1])
+        if optimizer.has_maximum:
+            second = torch.maximum(moments[2], second, out=moments[2])
+        root = second.sqrt().div_(scalars[DIVISOR]).add_(scalars[TINY])
+        _descend(parameters, first, scalars[RATE], root)
+    elif optimizer.kind == "nadam":
         first, second = moments
         first.lerp_(gradient, 1.0 - ADAM_BETAS[0])
         second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1.0 - ADAM_BETAS[1])
-        root = second.sqrt().div_(other).add_(EPSILON)
-        _descend(parameters, first, step_size, root)
+        root = second.div(scalars[DIVISOR]).sqrt_().add_(scalars[TINY])
+        _descend(parameters, gradient, scalars[RATE], root)
+        _descend(parameters, first, scalars[OTHER_RATE], root)
+    elif optimizer.kind == "lion":
+        direction = moments[0].lerp(gradient, 1.0 - LION_BETAS[0]).sign_()
+        moments[0].lerp_(gradient, 1.0 - LION_BETAS[1])
+        _descend(parameters, direction, scalars[RATE])
     elif optimizer.kind == "rmsprop":
         moments.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1.0 - RMSPROP_ALPHA)
-        _descend(parameters, gradient, step_size, moments[0].sqrt().add_(EPSILON))
+        _descend(parameters, gradient, scalars[RATE], moments[0].sqrt().add_(scalars[TINY]))
     elif optimizer.kind == "sgd_momentum":
-        moments.mul_(other).add_(gradient)
-        _descend(parameters, moments[0], step_size)
+        moments.mul_(scalars[MOMENTUM]).add_(gradient)
+        _descend(parameters, moments[0], scalars[RATE])
     elif optimizer.kind == "sgd":
-        _descend(parameters, gradient, step_size)
+        _descend(parameters, gradient, scalars[RATE])
+
+
+def _plus(gradient: Tensor, parameters: Tensor, decay: Scalar) -> Tensor:
+    if isinstance(decay, Tensor):
+        return gradient.addcmul(parameters, decay)  # rounded once, as with a number
+    return gradient.add(parameters, alpha=decay)
 
 
 def _descend(parameters: Tensor, direction: Tensor, step_size: Scalar, root: Tensor | None = None) -> None:
@@ -49,12 +88,12 @@ def _descend(parameters: Tensor, direction: Tensor, step_size: Scalar, root: Ten
 
 def update_one(
     optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
-    gradients: Sequence[Tensor], scalars: Sequence[Scalar],
+    gradients: Sequence[Tensor], scalars: Row,
 ) -> None:  # fmt: skip
-    """A step of each learner of one network, in place: parameters (P,), moments (count, P), scalars (2 each,)."""
+    """A step of each learner of one network, in place: parameters (P,), moments (count, P), scalars (SCALARS each,)."""
     for index, optimizer in enumerate(optimizers):
-        pair = scalars[2 * index : 2 * index + 2]
-        step(optimizer, parameters[index], gradients[index], moments[index], pair)
+        own = scalars[SCALARS * index : SCALARS * (index + 1)]
+        step(optimizer, parameters[index], gradients[index], moments[index], own)
 
 
 def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
@@ -70,7 +109,7 @@ def update(
 ) -> None:  # fmt: skip
     """A step of each network, in place: parameters (networks, P), moments (networks, count, P) of each learner.
 
-    `scalars` (networks, 2 per learner) are `Optimizer.scalars`. Writes `losses` (networks, 1 per learner).
+    `scalars` (networks, SCALARS per learner) are `Optimizer.scalars`. Writes `losses` (networks, 1 per learner).
     """
     losses.copy_(workspace.losses)
     for index, row in enumerate(scalars.tolist()):

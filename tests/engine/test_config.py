@@ -93,7 +93,7 @@ PATHS = ("input", "output_dir", "snapshot_dir", "checkpoint_dir", "log_file", "r
         ("kolmogorov_weight", NAN),
         ("kolmogorov_weight", -1.0),
         ("kolmogorov_weight", 1e300),
-        ("optimizer", "lion"),
+        ("optimizer", "lioness"),
         ("backend", "tpu"),
     ],
 )

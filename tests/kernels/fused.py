@@ -20,7 +20,8 @@ from draw_poly.kernels.oracle import (
     random_parameters,
     truth,
 )
-from draw_poly.kernels.spec import SLOPE, KolmogorovTerm, Network, Optimizer, leaky_relu
+from draw_poly.kernels.spec import OPTIMIZERS, SLOPE, KolmogorovTerm, Network, Optimizer, leaky_relu
+from draw_poly.kernels.spec.optimizer import EVERYONES
 from tests.conftest import INTERPRETED, rows
 
 PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
@@ -30,6 +31,23 @@ DEVICE = torch.device("cpu")
 
 
 INF = float("inf")
+
+# Every kind of optimiser as it is by default, and with each option that it reads.
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("weight_decay", {"weight_decay": 0.3}),
+    ("adam_eps", {"adam_eps": 1e-3}),
+    ("grad_clip_norm", {"grad_clip_norm": 0.05}),
+    ("amsgrad", {"amsgrad": True, "weight_decay": 0.1}),
+]
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    *((kind, {}) for kind in OPTIMIZERS),
+    *(
+        (kind, options)
+        for name, options in OPTIONS
+        for kind, record in OPTIMIZERS.items()
+        if name in (*record.options.values(), *EVERYONES)
+    ),
+]
 
 
 def of_packages(everything: Iterable[tuple[Any, ...]], quick: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -80,10 +98,10 @@ class Case:
         """Losses and gradients by a package: the gradient is what a first moment of momentum is after one step."""
         workspace = workspace or self.workspace(package)
         package.gradient(workspace, self.parameters, self.positions, self.inputs, self.targets)
-        optimizers = [Optimizer("sgd_momentum", 0.0) for _ in self.parameters]
+        optimizers = [Optimizer("sgd_momentum", 0.0, 1.0) for _ in self.parameters]
         moments = [torch.zeros((1, len(flat))) for flat in self.parameters]
         losses = torch.full((len(self.parameters),), NAN)
-        scalars = torch.tensor([0.0, 1.0] * len(self.parameters))
+        scalars = torch.tensor([number for one in optimizers for number in one.scalars(1)])
         parameters = [flat.clone() for flat in self.parameters]
         package.update(workspace, optimizers, parameters, moments, scalars, losses)
         return losses, [moment[0] for moment in moments]

@@ -1,6 +1,7 @@
 """The fused kernels' steps: the reference's, and the same again to the bit, whatever came before them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,18 +16,20 @@ from draw_poly.kernels.oracle import (
     random_parameters,
 )
 from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
-from tests.kernels.fused import DEVICE, Case, assert_true, identical, poisoned
+from tests.kernels.fused import DEVICE, SETTINGS, Case, assert_true, identical, of_packages, poisoned
 
 
-def each_its_own(kind: str) -> list[Optimizer]:
-    """An optimiser of this kind, and another network's of another kind."""
+def each_its_own(kind: str, **options: Any) -> list[Optimizer]:
+    """An optimiser of this kind with these options, and another network's of another kind."""
     kinds = list(OPTIMIZERS)
-    return [Optimizer(kind, 0.01, 0.85), Optimizer(kinds[kinds.index(kind) - 1], 0.003, 0.6)]
+    return [Optimizer(kind, 0.01, 0.85, **options), Optimizer(kinds[kinds.index(kind) - 1], 0.003, 0.6)]
 
 
-def numbers_of(package: Alone, case: Case, kind: str, steps: int) -> tuple[list[Tensor], list[Tensor], Tensor]:
+def numbers_of(
+    package: Alone, case: Case, given: list[Optimizer], steps: int
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """Parameters, moments and losses after some steps, each on another part of the batch."""
-    optimizers = each_its_own(kind)[: len(case.parameters)]
+    optimizers = given[: len(case.parameters)]
     parameters = [flat.clone() for flat in case.parameters]
     moments = [torch.zeros((one.moments, len(flat))) for one, flat in zip(optimizers, parameters, strict=True)]
     workspace = case.workspace(package)
@@ -41,12 +44,14 @@ def numbers_of(package: Alone, case: Case, kind: str, steps: int) -> tuple[list[
     return parameters, moments, torch.stack(rows)
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_steps_are_the_references(package: Alone, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("package", "kind", "options"), of_packages(SETTINGS, quick=SETTINGS[: len(OPTIMIZERS)]), indirect=["package"]
+)
+def test_steps_are_the_references(package: Alone, kind: str, options: dict[str, Any]) -> None:
     term = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
     case = Case.of((2, 6, 5, 1), 40, term)
-    parameters, moments, _ = numbers_of(package, case, kind, 6)
-    optimizers = each_its_own(kind)
+    optimizers = each_its_own(kind, **options)
+    parameters, moments, _ = numbers_of(package, case, optimizers, 6)
     exact = Case(case.network, term, [flat.double() for flat in case.parameters], case.positions, *(
         tensor.double() for tensor in (case.inputs, case.targets)
     ))  # fmt: skip
@@ -66,7 +71,7 @@ def test_steps_are_the_references(package: Alone, kind: str) -> None:
 def test_reruns_are_identical_to_the_bit(package: Alone) -> None:
     term = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
     case = Case.of((2, 6, 5, 1), 77, term)
-    (first, second) = (numbers_of(package, case, "adam", 4) for _ in range(2))
+    (first, second) = (numbers_of(package, case, each_its_own("adam"), 4) for _ in range(2))
     assert identical(first, second)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from benches.alone import Alone
 from draw_poly.kernels import cpu
 from draw_poly.kernels.oracle import random_parameters
-from draw_poly.kernels.spec import KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import SCALARS, KolmogorovTerm, Network, Optimizer
 from tests.kernels.fused import DEVICE, PACKAGES, Case, identical, poisoned
 
 TERM = KolmogorovTerm(Network((3, 4, 12)), "cross_entropy", 0.3, 12)
@@ -72,7 +72,7 @@ def test_what_is_written_in_place_is_refused_with_strides(package: Alone, case: 
     workspace = case.workspace(package)
     optimizers = [Optimizer("adam", 0.01)] * 2
     moments = [torch.zeros((2, len(flat))) for flat in case.parameters]
-    scalars, losses = torch.tensor([0.1, 1.0, 0.1, 1.0]), torch.empty(2)
+    scalars, losses = torch.ones(2 * SCALARS), torch.empty(2)
     before = [flat.clone() for flat in case.parameters]
     strided = {
         "parameters": ([spread(flat) for flat in case.parameters], moments, losses),
@@ -103,7 +103,7 @@ def test_scalars_may_have_strides(package: Alone, case: Case) -> None:
         package.gradient(workspace, case.parameters, case.positions, case.inputs, case.targets)
         parameters = [flat.clone() for flat in case.parameters]
         moments = [torch.zeros((2, len(flat))) for flat in parameters]
-        scalars = view(torch.tensor([0.1, 0.7, 0.2, 0.9]))
+        scalars = view(torch.linspace(0.1, 0.9, 2 * SCALARS))
         package.update(workspace, [Optimizer("adam", 0.01)] * 2, parameters, moments, scalars, torch.empty(2))
         found.append(parameters)
     assert identical(*found)
@@ -137,7 +137,7 @@ def trained(order: "np.ndarray[tuple[int], np.dtype[np.int64]]", case: Case) -> 
     points = case.inputs[None], case.targets[None]
     learners = [flat[None] for flat in parameters], [moment[None] for moment in moments]
     training = cpu.Training(workspace, optimizers, *learners, case.positions, points, points)
-    scalars = np.ones((1, 1, 3, 8), np.float32)[..., ::2]
+    scalars = np.ones((1, 1, 3, 4 * SCALARS), np.float32)[..., ::2]
     training.run(order[None, None], scalars, np.empty((1, 1, 3, 2), np.float32))
     return parameters
 

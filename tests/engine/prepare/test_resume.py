@@ -255,7 +255,7 @@ def test_files_that_are_no_checkpoint_get_a_sentence_and_run_nothing(program: Pr
     torch.save({"epoch": 1}, tmp_path / "foreign_epoch_1.pt")
     stored = content(original)
     torch.save({**stored, "format_version": 99}, tmp_path / "newer_epoch_1.pt")
-    torch.save({**stored, "optimizer_type": "lion"}, tmp_path / "lion_epoch_1.pt")
+    torch.save({**stored, "optimizer_type": "lioness"}, tmp_path / "lion_epoch_1.pt")
     torch.save({**stored, "model_state_dict": {}}, tmp_path / "hollow_epoch_1.pt")
     saying = {
         "empty": "no checkpoint",
@@ -266,7 +266,7 @@ def test_files_that_are_no_checkpoint_get_a_sentence_and_run_nothing(program: Pr
         "tensor": "holds a Tensor",
         "foreign": "lacks 'args'",
         "newer": "format version 99",
-        "lion": "its optimiser is 'lion'",
+        "lion": "its optimiser is 'lioness'",
         "hollow": "lacks",
     }
     image = GOLDEN / "images" / "ring256.png"
