@@ -17,7 +17,7 @@ try:
     from draw_poly.engine import __version__
     from draw_poly.engine.code.options import CodeOptions
     from draw_poly.engine.config import Config, ConfigError
-    from draw_poly.engine.flags import Flag, option, region_interval, save_interval, shortened
+    from draw_poly.engine.flags import Flag, code_interval, option, region_interval, save_interval, shortened
     from draw_poly.engine.regions.options import RegionsOptions, numbers
     from draw_poly.engine.signals import Abandoned, interrupt_at_once
     from draw_poly.engine.sweep.options import Options
@@ -56,6 +56,7 @@ WHAT_IT_IS: dict[object, str] = {
     int: "a whole number",
     float: "a number",
     save_interval: "a whole number or log",
+    code_interval: "a whole number or off",
     region_interval: "every, frames, off or a whole number",
     numbers: "numbers with commas between",
 }

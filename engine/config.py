@@ -5,7 +5,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from draw_poly.engine.flags import ConfigError, checked, flag, option, region_interval, save_interval
+from draw_poly.engine.flags import (
+    OFF,
+    ConfigError,
+    checked,
+    code_interval,
+    flag,
+    option,
+    region_interval,
+    save_interval,
+)
 from draw_poly.engine.regions.options import COLOURS_IN_RUNS, LIMITS
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.shape import parse_shape
@@ -41,7 +50,7 @@ WITH_MOMENTUM = ", ".join(kind.name for kind in OPTIMIZERS.values() if kind.has_
 
 NETWORK, DATA, OPTIMISER = "network and image", "points", "optimiser"
 TERM, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
-REGIONS = "exact regions"
+REGIONS, CODE = "exact regions", "code in bits"
 RESUME, MACHINE = "checkpoints and resume", "machine and messages"
 
 
@@ -166,6 +175,11 @@ class Config:
         metavar="COUNT", limits=LIMITS,
     )  # fmt: skip
 
+    code: int | str = flag(
+        OFF, CODE, "epochs from code to code: the network as a file, its bits and its error, in metrics.csv; or off",
+        "--code 100", kind=code_interval, metavar="EPOCHS", limits=COUNT,
+    )  # fmt: skip
+
     checkpoint_interval: int | None = flag(
         None, RESUME, "epochs from checkpoint to checkpoint; else only a final one", "--checkpoint-interval 100",
         kind=int, metavar="EPOCHS", limits=COUNT,
@@ -287,6 +301,10 @@ class Config:
         if isinstance(self.regions, int):
             return epoch % self.regions == 0
         return self.regions == "every" or (self.regions == "frames" and epoch in self.frames)
+
+    def has_code(self, epoch: int) -> bool:
+        """Whether the network after an epoch is coded."""
+        return isinstance(self.code, int) and epoch % self.code == 0
 
     @property
     def frames(self) -> Schedule:
