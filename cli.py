@@ -7,6 +7,7 @@ INTERRUPTED = 130
 try:
     import argparse
     import dataclasses
+    import importlib
     import os
     import signal
     import warnings
@@ -14,8 +15,9 @@ try:
     from typing import Any, NoReturn
 
     from draw_poly.engine import __version__
+    from draw_poly.engine.code.options import CodeOptions
     from draw_poly.engine.config import GROUPS, Config, ConfigError
-    from draw_poly.engine.flags import Flag, option, region_interval, save_interval, shortened
+    from draw_poly.engine.flags import Flag, code_interval, option, region_interval, save_interval, shortened
     from draw_poly.engine.regions.options import RegionsOptions, numbers
     from draw_poly.engine.signals import Abandoned, interrupt_at_once
     from draw_poly.engine.sweep.options import Options
@@ -39,12 +41,22 @@ exit status:
        unless a third Ctrl-C within a second ended even that
 """
 BAD_INPUT = 2
-REGIONS = "regions"  # the first word of a command of its own; all else trains
-REGIONS_DESCRIPTION = "The exact linear regions of a checkpoint's network, as SVG, arrays, GeoJSON and tables."
+# Commands of their own by the first word, with what they are and their options; all else trains.
+COMMANDS: dict[str, tuple[str, Any]] = {
+    "regions": (
+        "The exact linear regions of a checkpoint's network, as SVG, arrays, GeoJSON and tables.",
+        RegionsOptions,
+    ),
+    "code": (
+        "A checkpoint's network as a file of few bits, beside what else could tell the same; such a file decoded.",
+        CodeOptions,
+    ),
+}
 WHAT_IT_IS: dict[object, str] = {
     int: "a whole number",
     float: "a number",
     save_interval: "a whole number or log",
+    code_interval: "a whole number or off",
     region_interval: "every, frames, off or a whole number",
     numbers: "numbers with commas between",
 }
@@ -77,10 +89,11 @@ def parser() -> Parser:
     return whole
 
 
-def regions_parser() -> Parser:
-    """The parser of `draw-poly regions`: its first field is no flag but the word that follows."""
-    whole = Parser(f"draw-poly {REGIONS}", description=REGIONS_DESCRIPTION)
-    first, *others = dataclasses.fields(RegionsOptions)
+def command_parser(name: str) -> Parser:
+    """The parser of a command of its own: its first field is no flag but the word that follows."""
+    description, options = COMMANDS[name]
+    whole = Parser(f"draw-poly {name}", description=description)
+    first, *others = dataclasses.fields(options)
     words = first.metadata["flag"]
     whole.add_argument(first.name, metavar=words.metavar, help=f"{words.help}; e.g. {words.example}")
     _add(whole, others)
@@ -124,8 +137,8 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the program on these words, or on the command line's; returns the exit status, or exits with it."""
     typed = list(sys.argv[1:] if words is None else words)
-    apart = typed[:1] == [REGIONS]
-    whole = regions_parser() if apart else parser()
+    apart = typed[0] if typed and typed[0] in COMMANDS else None
+    whole = command_parser(apart) if apart else parser()
     interrupted = f"{whole.prog}: interrupted\n"
     if words is None:
         interrupt_at_once(interrupted if _speaks() else "")
@@ -134,10 +147,9 @@ def main(words: Sequence[str] | None = None) -> int:
         warnings.simplefilter("default")
     try:
         if apart:
-            options = RegionsOptions(**vars(whole.parse_args(typed[1:])))
-            from draw_poly.engine.regions import command
-
-            return command.run(options)
+            options = COMMANDS[apart][1](**vars(whole.parse_args(typed[1:])))
+            command = importlib.import_module(f"draw_poly.engine.{apart}.command")
+            return int(command.run(options))
         given = vars(whole.parse_args(typed))
         names = [item.name for item in dataclasses.fields(Options)]
         many = Options(**{name: given.pop(name) for name in names if name in given})

@@ -10,10 +10,12 @@ from draw_poly.engine.flags import (
     LARGEST_COUNT,
     LARGEST_VALUE,
     LEAST_VALUE,
+    OFF,
     RATE,
     VALUE,
     ConfigError,
     checked,
+    code_interval,
     flag,
     option,
     region_interval,
@@ -47,10 +49,10 @@ LARGEST_FRAME = 16384
 LARGEST_THREADS = 4096  # more than any machine's cores: libraries end the process that asks for many more
 NETWORK, DATA = "network and image", "points"
 TERM, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
-REGIONS = "exact regions"
+REGIONS, CODE = "exact regions", "code in bits"
 RESUME, MACHINE = "checkpoints and resume", "machine and messages"
 # In the order in which help has them.
-GROUPS = NETWORK, DATA, OPTIMISER, TERM, OUTPUT, FRAMES, REGIONS, RESUME, MACHINE
+GROUPS = NETWORK, DATA, OPTIMISER, TERM, OUTPUT, FRAMES, REGIONS, CODE, RESUME, MACHINE
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,11 @@ class Config(OptimiserSettings):
     most_regions: int = flag(
         MOST_REGIONS, REGIONS, "regions past which a run goes on without them", "--most-regions 100000", kind=int,
         metavar="COUNT", limits=LIMITS,
+    )  # fmt: skip
+
+    code: int | str = flag(
+        OFF, CODE, "epochs from code to code: the network as a file, its bits and its error, in metrics.csv; or off",
+        "--code 100", kind=code_interval, metavar="EPOCHS", limits=COUNT,
     )  # fmt: skip
 
     checkpoint_interval: int | None = flag(
@@ -281,6 +288,10 @@ class Config(OptimiserSettings):
         if isinstance(self.regions, int):
             return epoch % self.regions == 0
         return self.regions == "every" or (self.regions == "frames" and epoch in self.frames)
+
+    def has_code(self, epoch: int) -> bool:
+        """Whether the network after an epoch is coded."""
+        return isinstance(self.code, int) and epoch % self.code == 0
 
     @property
     def frames(self) -> Schedule:

@@ -58,9 +58,18 @@ def switch(text: str) -> bool:
     return text == ON
 
 
-WORDS: dict[object, str] = {save_interval: f", or {LOG}", region_interval: f", or {', '.join(REGIONS)}"}
+def code_interval(text: str) -> int | str:
+    """A number of epochs, or `off`. Raises ValueError for anything else."""
+    return text if text == OFF else int(text)
+
+
+WORDS: dict[object, str] = {
+    save_interval: f", or {LOG}",
+    region_interval: f", or {', '.join(REGIONS)}",
+    code_interval: f", or {OFF}",
+}
 # Words that stand in place of a number.
-INSTEAD: dict[object, tuple[str, ...]] = {save_interval: (LOG,), region_interval: REGIONS}
+INSTEAD: dict[object, tuple[str, ...]] = {save_interval: (LOG,), region_interval: REGIONS, code_interval: (OFF,)}
 
 
 def flag(default: Any, group: str, help: str, example: str, **words: Any) -> Any:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from draw_poly.engine import files
+from draw_poly.engine.code import range_coder
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.data import image, image_file
 from draw_poly.engine.data.image import Picture, Split
 from draw_poly.engine.files import Files
+from draw_poly.engine.flags import OFF
 from draw_poly.engine.model.state import State
 from draw_poly.engine.pictures.frame import can_be_filmed, film_canvas, frame_size
 from draw_poly.engine.prepare import memory, ownership, remains
@@ -80,9 +82,11 @@ def prepare(config: Config, claim: Claim) -> Prepared:
 def _with_what_is_installed(config: Config) -> tuple[Config, list[str]]:
     """A run without what packages that are missing would have made, and a sentence for each.
 
-    Raises ConfigError where the film was all that a run was to draw.
+    Raises ConfigError where the film was all that a run was to draw, or where its networks are to be coded.
     """
     warnings = []
+    if config.code != OFF:
+        range_coder.require()
     if config.snapshot_format == "png" and not picture_file.HAS_ISAL:
         warnings.append("PNG frames take longer than they need: isal is not installed (python -m pip install isal)")
     if config.no_film:

@@ -15,6 +15,8 @@ from draw_poly.engine.training.trainer import Epochs
 Row = Mapping[str, float]
 # Those of several epochs, (epochs,) each.
 Columns = Mapping[str, Sequence[float]]
+# Those of epochs whose networks were coded, by epoch.
+Coded = Mapping[int, Row]
 Colour = tuple[int, int, int]
 
 
@@ -42,7 +44,7 @@ class CaptionLine:
 
 @dataclass(frozen=True)
 class Measure:
-    """A quantity, `of_frames` or of every epoch.
+    """A quantity, `of_frames`, `of_codes` or of every epoch.
 
     `meaning` is what it is, with its unit. `column` is its place in `metrics.csv` and `cell` the format there; without
     them it has none. `later` are columns that tables of an earlier version lack, and so are empty in some rows. `said`
@@ -55,13 +57,20 @@ class Measure:
     column: int | None = None
     later: bool = False
     of_frames: bool = False
+    of_codes: bool = False
     said: str = ""
     figure: Figure | None = None
     caption: CaptionLine | None = None
 
+    @property
+    def of_some(self) -> bool:
+        """Whether epochs may be without it."""
+        return self.of_frames or self.of_codes
+
 
 LOSSES = Figure("losses", "loss", logarithmic=True)
 POLYTOPES = Figure("polytopes", "polytopes visible in the frame")
+BITS = Figure("bits", "bits of the coded network")
 RED, BLUE = (255, 120, 120), (125, 175, 255)  # of the points that train and validate, lighter
 
 # In the order in which log, captions and plots show them.
@@ -79,6 +88,10 @@ MEASURES = (
     Measure("pixels", "pixels of a panel", of_frames=True, said=" for {pixels} pixels"),
     Measure("polytopes", "polytopes visible in the frame", "d", 4, of_frames=True, said=", {polytopes} polytopes",
             figure=POLYTOPES),
+    Measure("bits", "file of the network, header and predictor included", "d", 7, later=True, of_codes=True,
+            figure=BITS),
+    Measure("network_bits", "of which the network", "d", 8, later=True, of_codes=True, figure=BITS),
+    Measure("coded", "validation of the network as coded", ".9g", 9, later=True, of_codes=True, figure=LOSSES),
 )  # fmt: skip
 
 # Of exact regions, in the order of the columns of `regions.csv`, which has a row for each epoch that was subdivided.
@@ -116,9 +129,9 @@ CURVES = tuple((one.name, line.colour) for one, line in CAPTIONED if line.colour
 FIGURES = tuple(dict.fromkeys(one.figure for one in MEASURES if one.figure))
 
 
-_OF_EPOCH = tuple(one.name for one in MEASURES if not one.of_frames and one.name != "epoch")
+_OF_EPOCH = tuple(one.name for one in MEASURES if not one.of_some and one.name != "epoch")
 _OF_FRAME = tuple(one.name for one in MEASURES if one.of_frames)
-_EPOCH_LINE = "Epoch {epoch}/{last} - " + "".join(one.said for one in MEASURES if not one.of_frames)
+_EPOCH_LINE = "Epoch {epoch}/{last} - " + "".join(one.said for one in MEASURES if not one.of_some)
 _FRAME_LINE = "".join(one.said for one in MEASURES if one.of_frames)
 
 

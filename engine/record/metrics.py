@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from draw_poly.engine.record import disk
-from draw_poly.engine.record.measures import Columns, Row
-from draw_poly.engine.record.table import HEADER, Table, epoch_of, ranges, read_table, row_of, rows_of, with_cells
+from draw_poly.engine.record.measures import Coded, Columns, Row
+from draw_poly.engine.record.table import HEADER, NONE, Table, epoch_of, ranges, read_table, row_of, rows_of, with_cells
 from draw_poly.engine.schedule import Schedule
 
 WRITE_SECONDS, WRITE_BYTES, SYNC_BYTES = 1.0, 2**13, 2**16
@@ -78,9 +78,9 @@ class Metrics:
         """The row of an epoch. Raises OSError where rows cannot be written; they are `held` then."""
         self._extend([row_of(values)])
 
-    def extend(self, columns: Columns) -> None:
-        """The rows of epochs without a frame. Raises OSError as `add` does."""
-        self._extend(rows_of(columns))
+    def extend(self, columns: Columns, coded: Coded = NONE) -> None:
+        """The rows of epochs without a frame, some of them `coded`. Raises OSError as `add` does."""
+        self._extend(rows_of(columns, coded))
 
     def _extend(self, rows: Sequence[str]) -> None:
         if not rows:

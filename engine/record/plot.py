@@ -39,7 +39,7 @@ def _plotted(table: Table, figure: Figure, path: Path) -> Path | None:
         known = ~np.isnan(table.column(one.name))
         epochs, values = table.column("epoch")[known], table.column(one.name)[known]
         if values.size and (values.any() or one is measures[0]):  # all zeros: a term that is off
-            marker = "." if one.of_frames and values.size < 50 else None
+            marker = "." if one.of_some and values.size < 50 else None
             axes.plot(epochs, values, label=one.meaning, linewidth=1, marker=marker)
     if not axes.lines:
         return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from draw_poly.engine import files
+from draw_poly.engine.code.during import Coding
 from draw_poly.engine.data import image
 from draw_poly.engine.debugging import Phases, tell
 from draw_poly.engine.failure import explain
@@ -61,6 +62,7 @@ class Recorder:
         self.gallery = Gallery(prepared, training.backend)
         self._unsmoothed, self._whole = True, True
         self._follower: Follower | None = None
+        self._coding = Coding(self.config, image.samples(prepared.picture, prepared.split.validation))
         self._dropped = 0
         self._reported: set[str] = set()
 
@@ -110,13 +112,15 @@ class Recorder:
         log_lines(epoch_lines(columns, self.config.epochs), epochs.ended.tolist(), last or bool(self._training.stopped))
         self.gallery.add(columns)
         self._follow(epochs)
+        with self._phases("code networks"):
+            coded = self._coding.of(epochs)
         dropped = visit.scheduled and not last and self.config.drop_frames and self.gallery.writer.behind
         self._dropped += dropped
         if visit.framed and not dropped:
-            self.metrics.extend({name: column[:-1] for name, column in columns.items()})
-            self._show(number, row, visit.scheduled)
+            self.metrics.extend({name: column[:-1] for name, column in columns.items()}, coded)
+            self._show(number, {**row, **coded.get(number, {})}, visit.scheduled)
         else:
-            self.metrics.extend(columns)
+            self.metrics.extend(columns, coded)
         self._bar.set_postfix_str(bar_text(row), refresh=False)
         self._bar.update(len(epochs))
         if self._training.stopped:

@@ -6,11 +6,12 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from draw_poly.engine.record.measures import COLUMNS, NAMES, Columns, Row, lines
+from draw_poly.engine.record.measures import COLUMNS, NAMES, Coded, Columns, Row, lines
 
 Numbers = NDArray[np.float64]
 
@@ -20,10 +21,15 @@ NEEDED = [index for index, one in enumerate(COLUMNS) if not (one.later or one.of
 OF_FRAMES = [index for index, one in enumerate(COLUMNS) if one.of_frames]
 FIRST = sum(not one.later for one in COLUMNS)  # columns of the first version; what came later stands behind them
 ROW = {
-    drawn: ",".join(f"{{{one.name}:{one.cell}}}" if drawn or not one.of_frames else "" for one in COLUMNS) + "\n"
+    drawn: ",".join(
+        f"{{{one.name}:{one.cell}}}" if (drawn and one.of_frames) or not one.of_some else "" for one in COLUMNS
+    )
+    + "\n"
     for drawn in (False, True)
 }
 DRAWN = {one.name for one in COLUMNS if one.of_frames}
+CODED = {one.name for one in COLUMNS if one.of_codes}
+NONE: Coded = MappingProxyType({})
 
 
 @dataclass
@@ -79,12 +85,18 @@ class Table:
 
 def row_of(values: Row) -> str:
     """An epoch's row; the losses with every digit a float32 has."""
-    return ROW[values.keys() >= DRAWN].format_map(values)
+    row = ROW[values.keys() >= DRAWN].format_map(values)
+    return with_cells(row, {name: values[name] for name in CODED}) if values.keys() >= CODED else row
 
 
-def rows_of(columns: Columns) -> list[str]:
-    """Those of epochs without a frame."""
-    return lines(ROW[False], columns)
+def rows_of(columns: Columns, coded: Coded = NONE) -> list[str]:
+    """Those of epochs without a frame; some of them may have been coded."""
+    rows = lines(ROW[False], columns)
+    for epoch, values in coded.items():
+        if epoch in columns["epoch"]:
+            place = columns["epoch"].index(epoch)
+            rows[place] = with_cells(rows[place], values)
+    return rows
 
 
 def with_cells(row: str, values: Row) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from draw_poly.engine.backends.base import Backend
+from draw_poly.engine.code.during import Coding
 from draw_poly.engine.config import Config
 from draw_poly.engine.data.image import Picture
 from draw_poly.engine.files import Files
@@ -21,10 +22,10 @@ from draw_poly.engine.prepare.resume import Resume
 from draw_poly.engine.record import checkpoint, disk
 from draw_poly.engine.record.disk import write_whole
 from draw_poly.engine.record.log_file import stamped
-from draw_poly.engine.record.measures import Row, epoch_lines, last_of, of_epochs
+from draw_poly.engine.record.measures import Coded, Row, epoch_lines, last_of, of_epochs
 from draw_poly.engine.record.metrics import Metrics
 from draw_poly.engine.record.settings import write_settings
-from draw_poly.engine.record.table import HEADER, rows_of
+from draw_poly.engine.record.table import CODED, HEADER, rows_of
 from draw_poly.engine.training.fresh import fresh
 from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.trainer import Epochs
@@ -38,7 +39,7 @@ WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped
 class MemberRun:
     """One member's run in a folder of its own, from its beginning or from its newest checkpoint there.
 
-    `row` are the values of its last epoch, `reason` why it stopped, `bits` its code length where it has a predictor;
+    `row` are the values of its last epoch, `reason` why it stopped, `bits` its code length where it has one;
     `halted` is why it is to stop for what its frames show, `variant` that of the backend that trains it.
     """
 
@@ -53,6 +54,7 @@ class MemberRun:
     prepared: Prepared | None = None
     halted: str | None = None
     variant: str | None = None
+    _coding: Coding | None = None
 
     @staticmethod
     def of(number: int, config: Config, folder: Path) -> "MemberRun":
@@ -68,7 +70,9 @@ class MemberRun:
 
     @property
     def bits(self) -> float | None:
-        """Its code length."""
+        """Its code length: the last file's, or else the Kolmogorov term."""
+        if "bits" in self.row:
+            return self.row["bits"]
         known = self.config.kolmogorov_term and self.row.get("kolmogorov")
         return kolmogorov.bits(known, self.config.network) if known else None
 
@@ -84,7 +88,21 @@ class MemberRun:
             self.prepared = beginning(draw, config, place, picture)
             self.lay()
         self.epoch, self.status = self.prepared.state.epoch, RUNNING
-        return Setup.of(config, self.prepared.state, picture, self.prepared.split)
+        setup = Setup.of(config, self.prepared.state, picture, self.prepared.split)
+        self._coding = Coding(config, setup.validation)
+        return setup
+
+    def coded(self, epochs: Epochs) -> Coded:
+        """What codes of these epochs come to, as far as they are due; `row` keeps the last."""
+        assert self._coding
+        return self._coding.of(epochs)
+
+    def reach(self, epochs: Epochs, row: Row, coded: Coded) -> None:
+        """Has its last epoch be that of these."""
+        known = {name: value for name, value in self.row.items() if name in CODED}
+        self.row = {**known, **row, **(coded[max(coded)] if coded else {})}
+        self.epoch = epochs.last
+        self.seconds += float(epochs.seconds.sum())
 
     def lay(self) -> None:
         """Begins the files of its epochs, with none, in place of an earlier run's. Raises OSError."""
@@ -110,12 +128,11 @@ class MemberRun:
     def record(self, epochs: Epochs) -> None:
         """Epochs: a line of each in its log, a row in its table."""
         assert self.prepared
-        columns = of_epochs(epochs)
+        columns, coded = of_epochs(epochs), self.coded(epochs)
         lines = epoch_lines(columns, self.config.epochs)
         append(self.folder / LOG, "".join(stamped(lines, epochs.ended.tolist())))
-        append(self.prepared.files.metrics, "".join(rows_of(columns)))
-        self.row, self.epoch = last_of(columns), epochs.last
-        self.seconds += float(epochs.seconds.sum())
+        append(self.prepared.files.metrics, "".join(rows_of(columns, coded)))
+        self.reach(epochs, last_of(columns), coded)
 
     def save(self, state: State) -> None:
         """A checkpoint of its last epoch."""

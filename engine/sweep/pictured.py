@@ -61,18 +61,17 @@ class Pictured(MemberRun):
     def record(self, epochs: Epochs) -> None:
         """See `MemberRun.record`; draws the last one, if a frame is due."""
         columns = of_epochs(epochs)
-        row, number = last_of(columns), epochs.last
+        row, number, coded = last_of(columns), epochs.last, self.coded(epochs)
         append(self.folder / LOG, "".join(stamped(epoch_lines(columns, self.config.epochs), epochs.ended.tolist())))
         self._gallery.add(columns)
         scheduled = number in self.config.frames
         if scheduled or number == self.config.epochs:
-            self._metrics.extend({name: column[:-1] for name, column in columns.items()})
+            self._metrics.extend({name: column[:-1] for name, column in columns.items()}, coded)
             flat = torch.from_numpy(epochs.parameters[-1, : self.config.network.size])
-            self._metrics.add({**row, **self._show(number, flat, row, scheduled)})
+            self._metrics.add({**row, **coded.get(number, {}), **self._show(number, flat, row, scheduled)})
         else:
-            self._metrics.extend(columns)
-        self.row, self.epoch = row, number
-        self.seconds += float(epochs.seconds.sum())
+            self._metrics.extend(columns, coded)
+        self.reach(epochs, row, coded)
 
     def _show(self, number: int, parameters: Tensor, row: Row, scheduled: bool = True) -> Row:
         """Draws a frame; returns its values."""

@@ -24,7 +24,7 @@ Numbers = NDArray[np.float64]
 
 TRAINED, JUDGED = "combined", "validation"  # the losses that are drawn over epochs, and by flags
 MEANING = {one.name: one.meaning for one in MEASURES}
-SEED = "seed"
+SEED, WEIGHT = "seed", "kolmogorov_weight"
 MOST_POINTS = 100_000  # of all curves together
 # Values between whose ends lies a larger factor are on a logarithmic axis; more of them than so many have a colour bar.
 LOGARITHMIC, MOST_COLOURS, MOST_TICKS, MOST_CELLS = 20, 10, 16, 150
@@ -55,7 +55,8 @@ def plot_sweep(results: Sequence[Result], curves: Mapping[int, Curve], folder: P
     """Draws a sweep into a folder, `curves` by their members' numbers; returns the files, none without anything to see.
 
     `curves.png`, `by_<flag>.png` for each flag that has several values, and `heat.png` for two flags, by the median of
-    whatever else varies; the seed counts as such where there are two without it. Raises OSError.
+    whatever else varies; the seed counts as such where there are two without it. Where networks were coded, `bits.png`,
+    their error against their bits. Raises OSError.
     """
     names = list(results[0].member.varied) if results else []
     several = [name for name in names if len({one.member.varied[name] for one in results}) > 1]
@@ -64,6 +65,7 @@ def plot_sweep(results: Sequence[Result], curves: Mapping[int, Curve], folder: P
         plots = {"curves": _curves(results, curves, names)}
         plots |= {f"by_{option(name)[2:]}": _by_flag(results, name) for name in several}
         plots["heat"] = _heat(results, *pair) if len(pair) == 2 else None
+        plots["bits"] = _bits(results, WEIGHT if WEIGHT in names else names[0]) if names else None
         written = []
         for name, figure in plots.items():
             if figure:
@@ -185,6 +187,27 @@ def _heat(results: Sequence[Result], down: str, across: str) -> "Figure | None":
     return figure
 
 
+def _bits(results: Sequence[Result], name: str) -> "Figure | None":
+    """The error of coded networks against their bits, in the colour of a flag's value: alone, and of the whole file."""
+    coded = [one for one in results if one.losses.keys() >= {"bits", "network_bits", "coded"}]
+    if not coded:
+        return None
+    figure, axes = _begun(f"{len(coded)} members, as they were coded last")
+    colours = _Colours([one.member.varied[name] for one in coded], name)
+    for index, value in enumerate(colours.values):
+        some = [one for one in coded if one.member.varied[name] == value]
+        errors = _positive([one.losses["coded"] for one in some])
+        alone, whole = (np.array([one.losses[bits] for one in some]) for bits in ("network_bits", "bits"))
+        look: dict[str, Any] = {"color": colours.of(index), "markersize": 5}
+        axes.plot(alone, errors, "o", label=text_of(name, value), **look)
+        axes.plot(whole, errors, "o", fillstyle="none", label="_", **look)
+    axes.set(
+        xlabel="bits of the network; rings: of the whole file", ylabel=MEANING["coded"], xscale="log", yscale="log"
+    )
+    colours.explain(figure, axes, [line for line in axes.lines if not str(line.get_label()).startswith("_")])
+    return figure
+
+
 class _Colours:
     """A colour for each of a flag's values, and what says which: a legend, or a colour bar for many numbers."""
 
@@ -206,8 +229,8 @@ class _Colours:
         """The colour of a value."""
         return self._colours[index]
 
-    def explain(self, figure: "Figure", axes: "Axes") -> None:
-        """Says which colour is which value."""
+    def explain(self, figure: "Figure", axes: "Axes", lines: Sequence[Any] = ()) -> None:
+        """Says which colour is which value, of these lines or of all."""
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import ListedColormap, LogNorm, Normalize
 
@@ -219,9 +242,10 @@ class _Colours:
             norm = (LogNorm if self._scale == "log" else Normalize)(*self._ends)
             figure.colorbar(ScalarMappable(norm, map_), ax=axes, label=title)
         elif len(self.values) > 1:
-            labels = [_short(str(line.get_label())) for line in axes.lines[: 2 * MOST_TICKS]]
+            shown = list(lines or axes.lines)[: 2 * MOST_TICKS]
+            labels = [_short(str(line.get_label())) for line in shown]
             # To look for the best place among so many points takes a minute.
-            axes.legend(axes.lines[: len(labels)], labels, title=title, loc="upper right")
+            axes.legend(shown, labels, title=title, loc="upper right")
 
 
 def _begun(title: str, size: tuple[float, float] = (8, 5)) -> "tuple[Figure, Axes]":

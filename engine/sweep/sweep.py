@@ -13,10 +13,12 @@ import torch
 from draw_poly.engine import allowance
 from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend, Interrupted
+from draw_poly.engine.code import range_coder
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.data import image_file
 from draw_poly.engine.data.image import Picture
 from draw_poly.engine.failure import explain
+from draw_poly.engine.flags import OFF
 from draw_poly.engine.prepare.claim import Claim, Owned
 from draw_poly.engine.prepare.rehearsal import rehearse
 from draw_poly.engine.processes import ALONE
@@ -59,6 +61,8 @@ def sweep(words: Mapping[str, Any], options: Options) -> int:
         raise ConfigError(
             f"--regions was {members[0].config.regions}, and members of a sweep keep no regions.csv: give frames or off"
         )
+    if members[0].config.code != OFF:
+        range_coder.require()
     interval = words.get("save_interval", max(1, max(one.config.epochs for one in members) // SHEETS))
     base = dataclasses.replace(members[0].config, save_interval=interval)
     with own_torch_state(), logging_to(base), reached(options.cluster) as cluster, Claim() as claim:

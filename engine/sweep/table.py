@@ -11,6 +11,7 @@ from draw_poly.engine.sweep.member import DONE, STOPPED, MemberRun
 from draw_poly.engine.sweep.vary import Member
 
 LOSSES = ("combined", "task", "kolmogorov", "validation")
+CODES = ("network_bits", "coded")  # of the last network that was coded
 
 
 class MembersTable:
@@ -25,14 +26,16 @@ class MembersTable:
         names = list(self._members[0].varied)
         flags = [option(name).removeprefix("--") for name in names]
         rows = csv.writer(text, lineterminator="\n")
-        others = ["polytopes", "bits", "seconds", "folder", "reason"]
+        others = ["polytopes", "bits", *CODES, "seconds", "folder", "reason"]
         rows.writerow(["member", *flags, "status", "epochs", *LOSSES, *others])
         for member, run in zip(self._members, self._runs, strict=True):
-            losses = [f"{run.row[name]:.9g}" if name in run.row else "" for name in LOSSES]
+            losses, codes = (
+                [f"{run.row[name]:.9g}" if name in run.row else "" for name in names] for names in (LOSSES, CODES)
+            )
             bits = "" if run.bits is None else f"{run.bits:.1f}"
             rows.writerow([
                 run.number, *(member.varied.get(name) for name in names), run.status, run.epoch, *losses,
-                polytopes.get(run.number, ""), bits, f"{run.seconds:.6f}", run.folder.name, run.reason,
+                polytopes.get(run.number, ""), bits, *codes, f"{run.seconds:.6f}", run.folder.name, run.reason,
             ])  # fmt: skip
         write_whole(self._path, text.getvalue().encode(), synced=False)
 
@@ -49,5 +52,6 @@ class MembersTable:
             if row["status"] == DONE and int(row["epochs"]) < run.config.epochs:
                 continue  # it is to go on to a later epoch
             run.status, run.epoch, run.reason = row["status"], int(row["epochs"]), row["reason"]
-            run.row = {name: float(row[name]) for name in LOSSES if row[name]}
+            told = (*LOSSES, *CODES, *(["bits"] if row.get("coded") else []))
+            run.row = {name: float(row[name]) for name in told if row.get(name)}
             run.seconds = float(row["seconds"])

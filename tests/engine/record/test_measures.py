@@ -28,15 +28,21 @@ def test_a_frames_line_holds_its_counts() -> None:
 
 
 def test_every_measure_has_a_value_and_columns_stand_where_they_say() -> None:
-    assert ROW.keys() == {one.name for one in MEASURES}
+    assert ROW.keys() == {one.name for one in MEASURES if not one.of_codes}
     assert [one.column for one in measures.COLUMNS] == list(range(len(measures.COLUMNS)))
-    assert HEADER == "epoch,task,kolmogorov,validation,polytopes,seconds,combined\n"
+    assert HEADER == "epoch,task,kolmogorov,validation,polytopes,seconds,combined,bits,network_bits,coded\n"
 
 
 def test_a_row_without_a_frame_has_empty_cells_in_its_place() -> None:
-    assert row_of(ROW) == "3,0.25,5,0.333333333,7,0.001000,0.75\n"
+    assert row_of(ROW) == "3,0.25,5,0.333333333,7,0.001000,0.75,,,\n"
     assert rows_of(EPOCH) == [row_of(last_of(EPOCH))]
-    assert row_of(last_of(EPOCH)) == "3,0.25,5,0.333333333,,0.001000,0.75\n"
+    assert row_of(last_of(EPOCH)) == "3,0.25,5,0.333333333,,0.001000,0.75,,,\n"
+
+
+def test_a_row_of_a_coded_network_has_its_bits() -> None:
+    coded = {"bits": 900, "network_bits": 600, "coded": 0.5}
+    assert row_of({**ROW, **coded}) == "3,0.25,5,0.333333333,7,0.001000,0.75,900,600,0.5\n"
+    assert rows_of(EPOCH, {3: coded, 9: coded}) == ["3,0.25,5,0.333333333,,0.001000,0.75,900,600,0.5\n"]
 
 
 def test_a_caption_says_what_is_known() -> None:
