@@ -172,9 +172,9 @@ def operator(hidden: tuple[int, ...]) -> None:
     gpu.total(workspace, [torch.empty((1, network.size))], torch.empty((1, 1)))
 
 
-def update(kind: str, term: KolmogorovTerm | None, dependent: bool = False, networks: int = 1) -> None:
+def update(kind: str, term: KolmogorovTerm | None, dependent: bool = False, networks: int = 1, **options: Any) -> None:
     """Launches an update."""
-    network, optimizer = Network((2, *[10] * 8, 1)), Optimizer(kind, 0.001)
+    network, optimizer = Network((2, *[10] * 8, 1)), Optimizer(kind, 0.001, **options)
     workspace = gpu.Workspace(network, term, 1024, torch.device("cpu"), networks=networks)
     workspace.task = workspace.task._replace(launch=workspace.task.launch._replace(dependent=dependent))
     workspace.batch = workspace.programs = 1
@@ -235,6 +235,11 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
     "operator [10]*8": lambda: operator(SHAPES["[10]*8"]),
     "operator [5]*40": lambda: operator(SHAPES["[5]*40"]),
     **{f"update {kind}": lambda kind=kind: update(kind, None) for kind in OPTIMIZERS},  # type: ignore[misc]
+    "update adam, clipped": lambda: update("adam", None, grad_clip_norm=1.0),
+    "update adam, clipped, + predictor": lambda: update("adam", with_term("cross_entropy"), grad_clip_norm=1.0),
+    "update adamw, amsgrad": lambda: update("adamw", None, amsgrad=True, weight_decay=0.01),
+    "update muon, clipped, + predictor": lambda: update("muon", with_term("cross_entropy"), grad_clip_norm=1.0),
+    "update muon, 8 networks": lambda: update("muon", None, networks=8),
     "update adam + predictor": lambda: update("adam", with_term("cross_entropy")),
     "update adam + predictor, 8 networks": lambda: update("adam", with_term("cross_entropy"), networks=8),
     **{f"validate {name}": lambda hidden=hidden: validate(hidden) for name, hidden in SHAPES.items()},  # type: ignore[misc]

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from draw_poly.engine.flags import COUNT, LARGEST_MOMENTUM, LARGEST_VALUE, RATE, flag
 from draw_poly.kernels.spec import EPSILON, OPTIMIZERS, SCHEDULES
+from draw_poly.kernels.spec.optimizer import MUON_RATES
 
 OPTIMISER = "optimiser"
 
 
 def _who_reads(name: str) -> str:
     """The kinds that read an option."""
-    return ", ".join(kind.name for kind in OPTIMIZERS.values() if name in kind.options.values())
+    return ", ".join(kind.name for kind in OPTIMIZERS.values() if name in kind.reads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,22 @@ class OptimiserSettings:
     grad_clip_norm: float | None = flag(
         None, OPTIMISER, "scale each network's gradient down to this norm before its step, where it is longer",
         "--grad-clip-norm 1", kind=float, metavar="NORM", limits=RATE,
+    )  # fmt: skip
+    muon_momentum: float = flag(
+        0.95, OPTIMISER, "momentum of muon, which takes matrices, and has adamw take the rest at the same rate",
+        "--muon-momentum 0.95", kind=float, metavar="MOMENTUM", limits=(0, LARGEST_MOMENTUM),
+    )  # fmt: skip
+    muon_nesterov: bool = flag(True, OPTIMISER, "Nesterov's momentum for muon", "--no-muon-nesterov", kind=bool)
+    muon_ns_steps: int = flag(
+        5, OPTIMISER, "Newton-Schulz iterations of muon", "--muon-ns-steps 5", kind=int, metavar="COUNT", limits=(1, 99)
+    )
+    muon_eps: float = flag(
+        1e-7, OPTIMISER, "least norm that muon divides a matrix by", "--muon-eps 1e-7", kind=float, metavar="NORM",
+        limits=RATE,
+    )  # fmt: skip
+    muon_adjust_lr_fn: str = flag(
+        "original", OPTIMISER, "how muon makes its rate of the learning rate, by a matrix's shape",
+        "--muon-adjust-lr-fn match_rms_adamw", choices=tuple(MUON_RATES),
     )  # fmt: skip
     schedule: str = flag(
         "constant", OPTIMISER, "how the learning rate goes over the epochs; step: to a tenth after half of them, and "

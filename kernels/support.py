@@ -9,9 +9,11 @@ from collections.abc import Collection
 
 import torch
 
-from draw_poly.kernels.spec import Activation, KolmogorovTerm, Network
+from draw_poly.kernels.spec import Activation, KolmogorovTerm, Network, Optimizer
 
 WIDEST_ON_CPU, WIDEST_ON_GPU, WIDEST_IN_REGIONS = 256, 64, 256
+# Numbers of a matrix that Muon takes in one program.
+LARGEST_MATRIX_ON_GPU = 64 * 256
 # Activations that the kernels have a line for; those keep its results alone for the way back.
 ACTIVATIONS_ON_CPU = ACTIVATIONS_ON_GPU = ("leaky_relu",)
 # CUDA devices of this compute capability and later, and these ROCm ones, are compiled for.
@@ -67,6 +69,19 @@ def gpu_limit(network: Network, term: KolmogorovTerm | None) -> str | None:
         if reason := _unsupported_activation(one.activation, ACTIVATIONS_ON_GPU, "Triton"):
             return reason
     return term.range_limit if term else None
+
+
+def optimizer_limit_on_gpu(network: Network, term: KolmogorovTerm | None, optimizer: Optimizer) -> str | None:
+    """Why the kernels in Triton cannot take an optimiser's steps of these networks; None if they can."""
+    if optimizer.rest is None:
+        return None
+    for one in (network, *([term.predictor] if term else [])):
+        out, into = max(one.shapes, key=lambda shape: shape[0] * shape[1])
+        if out * into > LARGEST_MATRIX_ON_GPU:
+            return (
+                f"{optimizer.kind} takes no matrix of more than {LARGEST_MATRIX_ON_GPU} numbers, such as {out} x {into}"
+            )
+    return None
 
 
 def _unsupported_activation(activation: Activation, known: Collection[str], kernels: str) -> str | None:

@@ -94,6 +94,7 @@ class Backend(ABC):
             self.tile = 1
             self.drawn_by = "points" if self.drawn_by == "picture" else self.drawn_by
         self.device = state.main.parameters.device
+        self.networks = [one.network for one in state.learners]
         self.positions = None if term is None else kolmogorov.positions(state.main.network).to(self.device)
         self.weights = list(weights or [term.weight if term else 0.0] * state.networks)
         each = shares(state.main.network, term, state.networks, self.weights)

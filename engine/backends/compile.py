@@ -24,7 +24,7 @@ class Compiled(Backend):
     def __init__(self, state: State, config: Config, weights: Sequence[float] | None = None) -> None:
         super().__init__(state, config, weights)
         term, positions, network, optimizers = self.term, self.positions, state.main.network, state.optimizers
-        networks = [learner.network for learner in state.learners]
+        networks = self.networks
         # Tensors: numbers would be compiled as constants.
         shares = torch.tensor([one.share for one in self._members], dtype=torch.float32, device=self.device).unbind(0)
         self._members = [one._replace(share=share) for one, share in zip(self._members, shares, strict=True)]
@@ -47,7 +47,7 @@ class Compiled(Backend):
             scalars: Scalars,
         ) -> list[Tensor]:  # fmt: skip
             losses, gradients = differentiate(parameters, inputs, targets, share)
-            reference.update_one(optimizers, parameters, moments, gradients, scalars)
+            reference.update_one(optimizers, parameters, moments, gradients, scalars, networks)
             return losses
 
         def evaluate(parameters: Tensor, coefficients: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,9 @@ class Parallel(Backend):
                 raise Interrupted
             for index, member in enumerate(self._members):
                 gradients, scalars = [gradient[index] for gradient in self._gradients], numbers[index][step]
-                reference.update_one(self.state.optimizers, member.parameters, member.moments, gradients, scalars)
+                reference.update_one(
+                    self.state.optimizers, member.parameters, member.moments, gradients, scalars, self.networks
+                )
             for learner in self.state.learners:
                 learner.steps += 1
             losses[:, step] = self._losses

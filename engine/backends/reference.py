@@ -91,7 +91,9 @@ class Eager(Stepwise):
     def step(self, member: Member, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
         """See `Stepwise.step`."""
         losses = self._differentiate(member, inputs, targets)
-        reference.update_one(self.state.optimizers, member.parameters, member.moments, self._gradients, scalars)
+        reference.update_one(
+            self.state.optimizers, member.parameters, member.moments, self._gradients, scalars, self.networks
+        )
         return losses
 
     @flushing

@@ -13,7 +13,7 @@ from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.processes import ALONE, Group
 from draw_poly.kernels.spec import KolmogorovTerm, Network
-from draw_poly.kernels.support import unsupported_on_cpu, unsupported_on_gpu
+from draw_poly.kernels.support import optimizer_limit_on_gpu, unsupported_on_cpu, unsupported_on_gpu
 
 # Multiplications a layer, and logits, below which waking a second thread costs more than it does.
 THREADED_WORK = 2**23
@@ -85,7 +85,8 @@ def choose(config: Config, device: torch.device) -> tuple[type[Backend], str]:
 
             return Cpu, why
     if name == "triton":
-        limit = unsupported_on_gpu(config.network, config.kolmogorov_term, device)
+        networks = config.network, config.kolmogorov_term
+        limit = unsupported_on_gpu(*networks, device) or optimizer_limit_on_gpu(*networks, config.optimizers[0])
         if limit is None:
             from draw_poly.engine.backends.triton import Triton
 

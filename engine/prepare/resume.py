@@ -13,7 +13,6 @@ from draw_poly.engine.model.state import Learner
 from draw_poly.engine.record.checkpoint import Checkpoint, sound
 from draw_poly.engine.record.checkpoint_file import CheckpointError
 from draw_poly.kernels.spec import OPTIMIZERS, OPTIONS
-from draw_poly.kernels.spec.optimizer import EVERYONES
 
 MAY_CHANGE = (
     "save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max", "schedule", "warmup",
@@ -72,7 +71,7 @@ class Resume:
             if config.resume_optimizer != kind:
                 self.changes.append(f"Switching optimizer from {kind} to {config.resume_optimizer}")
             stored["optimizer"] = config.resume_optimizer
-            for name in (*EVERYONES, *OPTIMIZERS[config.resume_optimizer].options.values()):
+            for name in OPTIMIZERS[config.resume_optimizer].reads:
                 if (given := getattr(config, name)) != stored[name]:
                     self.changes.append(f"Changing {option(name)} from {stored[name]} to {given}")
                 stored[name] = given

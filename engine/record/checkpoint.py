@@ -19,7 +19,7 @@ from draw_poly.engine.model.initialisation import network_names, predictor_names
 from draw_poly.engine.model.state import Learner, State
 from draw_poly.engine.record import checkpoint_file
 from draw_poly.engine.record.checkpoint_file import CheckpointError
-from draw_poly.engine.record.learner_dict import learner_of, optimizer_dict, parameter_dict
+from draw_poly.engine.record.learner_dict import learner_of, optimizer_dict, options_of, parameter_dict
 from draw_poly.engine.record.ledger import Due
 from draw_poly.engine.regions.lives import Lives
 from draw_poly.engine.shape import parse_shape
@@ -82,7 +82,7 @@ def _read_state(content: Content) -> State:
     model = {name.removeprefix("_orig_mod."): value for name, value in content["model_state_dict"].items()}
     settings, names = content.get("settings") or {}, network_names(network)
     optimizer = Optimizer(kind, rate, momentum, grad_clip_norm=settings.get("grad_clip_norm"))
-    optimizer = optimizer.from_group(moments["param_groups"][0])
+    optimizer = options_of(optimizer, moments)
     main = learner_of(network, optimizer, names, model, moments)
     widths = network.dims[1:-1]
     coefficients = torch.cat([model[f"hash_coeffs_{index}"].long() for index in range(len(widths))])

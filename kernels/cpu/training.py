@@ -30,12 +30,12 @@ from draw_poly.kernels.cpu.gradient import (
     table,
 )  # fmt: skip
 from draw_poly.kernels.cpu.kolmogorov import NOTES, term_loss
+from draw_poly.kernels.cpu.learner import add_up, keep, renew
 from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
 from draw_poly.kernels.cpu.runtime.tiles import Specialisation, specialisation_of
 from draw_poly.kernels.cpu.runtime.vector import LANES
-from draw_poly.kernels.cpu.update import SEGMENT, add_up_rows, clip, squared_norm, step
+from draw_poly.kernels.cpu.update import SEGMENT
 from draw_poly.kernels.spec import SCALARS, Network
-from draw_poly.kernels.spec.optimizer import MOST_NORM
 
 # Numbers of all rows of partial gradients; the rows that there may be at least, however large the network is, and at
 # most: as many as keep sixty-four threads busy, and few enough to add up.
@@ -88,16 +88,6 @@ class Checks(NamedTuple):
     targets: NDArray[np.float32]  # (networks, outputs, points)
     found: NDArray[np.float64]  # (networks, epochs, blocks, 3): sum of squared errors, lowest and highest output
     parameters: NDArray[np.float32]  # (networks, epochs, parameters of all learners)
-
-
-class Learner(NamedTuple):
-    """Networks in training, their kind of optimiser, and room for their gradients."""
-
-    parameters: NDArray[np.float32]  # (networks, parameters)
-    moments: NDArray[np.float32]  # (networks, count, parameters)
-    gradient: NDArray[np.float32]  # (networks, parameters)
-    kind: int  # among `update.KINDS`
-    squares: NDArray[np.float64]  # (networks, segments), of the gradient; none where it is not clipped
 
 
 def share_out(network: Network, points: int, networks: int) -> Rows:
@@ -158,39 +148,6 @@ def differentiate(  # type: ignore[no-untyped-def]
     rows.losses[network, row] = loss
 
 
-@inlined
-def add_up(learner, network, rows, used, scale, addition, share, segment):  # type: ignore[no-untyped-def]
-    """The gradient of a network's segment: `scale` times its first `used` rows, and `share` of an addition.
-
-    The addition may be empty.
-    """
-    gradient = learner.gradient[network]
-    begin = segment * SEGMENT
-    end = min(begin + SEGMENT, len(gradient))
-    add_up_rows(rows.gradients[network], used, scale, addition, share, gradient, begin, end)
-    if learner.squares.shape[1] > 0:
-        learner.squares[network, segment] = squared_norm(gradient[begin:end])
-
-
-@inlined
-def renew(learner, network, scalars, segment):  # type: ignore[no-untyped-def]
-    """Takes the step of a network's segment, whose gradient has been added up."""
-    flat, gradient = learner.parameters[network], learner.gradient[network]
-    begin = segment * SEGMENT
-    end = min(begin + SEGMENT, len(flat))
-    if learner.squares.shape[1] > 0:
-        clip(gradient, learner.squares[network], scalars[MOST_NORM], begin, end)
-    step(learner.kind, scalars, flat, gradient, learner.moments[network], begin, end)
-
-
-@part
-def keep(flat, segment, kept):  # type: ignore[no-untyped-def]
-    """Copies a segment of a network's parameters to where those of an epoch are kept."""
-    begin = segment * SEGMENT
-    end = min(begin + SEGMENT, len(flat))
-    kept[begin:end] = flat[begin:end]
-
-
 @part
 def check(network, epoch, block, rows, parameters, checks, scratch):  # type: ignore[no-untyped-def]
     """Validates a network after an epoch on a block of its points."""
@@ -224,9 +181,12 @@ def work(  # type: ignore[no-untyped-def]
     segments = (size + SEGMENT - 1) // SEGMENT
     # Of each network in a step: those of its gradients come before those that update it.
     half = (terms + rows[0].losses.shape[1]) * gradients
-    renewals = (segments + (second.parameters.shape[1] + SEGMENT - 1) // SEGMENT) * updates
-    # Where a step looks at whole gradients, all their segments are added up before any is renewed.
-    sums = renewals * (main.squares.shape[1] + second.squares.shape[1] > 0)
+    pieces = len(main.pieces)
+    renewals = (pieces + len(second.pieces)) * updates
+    # Where a step needs more of a gradient than its piece, all segments are added up before any piece is renewed; else
+    # a piece is a segment.
+    ahead = main.squares.shape[1] + second.squares.shape[1] > 0
+    sums = (segments + (second.parameters.shape[1] + SEGMENT - 1) // SEGMENT) * updates * ahead
     tasks = half + sums + renewals
     whole = steps * tasks + blocks  # of each network in an epoch
     # Tasks are taken in turns of so many networks, of which the first is `base`.
@@ -272,25 +232,29 @@ def work(  # type: ignore[no-untyped-def]
             rest -= some * half
             summing = rest < some * sums
             rest -= 0 if summing else some * sums
-            network, task = divmod(rest, renewals)
+            network, task = divmod(rest, sums if summing else renewals)
             network += base
             wait(counter, network, before + index * tasks + half + (0 if summing else sums))
-            which = np.intp(task >= segments)
-            segment = task - which * segments
+            first_of_second = segments if summing else pieces
+            which = np.intp(task >= first_of_second)
+            piece = task - which * first_of_second
             full = terms if which else used
             if summing or sums == 0:
                 share = term.shares[network]
                 add_up(
                     learners[which], network, rows[which], full, share if which else np.float32(1.0),
-                    term.gradient[network, : 0 if which else size], share, segment,
+                    term.gradient[network, : 0 if which else size], share, piece,
                 )  # fmt: skip
             if summing:
                 finish(counter, network)
                 continue
-            renew(learners[which], network, scalars[network, place, SCALARS * which : SCALARS * (which + 1)], segment)
+            renew(
+                learners[which], network, scalars[network, place, SCALARS * which : SCALARS * (which + 1)], piece,
+                scratch,
+            )  # fmt: skip
             if index == steps - 1 and checks.parameters.shape[2] > 0:
-                keep(learners[which].parameters[network], segment, checks.parameters[network, epoch, which * size :])
-            if segment == 0:
+                keep(learners[which], network, piece, checks.parameters[network, epoch, which * size :])
+            if piece == 0:
                 count = size if which else points * rows[0].layers[-1, OUT]
                 loss = 0.0
                 for row in range(full):

@@ -73,6 +73,8 @@ def clip(gradient, squares, most, begin, end):  # type: ignore[no-untyped-def]
     total = 0.0
     for segment in range(len(squares)):
         total += squares[segment]
+    if most == math.inf:
+        return
     factor = most / (np.float32(math.sqrt(total)) + TO_NORM)
     if not factor >= 1:  # as of what is no number
         gradient = gradient[begin:end]

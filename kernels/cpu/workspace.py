@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from draw_poly.kernels.cpu.kolmogorov import LOSSES
+from draw_poly.kernels.cpu.learner import Learner
+from draw_poly.kernels.cpu.muon import scratch_size as matrix_size
 from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
-from draw_poly.kernels.cpu.training import Batches, Checks, Learner, Term, blocks_of, scratch_size, share_out, work
-from draw_poly.kernels.cpu.update import KINDS, SEGMENT
+from draw_poly.kernels.cpu.training import Batches, Checks, Term, blocks_of, scratch_size, share_out, work
 from draw_poly.kernels.spec import SCALARS, KolmogorovTerm, Network, Optimizer
 from draw_poly.kernels.support import unsupported_on_cpu
 from draw_poly.kernels.tensors import read_array, shares, sizes, written
@@ -49,7 +50,8 @@ class Workspace:
         self._addition = np.empty((networks, network.size if term else 0), np.float32)
         self.shares = np.array(shares(network, term, networks, weights), np.float32)
         self.order = np.tile(np.arange(points), (networks, 1))
-        self._team = Team(max(map(scratch_size, self._rows)), networks)
+        self._networks = network, predictor
+        self._team = Team(max(*map(scratch_size, self._rows), *map(matrix_size, self._networks)), networks)
         self.used = points  # of the last batch
         self._no_points = np.empty((networks, 2, 0), np.float32)
         nothing = np.empty((networks, 0, 0), np.float32)
@@ -68,18 +70,14 @@ class Workspace:
         """The networks and the predictors, or nobody, as the kernels know them; they train the given tensors."""
         nobody = np.empty((self.networks, 0), np.float32)
         unmoved = np.empty((self.networks, 0, 0), np.float32)
-        no_squares = np.empty((self.networks, 0))
-        found = [Learner(nobody, unmoved, nobody, 0, no_squares)] * 2
+        found = [Learner.of(nobody, unmoved, nobody, self.network, None)] * 2
         for index, (flat, size) in enumerate(zip(parameters, sizes(parameters, self.network, self.term), strict=True)):
-            numbers, kept, kind = read_array("parameters", flat, self.networks, size), unmoved, 0
-            squares = no_squares
+            numbers, kept, optimizer = read_array("parameters", flat, self.networks, size), unmoved, None
             if moments:
+                optimizer = optimizers[index]
                 numbers = written("parameters", flat, self.networks, size).numpy()
-                count, kind = optimizers[index].moments, getattr(KINDS, optimizers[index].kind)
-                kept = written("moments", moments[index], self.networks, count, size).numpy()
-                if optimizers[index].clips:
-                    squares = np.empty((self.networks, -(-size // SEGMENT)))
-            found[index] = Learner(numbers, kept, self._room[index], kind, squares)
+                kept = written("moments", moments[index], self.networks, optimizer.moments, size).numpy()
+            found[index] = Learner.of(numbers, kept, self._room[index], self._networks[index], optimizer)
         return found[0], found[1]
 
     def term_arrays(self, positions: Tensor | None) -> Term:

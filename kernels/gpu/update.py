@@ -8,22 +8,16 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from draw_poly.kernels.gpu.descent import MOST_NORM, clipped, step, sum_losses
 from draw_poly.kernels.gpu.layers import follow
+from draw_poly.kernels.gpu.muon import constants, muon_kernel
 from draw_poly.kernels.gpu.workspace import BLOCK, Workspace
-from draw_poly.kernels.spec import ADAM_BETAS, LION_BETAS, RMSPROP_ALPHA, SCALARS, Optimizer
-from draw_poly.kernels.spec import optimizer as places
+from draw_poly.kernels.spec import SCALARS, Optimizer
 from draw_poly.kernels.tensors import read_rows, sizes, written, written_rows
 
 # Rows that a program reads at once.
 ROWS = 16
-FIRST_BETA, SECOND_BETA = tl.constexpr(ADAM_BETAS[0]), tl.constexpr(ADAM_BETAS[1])
-ALPHA = tl.constexpr(RMSPROP_ALPHA)
-LION_BETA, MEAN_BETA = tl.constexpr(LION_BETAS[0]), tl.constexpr(LION_BETAS[1])
-# Where a step's scalars stand.
-COUNT, RATE, DIVISOR = tl.constexpr(SCALARS), tl.constexpr(places.RATE), tl.constexpr(places.DIVISOR)
-MOMENTUM, TINY, OTHER_RATE = tl.constexpr(places.MOMENTUM), tl.constexpr(places.TINY), tl.constexpr(places.OTHER_RATE)
-DECAY, KEPT = tl.constexpr(places.DECAY), tl.constexpr(places.KEPT)
-MOST_NORM, TO_NORM = tl.constexpr(places.MOST_NORM), tl.constexpr(places.NORM_EPSILON)
+COUNT = tl.constexpr(SCALARS)
 
 
 @triton.jit
@@ -35,79 +29,6 @@ def sum_rows(p_rows, rows, size, o_p, live, BLOCK: tl.constexpr, ROWS: tl.conste
         pointers = p_rows + o_r[:, None].to(tl.int64) * size + o_p[None, :]
         total += tl.load(pointers, mask=(o_r[:, None] < rows) & live[None, :], other=0.0)
     return tl.sum(total, 0)
-
-
-@triton.jit
-def clipped(p_squares, blocks, most, BLOCK: tl.constexpr):
-    """What a gradient is scaled by, of whose blocks these are the squared norms, so that its norm is `most` at most.
-
-    Source: `torch.nn.utils.clip_grad_norm_`.
-    """
-    norm = tl.sqrt_rn(sum_losses(p_squares, blocks, BLOCK))
-    return tl.minimum(tl.div_rn(most, norm + TO_NORM), 1.0, propagate_nan=tl.PropagateNan.ALL)
-
-
-@triton.jit
-def step(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, FORM: tl.constexpr):
-    """An optimiser's step on one block, with `torch.optim`'s arithmetic; the gradient itself if there is none."""
-    if FORM.kind == "none":
-        tl.store(p_parameters + o_p, gradient, mask=live)
-    else:
-        descend(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, FORM.kind, FORM.maximum)
-
-
-@triton.jit
-def descend(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, KIND: tl.constexpr, MAXIMUM: tl.constexpr):
-    """The step; `p_scalars` are `Optimizer.scalars`."""
-    step_size, epsilon = tl.load(p_scalars + RATE), tl.load(p_scalars + TINY)
-    decay, kept = tl.load(p_scalars + DECAY), tl.load(p_scalars + KEPT)
-    parameters = tl.load(p_parameters + o_p, mask=live)
-    if decay != 0:
-        gradient += decay * parameters
-    parameters *= kept
-    if KIND == "adam" or KIND == "adamw":
-        divisor = tl.load(p_scalars + DIVISOR)
-        first = tl.load(p_moments + o_p, mask=live)
-        second = tl.load(p_moments + size + o_p, mask=live)
-        first += (1.0 - FIRST_BETA) * (gradient - first)
-        second = second * SECOND_BETA + (1.0 - SECOND_BETA) * gradient * gradient
-        tl.store(p_moments + o_p, first, mask=live)
-        tl.store(p_moments + size + o_p, second, mask=live)
-        if MAXIMUM:
-            greatest = tl.load(p_moments + 2 * size + o_p, mask=live)
-            second = tl.maximum(greatest, second, propagate_nan=tl.PropagateNan.ALL)
-            tl.store(p_moments + 2 * size + o_p, second, mask=live)
-        parameters -= tl.div_rn(first * step_size, tl.div_rn(tl.sqrt_rn(second), divisor) + epsilon)
-    elif KIND == "nadam":
-        divisor, other = tl.load(p_scalars + DIVISOR), tl.load(p_scalars + OTHER_RATE)
-        first = tl.load(p_moments + o_p, mask=live)
-        second = tl.load(p_moments + size + o_p, mask=live)
-        first += (1.0 - FIRST_BETA) * (gradient - first)
-        second = second * SECOND_BETA + (1.0 - SECOND_BETA) * gradient * gradient
-        tl.store(p_moments + o_p, first, mask=live)
-        tl.store(p_moments + size + o_p, second, mask=live)
-        root = tl.sqrt_rn(tl.div_rn(second, divisor)) + epsilon
-        parameters -= tl.div_rn(step_size * gradient, root)
-        parameters -= tl.div_rn(other * first, root)
-    elif KIND == "lion":
-        mean = tl.load(p_moments + o_p, mask=live)
-        direction = mean + (1.0 - LION_BETA) * (gradient - mean)
-        tl.store(p_moments + o_p, mean + (1.0 - MEAN_BETA) * (gradient - mean), mask=live)
-        parameters -= step_size * tl.where(direction > 0, 1.0, tl.where(direction < 0, -1.0, direction))
-    elif KIND == "rmsprop":
-        square = tl.load(p_moments + o_p, mask=live)
-        square = square * ALPHA + (1.0 - ALPHA) * gradient * gradient
-        tl.store(p_moments + o_p, square, mask=live)
-        parameters -= step_size * tl.div_rn(gradient, tl.sqrt_rn(square) + epsilon)
-    elif KIND == "sgd_momentum":
-        momentum = tl.load(p_scalars + MOMENTUM)
-        velocity = tl.load(p_moments + o_p, mask=live) * momentum + gradient
-        tl.store(p_moments + o_p, velocity, mask=live)
-        parameters -= step_size * velocity
-    else:
-        tl.static_assert(KIND == "sgd")
-        parameters -= step_size * gradient
-    tl.store(p_parameters + o_p, parameters, mask=live)
 
 
 RUN_TIME = [
@@ -208,16 +129,6 @@ def update_kernel(
             tl.store(p_out + 1, sum_losses(p_term_losses, term_rows, BLOCK) * term_loss_scale)
 
 
-@triton.jit
-def sum_losses(p_losses, rows, BLOCK: tl.constexpr):
-    """The sum of the programs' losses."""
-    total = tl.zeros([BLOCK], tl.float32)
-    for start in range(0, rows, BLOCK):
-        o_r = start + tl.arange(0, BLOCK)
-        total += tl.load(p_losses + o_r, mask=o_r < rows, other=0.0)
-    return tl.sum(total, 0)
-
-
 def update(
     workspace: Workspace, optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
     scalars: Tensor, losses: Tensor,
@@ -235,12 +146,16 @@ def update(
         written("moments", kept, networks, one.moments, size)
     scalars = read_rows("scalars", scalars, networks, SCALARS * len(parameters))
     each = [Form(one.kind, one.has_maximum, one.clips) for one in optimizers]
-    if not any(form.clips for form in each):
+    if not any(one.looks_ahead for one in optimizers):
         _launch(workspace, parameters, moments, scalars, losses, each)
         return
     sums = workspace.sums
     _launch(workspace, sums, sums, losses, losses, [SUM] * len(sums), stage=1)
-    _launch(workspace, parameters, moments, scalars, losses, each, stage=2)
+    if not all(one.rest for one in optimizers):
+        _launch(workspace, parameters, moments, scalars, losses, each, stage=2)
+    for index, one in enumerate(optimizers):
+        if one.rest:
+            _launch_muon(workspace, index, one, parameters[index], moments[index], scalars, each[index])
 
 
 def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
@@ -263,6 +178,41 @@ class Form(NamedTuple):
 
 
 SUM = Form("none")
+
+
+def _launch_muon(
+    workspace: Workspace, learner: int, optimizer: Optimizer, parameters: Tensor, moments: Tensor, scalars: Tensor,
+    form: Form,
+) -> None:  # fmt: skip
+    """The step of a learner's layers, whose gradient has been summed up."""
+    network, shares = workspace.network, workspace.task
+    if learner:
+        assert workspace.term
+        assert workspace.predictor
+        network, shares = workspace.term.predictor, workspace.predictor
+    first = -(-workspace.network.size // BLOCK) if learner else 0
+    squares, own = workspace.squares[:, first:], scalars[:, SCALARS * learner :]
+    with torch.cuda.device_of(parameters):
+        muon_kernel[(len(network.shapes), workspace.networks)](
+            p_parameters=parameters,
+            p_moments=moments,
+            p_gradient=workspace.sums[learner],
+            p_squares=squares,
+            p_scalars=own,
+            p_table=shares.table,
+            size=network.size,
+            moments_stride=moments.stride(0),
+            scalars_stride=own.stride(0),
+            squares_stride=squares.stride(0),
+            blocks=-(-network.size // BLOCK),
+            FORM=form,
+            MANY=workspace.networks > 1,
+            BLOCK=BLOCK,
+            DEPENDENT=workspace.task.launch.dependent,
+            num_warps=4,
+            **constants(network, optimizer),
+            **workspace.task.launch.options,
+        )
 
 
 def _launch(

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from draw_poly.kernels.reference.network import Scalar
+from draw_poly.kernels.reference.muon import descend_matrices
+from draw_poly.kernels.reference.network import Scalar, layers
 from draw_poly.kernels.reference.workspace import Workspace
-from draw_poly.kernels.spec import ADAM_BETAS, LION_BETAS, RMSPROP_ALPHA, Optimizer
+from draw_poly.kernels.spec import ADAM_BETAS, LION_BETAS, RMSPROP_ALPHA, Network, Optimizer
 from draw_poly.kernels.spec.optimizer import (
     DECAY,
     DIVISOR,
@@ -24,9 +25,13 @@ from draw_poly.kernels.spec.optimizer import (
 Row = Sequence[Scalar] | Tensor
 
 
-def step(optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Tensor, scalars: Row) -> None:
+def step(
+    optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Tensor, scalars: Row,
+    network: Network | None = None,
+) -> None:  # fmt: skip
     """One optimiser step in place, with `torch.optim`'s arithmetic; moments are (count, P).
 
+    Which of the parameters are matrices, `network` says to an optimiser that takes them apart.
     `scalars` are `Optimizer.scalars` of this step, as numbers, as tensors of no dimension or as one tensor of them all.
     Source: `torch.optim`'s single-tensor algorithms; `torch.nn.utils.clip_grad_norm_`. Lion: Chen et al.,
     "Symbolic Discovery of Optimization Algorithms", 2023, algorithm 2.
@@ -38,6 +43,18 @@ def step(optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Te
         parameters.mul_(scalars[KEPT])
     elif optimizer.weight_decay:
         gradient = _plus(gradient, parameters, scalars[DECAY])
+    if optimizer.rest:
+        assert network
+        descend_matrices(optimizer, network, parameters, gradient, moments[0], scalars)
+        each = [layers(flat, network) for flat in (parameters, gradient, *moments)]
+        for flat, slope, *kept in zip(*([bias for _, bias in one] for one in each), strict=True):
+            _take(optimizer.rest, flat, slope, kept, scalars)
+    else:
+        _take(optimizer, parameters, gradient, moments.unbind(0), scalars)
+
+
+def _take(optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Sequence[Tensor], scalars: Row) -> None:
+    """The step of one tensor, whose gradient is as it is to be taken, and whose decay is done."""
     if optimizer.kind in ("adam", "adamw"):
         first, second = moments[:2]
         first.lerp_(gradient, 1.0 - ADAM_BETAS[0])
@@ -58,10 +75,10 @@ def step(optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Te
         moments[0].lerp_(gradient, 1.0 - LION_BETAS[1])
         _descend(parameters, direction, scalars[RATE])
     elif optimizer.kind == "rmsprop":
-        moments.mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1.0 - RMSPROP_ALPHA)
+        moments[0].mul_(RMSPROP_ALPHA).addcmul_(gradient, gradient, value=1.0 - RMSPROP_ALPHA)
         _descend(parameters, gradient, scalars[RATE], moments[0].sqrt().add_(scalars[TINY]))
     elif optimizer.kind == "sgd_momentum":
-        moments.mul_(scalars[MOMENTUM]).add_(gradient)
+        moments[0].mul_(scalars[MOMENTUM]).add_(gradient)
         _descend(parameters, moments[0], scalars[RATE])
     elif optimizer.kind == "sgd":
         _descend(parameters, gradient, scalars[RATE])
@@ -88,12 +105,15 @@ def _descend(parameters: Tensor, direction: Tensor, step_size: Scalar, root: Ten
 
 def update_one(
     optimizers: Sequence[Optimizer], parameters: Sequence[Tensor], moments: Sequence[Tensor],
-    gradients: Sequence[Tensor], scalars: Row,
+    gradients: Sequence[Tensor], scalars: Row, networks: Sequence[Network],
 ) -> None:  # fmt: skip
-    """A step of each learner of one network, in place: parameters (P,), moments (count, P), scalars (SCALARS each,)."""
+    """A step of each learner of one network, in place: parameters (P,), moments (count, P), scalars (SCALARS each,).
+
+    `networks` are what the learners are.
+    """
     for index, optimizer in enumerate(optimizers):
         own = scalars[SCALARS * index : SCALARS * (index + 1)]
-        step(optimizer, parameters[index], gradients[index], moments[index], own)
+        step(optimizer, parameters[index], gradients[index], moments[index], own, networks[index])
 
 
 def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> None:
@@ -116,4 +136,4 @@ def update(
         flats, kept, gradients = (
             [one[index] for one in learners] for learners in (parameters, moments, workspace.gradients)
         )
-        update_one(optimizers, flats, kept, gradients, row)
+        update_one(optimizers, flats, kept, gradients, row, workspace.networks)

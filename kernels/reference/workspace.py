@@ -17,6 +17,7 @@ class Workspace:
         weights: Sequence[float] | None = None,
     ) -> None:  # fmt: skip
         self.network, self.term = network, term
+        self.networks = [network, *([term.predictor] if term else [])]  # of the learners
         self.shares = shares(network, term, networks, weights)
         self.gradients: list[Tensor] = []  # (networks, P) of each learner
         self.losses = torch.empty((networks, 0), device=device)  # (networks, 1 per learner)

@@ -18,8 +18,15 @@ EPSILON = 1e-8
 # The numbers of a step that kernels read, all that networks trained side by side may differ in, by their places in a
 # row of SCALARS: what each is to a kind, its record says. A gradient longer than MOST_NORM is scaled down to it; DECAY
 # times the parameters is added to it, and of themselves KEPT remains; a kind has one of these.
-SCALARS = 8
-RATE, DIVISOR, MOMENTUM, TINY, DECAY, KEPT, MOST_NORM, OTHER_RATE = range(SCALARS)
+SCALARS = 10
+RATE, DIVISOR, MOMENTUM, TINY, DECAY, KEPT, MOST_NORM, OTHER_RATE, REST, MATRIX_TINY = range(SCALARS)
+# How Muon makes its rate of the run's, by a matrix's rows and columns; in each iteration of its orthogonalisation a
+# matrix X becomes a X + (b G + c G G) X, with G = X Xᵀ. Source: Jordan, "Muon", 2024; `torch.optim.Muon`.
+MUON_RATES: dict[str, Callable[[int, int], float]] = {
+    "original": lambda rows, columns: math.sqrt(max(1.0, rows / columns)),
+    "match_rms_adamw": lambda rows, columns: 0.2 * math.sqrt(max(rows, columns)),
+}
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 # Added to a norm that divides, as in `torch.nn.utils.clip_grad_norm_`.
 NORM_EPSILON = 1e-6
 
@@ -40,6 +47,11 @@ class Optimizer:
     adam_eps: float = EPSILON
     amsgrad: bool = False
     grad_clip_norm: float | None = None
+    muon_momentum: float = 0.95
+    muon_nesterov: bool = True
+    muon_ns_steps: int = 5
+    muon_eps: float = 1e-7
+    muon_adjust_lr_fn: str = "original"
 
     def __post_init__(self) -> None:
         if self.kind not in OPTIMIZERS:
@@ -53,27 +65,43 @@ class Optimizer:
     @property
     def has_maximum(self) -> bool:
         """Whether it divides by the greatest second moment so far, which is one more that it keeps."""
-        return self.amsgrad and "amsgrad" in self.record.options.values()
+        return self.amsgrad and "amsgrad" in self.record.reads
+
+    @property
+    def rest(self) -> "Optimizer | None":
+        """The optimiser of what is no matrix, where that is another one."""
+        return replace(self, kind=self.record.rest) if self.record.rest else None
 
     @property
     def clips(self) -> bool:
-        """Whether its steps look at the whole gradient first, for its norm."""
+        """Whether it scales a gradient by its norm."""
         return self.grad_clip_norm is not None
 
     @property
+    def looks_ahead(self) -> bool:
+        """Whether a step needs more of the gradient than its own part: the norm, or whole matrices."""
+        return self.clips or self.record.rest is not None
+
+    def rate_of(self, rows: int, columns: int) -> float:
+        """What Muon multiplies the rate by for a matrix of this shape."""
+        return MUON_RATES[self.muon_adjust_lr_fn](rows, columns)
+
+    @property
     def moment_names(self) -> tuple[str, ...]:
-        """The vectors of the parameters' size that it keeps, with PyTorch's names."""
-        return (*self.record.moments, *((MAXIMUM,) if self.has_maximum else ()))
+        """The vectors of the parameters' size that it keeps, with PyTorch's names; of matrices, if they differ."""
+        own = (MAXIMUM,) if self.has_maximum and not self.record.rest else ()
+        return (*self.record.moments, *own)
 
     @property
     def moments(self) -> int:
-        """How many those are."""
-        return len(self.moment_names)
+        """How many those are; matrices share theirs with what is none."""
+        return max(len(one.moment_names) for one in (self, self.rest) if one)
 
     @property
     def form(self) -> tuple[object, ...]:
         """What networks have in common that are trained side by side: the rest is in their scalars."""
-        return self.kind, self.has_maximum, self.weight_decay > 0, self.clips
+        muon = (self.muon_nesterov, self.muon_ns_steps, self.muon_adjust_lr_fn) if self.record.rest else ()
+        return self.kind, self.has_maximum, self.weight_decay > 0, self.clips, *muon
 
     @property
     def group(self) -> dict[str, Any]:
@@ -88,7 +116,8 @@ class Optimizer:
     def from_group(self, group: Mapping[str, Any]) -> "Optimizer":
         """The same with the options that a parameter group of `torch.optim` holds, as far as it does."""
         found = {name: group[key] for key, name in self.record.options.items() if key in group}
-        return replace(self, **{name: type(getattr(self, name))(value) for name, value in found.items()})
+        known = {name: value for name, value in found.items() if value is not None}
+        return replace(self, **{name: type(getattr(self, name))(value) for name, value in known.items()})
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """The numbers of a step, counted from 1, in double precision: see `SCALARS`."""
@@ -100,7 +129,7 @@ class Optimizer:
         before = [step - 1 for step in steps] if taken is None else taken
         rates = self.schedule.rates(self.learning_rate, before)
         table = np.zeros((len(steps), SCALARS))
-        table[:, KEPT], table[:, TINY] = 1.0, self.adam_eps if "adam_eps" in self.record.options.values() else EPSILON
+        table[:, KEPT], table[:, TINY] = 1.0, self.adam_eps if "adam_eps" in self.record.reads else EPSILON
         table[:, MOST_NORM] = math.inf if self.grad_clip_norm is None else self.grad_clip_norm
         if self.record.decoupled:
             table[:, KEPT] -= rates * self.weight_decay
@@ -112,6 +141,7 @@ class Optimizer:
 
 
 MAXIMUM = "max_exp_avg_sq"
+EVERYONES = ("grad_clip_norm",)  # what every kind reads
 Columns = dict[int, Numbers | float]
 
 
@@ -156,6 +186,12 @@ def _nadam(one: Optimizer, steps: Sequence[int], rates: Numbers) -> Columns:
     }  # fmt: skip
 
 
+def _muon(one: Optimizer, steps: Sequence[int], rates: Numbers) -> Columns:
+    """OTHER_RATE, MOMENTUM, REST (1 less that) and MATRIX_TINY are of matrices, Adam's numbers of what is none."""
+    own: Columns = {MOMENTUM: one.muon_momentum, REST: 1 - one.muon_momentum, MATRIX_TINY: one.muon_eps}
+    return _corrected(one, steps, rates) | own | {OTHER_RATE: rates}
+
+
 def _with_momentum(one: Optimizer, steps: Sequence[int], rates: Numbers) -> Columns:
     return {RATE: rates, MOMENTUM: one.momentum}
 
@@ -168,8 +204,8 @@ class OptimizerKind:
     but for the learning rate and `options`: by their keys there, the fields of `Optimizer` that it reads. `moments` are
     named as there; beside them lie `counters`, numbers of how many steps there were. Weight decay is `decoupled` where
     it shrinks the parameters themselves, else it is added to the gradient. Moments mean the same to kinds of one
-    `family`, which by default is a kind's own. `scalars` are a kind's own numbers of each of some steps, of their
-    rates, by their places: see `SCALARS`.
+    `family`, which by default is a kind's own. One of matrices alone names the kind that takes the `rest`. `scalars`
+    are a kind's own numbers of each of some steps, of their rates, by their places: see `SCALARS`.
     """
 
     name: str
@@ -180,10 +216,17 @@ class OptimizerKind:
     counters: Mapping[str, Callable[[int], float]] = field(default_factory=dict)
     decoupled: bool = False
     family: str = ""
+    rest: str | None = None
     scalars: Callable[[Optimizer, Sequence[int], Numbers], Columns] = _constant
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "family", self.family or self.name)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The fields of `Optimizer` that it reads, and whoever takes the rest."""
+        own = (*EVERYONES, *self.options.values(), *(OPTIMIZERS[self.rest].options.values() if self.rest else ()))
+        return tuple(dict.fromkeys(own))
 
 
 _COMMON: dict[str, Any] = {"maximize": False, "foreach": None}
@@ -199,6 +242,9 @@ _DECAY = {"weight_decay": "weight_decay"}
 _MOMENTUM = _DECAY | {"momentum": "momentum"}
 _EPS = _DECAY | {"eps": "adam_eps"}
 _AMSGRAD = _EPS | {"amsgrad": "amsgrad"}
+_MUON = _DECAY | {
+    key: f"muon_{key}" for key in ("momentum", "nesterov", "ns_steps", "eps", "adjust_lr_fn")
+}  # fmt: skip
 _ADAMS = ("exp_avg", "exp_avg_sq")
 _STEP: dict[str, Callable[[int], float]] = {"step": float}
 _NADAM = _COMMON | {
@@ -220,9 +266,12 @@ OPTIMIZERS = {
             "nadam", "NAdam", _ADAMS, _NADAM, _EPS, _STEP | {"mu_product": nadam_product}, family="adam",
             scalars=_nadam,
         ),
+        OptimizerKind(
+            "muon", "Muon", ("momentum_buffer",), {"ns_coefficients": NEWTON_SCHULZ}, _MUON, decoupled=True,
+            rest="adamw", scalars=_muon,
+        ),
         OptimizerKind("lion", None, ("exp_avg",), {"betas": LION_BETAS}, _DECAY, decoupled=True),
     )
 }  # fmt: skip
-# All fields of `Optimizer` but for kind, rate and schedule: what every kind reads, then what some do.
-EVERYONES = ("grad_clip_norm",)
-OPTIONS = tuple(dict.fromkeys((*EVERYONES, *(name for kind in OPTIMIZERS.values() for name in kind.options.values()))))
+# All fields of `Optimizer` but for kind, rate and schedule.
+OPTIONS = tuple(dict.fromkeys(name for kind in OPTIMIZERS.values() for name in kind.reads))

@@ -21,7 +21,6 @@ from draw_poly.kernels.oracle import (
     truth,
 )
 from draw_poly.kernels.spec import OPTIMIZERS, SLOPE, KolmogorovTerm, Network, Optimizer, leaky_relu
-from draw_poly.kernels.spec.optimizer import EVERYONES
 from tests.conftest import INTERPRETED, rows
 
 PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
@@ -37,16 +36,13 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("weight_decay", {"weight_decay": 0.3}),
     ("adam_eps", {"adam_eps": 1e-3}),
     ("grad_clip_norm", {"grad_clip_norm": 0.05}),
+    ("muon_nesterov", {"muon_nesterov": False, "muon_ns_steps": 3, "muon_momentum": 0.8}),
+    ("muon_adjust_lr_fn", {"muon_adjust_lr_fn": "match_rms_adamw", "muon_eps": 30.0}),
     ("amsgrad", {"amsgrad": True, "weight_decay": 0.1}),
 ]
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     *((kind, {}) for kind in OPTIMIZERS),
-    *(
-        (kind, options)
-        for name, options in OPTIONS
-        for kind, record in OPTIMIZERS.items()
-        if name in (*record.options.values(), *EVERYONES)
-    ),
+    *((kind, options) for name, options in OPTIONS for kind, record in OPTIMIZERS.items() if name in record.reads),
 ]
 
 

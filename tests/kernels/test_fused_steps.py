@@ -12,7 +12,9 @@ from benches.alone import Alone
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import (
     NAN,
+    allowed,
     assert_steps,
+    error_of,
     random_parameters,
 )
 from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
@@ -51,21 +53,37 @@ def test_steps_are_the_references(package: Alone, kind: str, options: dict[str, 
     term = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.3, 20)
     case = Case.of((2, 6, 5, 1), 40, term)
     optimizers = each_its_own(kind, **options)
-    parameters, moments, _ = numbers_of(package, case, optimizers, 6)
-    exact = Case(case.network, term, [flat.double() for flat in case.parameters], case.positions, *(
-        tensor.double() for tensor in (case.inputs, case.targets)
-    ))  # fmt: skip
-    true_moments = [torch.zeros((one.moments, len(flat))).double() for one, flat in
-                    zip(optimizers, case.parameters, strict=True)]  # fmt: skip
-    inputs, targets = exact.inputs, exact.targets
-    for step in range(1, 7):
+    found = numbers_of(package, case, optimizers, 6)[:2]
+    exact, plain = (by_reference(case, optimizers, 6, dtype) for dtype in (torch.float64, torch.float32))
+    rounded = any(one.rest for one in optimizers)
+    for (flat, kept), (true, true_kept), (other, _), start in zip(
+        zip(*found, strict=True), exact, plain, case.parameters, strict=True
+    ):
+        if rounded:  # to bfloat16, of three digits: as near to float64 as PyTorch's own steps, and nearer to these
+            assert error_of(flat - start, true - start) <= allowed(error_of(other - start, true - start))
+            assert error_of(flat - start, other.double() - start) < 0.01
+        else:
+            assert_steps(flat, true)
+            assert_steps(kept, true_kept)
+
+
+def by_reference(
+    case: Case, optimizers: list[Optimizer], steps: int, dtype: torch.dtype
+) -> list[tuple[Tensor, Tensor]]:
+    """Parameters and moments of each learner after the steps of `numbers_of`, by the reference."""
+    inputs, targets = case.inputs.to(dtype), case.targets.to(dtype)
+    one = Case(case.network, case.term, [flat.to(dtype, copy=True) for flat in case.parameters], case.positions,
+               inputs, targets)  # fmt: skip
+    moments = [torch.zeros((it.moments, len(flat)), dtype=dtype) for it, flat in
+               zip(optimizers, one.parameters, strict=True)]  # fmt: skip
+    networks = [case.network, *([case.term.predictor] if case.term else [])]
+    for step in range(1, steps + 1):
         batch = slice(0, None if step % 2 else 9)
-        exact.inputs, exact.targets = inputs[:, batch], targets[:, batch]
-        _, gradients = exact.truth()
-        for one, flat, slope, moment in zip(optimizers, exact.parameters, gradients, true_moments, strict=True):
-            reference.step(one, flat, slope, moment, one.scalars(step))
-    for ours, theirs in zip(parameters + moments, exact.parameters + true_moments, strict=True):
-        assert_steps(ours, theirs)
+        one.inputs, one.targets = inputs[:, batch], targets[:, batch]
+        _, gradients = one.truth(dtype)
+        row = [number for it in optimizers for number in it.scalars(step)]
+        reference.update_one(optimizers, one.parameters, moments, gradients, row, networks)
+    return list(zip(one.parameters, moments, strict=True))
 
 
 def test_reruns_are_identical_to_the_bit(package: Alone) -> None:

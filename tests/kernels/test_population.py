@@ -15,6 +15,7 @@ from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import cpu, reference
 from draw_poly.kernels.oracle import NAN, poison, random_parameters
 from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import optimizer as places
 from tests.conftest import INTERPRETED
 from tests.kernels.fused import DEVICE, identical, of_packages
 
@@ -74,8 +75,7 @@ class Population:
     def scalars(self, kinds: list[str], step: int) -> Tensor:
         rows = []
         for member in self.members:
-            optimizers = [Optimizer(kind, RATES[member], MOMENTA[member]) for kind in kinds]
-            rows.append([number for one in optimizers for number in one.scalars(step)])
+            rows.append([number for one in optimizers_of(member, kinds) for number in one.scalars(step)])
         return torch.tensor(rows)
 
 
@@ -83,7 +83,7 @@ def steps(package: ModuleType, some: Population, kinds: list[str], count: int = 
     """All that some steps leave, what another would take, each with networks in front."""
     parameters = [some.flat(learner) for learner in some.learners()]
     kinds = kinds[: len(parameters)]
-    optimizers = [Optimizer(kind, 1.0) for kind in kinds]
+    optimizers = optimizers_of(0, kinds)
     moments = [
         torch.zeros((len(flat), one.moments, flat.shape[1])) for flat, one in zip(parameters, optimizers, strict=True)
     ]
@@ -126,7 +126,23 @@ STEPS: list[tuple[Any, ...]] = [
     (NARROW, None, ["sgd_momentum"]),
     (WIDE, None, ["rmsprop"]),
     (DEEP, GAUSSIAN, ["sgd", "adam"]),
+    (NARROW, GAUSSIAN, ["muon", "lion"]),
+    (NARROW, None, ["nadam"]),
+    (NARROW, None, ["adamw"]),
 ]
+# What networks differ in beside rates, momenta and weights; all of it in the scalars.
+DECAYS, EPSILONS, NORMS = (0.1, 0.2, 0.4), (1e-8, 1e-4, 1e-2), (0.05, 0.2, 0.01)
+
+
+def optimizers_of(member: int, kinds: list[str]) -> list[Optimizer]:
+    """A network's own."""
+    words: dict[str, Any] = {
+        "momentum": MOMENTA[member], "muon_momentum": MOMENTA[member], "weight_decay": DECAYS[member],
+        "adam_eps": EPSILONS[member], "muon_eps": EPSILONS[member], "grad_clip_norm": NORMS[member],
+    }  # fmt: skip
+    if kinds[0] in ("adam", "sgd_momentum", "rmsprop", "sgd"):
+        words = {"momentum": MOMENTA[member]}
+    return [Optimizer(kind, RATES[member], **words) for kind in kinds]
 
 
 @pytest.mark.parametrize(
@@ -153,8 +169,8 @@ def test_every_kind_of_optimiser_reads_what_networks_differ_in() -> None:
     """Rates and momenta are in the scalars, so that the records of two networks that differ give other steps."""
     for kind in OPTIMIZERS:
         rows = Population(NARROW, None, (0, 1)).scalars([kind], 2)
-        assert rows[0, 0] != rows[1, 0]
-    momenta = Population(NARROW, None, (0, 1)).scalars(["sgd_momentum"], 2)[:, 1]
+        assert rows[0, places.RATE] != rows[1, places.RATE]
+    momenta = Population(NARROW, None, (0, 1)).scalars(["sgd_momentum"], 2)[:, places.MOMENTUM]
     assert momenta.tolist() == pytest.approx(MOMENTA[:2])
 
 

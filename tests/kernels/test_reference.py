@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benches.plain import plain_forward, plain_term_loss
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import assert_outputs, random_parameters
-from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer
 from tests.kernels.fused import SETTINGS
 
 # Sums of up to a few thousand float64 terms of order one.
@@ -126,7 +126,10 @@ def torchs(optimizer: Optimizer, leaf: Tensor) -> torch.optim.Optimizer:
     return made
 
 
-@pytest.mark.parametrize(("kind", "options"), SETTINGS)
+PLAIN = [row for row in SETTINGS if OPTIMIZERS[row[0]].rest is None]
+
+
+@pytest.mark.parametrize(("kind", "options"), PLAIN)
 @pytest.mark.parametrize(
     ("dtype", "scalars_are"), [(torch.float64, "numbers"), *product([torch.float32], ["numbers", "tensors", "tensor"])]
 )
@@ -155,7 +158,41 @@ def test_update_is_torch_optims_step_by_step(
             torch.testing.assert_close(ours, leaf.detach(), rtol=rounding, atol=rounding)
 
 
-@pytest.mark.parametrize(("kind", "options"), SETTINGS)
+@pytest.mark.parametrize("options", [options for kind, options in SETTINGS if kind == "muon"])
+@pytest.mark.parametrize(("dtype", "tensor"), [(torch.float32, False), (torch.float32, True), (torch.float64, False)])
+def test_muon_is_torch_optims_for_matrices_beside_adamw(
+    options: dict[str, Any], dtype: torch.dtype, tensor: bool
+) -> None:
+    network, generator = Network((2, 5, 5, 3, 9, 1)), torch.Generator().manual_seed(8)
+    ours = random_parameters(network, 3, dtype)
+    optimizer = Optimizer("muon", 0.01, **options)
+    weights = [weight.clone().requires_grad_() for weight, _ in reference.layers(ours, network)]
+    biases = [bias.clone().requires_grad_() for _, bias in reference.layers(ours, network)]
+    assert optimizer.rest
+    theirs = torch.optim.Muon(weights), torch.optim.AdamW(biases)
+    for one, mine in zip(theirs, (optimizer, optimizer.rest), strict=True):
+        one.load_state_dict({"state": {}, "param_groups": [{**mine.group, "params": [0, 1, 2, 3, 4]}]})
+    moments = torch.zeros((optimizer.moments, network.size), dtype=dtype)
+    for step in range(1, 15):
+        gradient = torch.randn(network.size, generator=generator, dtype=dtype) * 10.0 ** (step % 5 - 3)
+        if step == 3:
+            gradient.zero_()
+        for weight, bias, (slope, other) in zip(weights, biases, reference.layers(gradient, network), strict=True):
+            weight.grad, bias.grad = slope.clone(), other.clone()
+        if optimizer.grad_clip_norm:
+            torch.nn.utils.clip_grad_norm_([*weights, *biases], optimizer.grad_clip_norm)
+        for one in theirs:
+            one.step()
+        scalars: Any = torch.tensor(optimizer.scalars(step)) if tensor else optimizer.scalars(step)
+        reference.step(optimizer, ours, gradient, moments, scalars, network)
+        expected = torch.cat([part.detach().flatten() for pair in zip(weights, biases, strict=True) for part in pair])
+        if optimizer.grad_clip_norm:  # torch adds the norms of tensors, so what is rounded to bfloat16 may be another
+            torch.testing.assert_close(ours, expected, rtol=1e-2, atol=1e-4)
+        else:
+            assert torch.equal(ours, expected), f"step {step}"
+
+
+@pytest.mark.parametrize(("kind", "options"), PLAIN)
 def test_a_record_holds_torchs_defaults_and_the_names_of_its_state(kind: str, options: dict[str, Any]) -> None:
     leaf = torch.ones(3, requires_grad=True)
     optimizer = Optimizer(kind, 0.01, 0.85, **options)
