@@ -17,20 +17,20 @@ def lines(folder: Path, depth: int) -> Iterator[str]:
     for path in files:
         if folder.parts[len(ROOT.parts) :][:1] != ("tests",) or not path.name.startswith("test_"):
             yield line(path, path.name, depth)
-    for inner in sorted(path.parent for path in folder.glob("*/__init__.py")):
+    for inner in sorted(path for path in folder.iterdir() if any(path.glob("**/*.py"))):
         yield line(inner / "__init__.py", f"{inner.name}/", depth)
         yield from lines(inner, depth + 1)
 
 
 def line(path: Path, name: str, depth: int) -> str:
     """A file's name, and the first line of what it says of itself."""
-    said = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+    said = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0] if path.exists() else ""
     return f"{'  ' * depth}{name:<{24 - 2 * depth}} {said}".rstrip()
 
 
 def tree() -> str:
     """All of it, between its marks."""
-    found = [line(ROOT / "cli.py", "cli.py", 0)]
+    found = [line(ROOT / name, name, 0) for name in ("__init__.py", "cli.py")]
     for name in FOLDERS:
         found += [line(ROOT / name / "__init__.py", f"{name}/", 0), *lines(ROOT / name, 1)]
     return "\n".join([BEGIN, "```", *found, "```", END])

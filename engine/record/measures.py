@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from draw_poly.engine.pictures.drawing import Drawing
-from draw_poly.engine.training.trainer import Epochs
+from draw_poly.engine.training.trainer import Epoch, Epochs
 
 # The values of an epoch by their measures' names; those of frames only where the epoch has one.
 Row = Mapping[str, float]
@@ -139,6 +139,11 @@ def of_epochs(epochs: Epochs) -> Columns:
     """The values of epochs."""
     numbers = range(epochs.first, epochs.last + 1)
     return {"epoch": numbers, **{name: getattr(epochs, name).tolist() for name in _OF_EPOCH}}
+
+
+def of_epoch(number: int, epoch: Epoch) -> Row:
+    """The values of one epoch."""
+    return {"epoch": number, **{name: getattr(epoch, name) for name in _OF_EPOCH}}
 
 
 def of_frame(drawing: Drawing) -> Row:

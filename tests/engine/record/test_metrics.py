@@ -36,10 +36,10 @@ def test_rows_come_after_those_that_count_and_once(tmp_path: Path) -> None:
     write(path, range(1, 8))
     write(path, range(5, 7), keep=4)
     rows = lines(path)
-    assert rows[0] == "epoch,task,kolmogorov,validation,polytopes,seconds,combined"
+    assert rows[0] == "epoch,task,kolmogorov,validation,polytopes,seconds,combined,bits,network_bits,coded"
     assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4", "5", "6"]
-    assert rows[4] == "4,0.25,5,0.333333333,40,0.001000,0.75"
-    assert rows[3] == "3,0.25,5,0.333333333,,0.001000,0.75"
+    assert rows[4] == "4,0.25,5,0.333333333,40,0.001000,0.75,,,"
+    assert rows[3] == "3,0.25,5,0.333333333,,0.001000,0.75,,,"
 
 
 def test_a_row_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_the_frame_of_an_ending_is_none_of_the_longer_runs(tmp_path: Path) -> No
     path = tmp_path / "metrics.csv"
     write(path, range(1, 5))
     write(path, range(5, 5), keep=4, interval=3)
-    assert lines(path)[4] == "4,0.25,5,0.333333333,,0.001000,0.75"
-    assert lines(path)[2] == "2,0.25,5,0.333333333,20,0.001000,0.75"
+    assert lines(path)[4] == "4,0.25,5,0.333333333,,0.001000,0.75,,,"
+    assert lines(path)[2] == "2,0.25,5,0.333333333,20,0.001000,0.75,,,"
 
 
 def epochs_of(path: Path) -> list[str]:
@@ -198,7 +198,7 @@ def test_polytopes_seen_later_come_into_their_rows(tmp_path: Path) -> None:
 def test_many_rows_are_read_by_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "metrics.csv"
     tasks = [f"{1 / number:.9g}" for number in range(1, 20_001)]
-    text = "".join(f"{number},{task},0,{task},,0.000100,{task}\n" for number, task in enumerate(tasks, 1))
+    text = "".join(f"{number},{task},0,{task},,0.000100,{task},,,\n" for number, task in enumerate(tasks, 1))
     path.write_text(HEADER + text)
     monkeypatch.setattr("csv.DictReader", None)  # which takes 24 microseconds a row
     metrics = Metrics(path, 20_000)
@@ -220,8 +220,8 @@ def test_a_table_without_the_loss_that_was_trained_gets_it_and_loses_nothing(tmp
     metrics.close()
     before = OLD.splitlines()
     assert lines(path) == [
-        f"{before[0]},combined", f"{before[1]},0.7", f"{before[2]},0.65", "3,0.125,4,0.5,,0.001000,0.525",
-        "4,0.25,5,0.333333333,,0.001000,0.75",
+        f"{before[0]},combined,bits,network_bits,coded", f"{before[1]},0.7,,,", f"{before[2]},0.65,,,",
+        "3,0.125,4,0.5,,0.001000,0.525,,,", "4,0.25,5,0.333333333,,0.001000,0.75,,,",
     ]  # fmt: skip
     again = Metrics(path, 4, weight=1000.0)  # what rows tell, no weight changes
     again.close()

@@ -1,1 +1,0 @@
-"""Measurements: variants interleaved in one run, medians, compile time apart."""
