@@ -28,7 +28,17 @@ from triton.runtime.driver import driver
 
 from draw_poly.kernels import gpu
 from draw_poly.kernels.gpu.gradient import input_gradient
-from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, SCALARS, KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import (
+    FINAL_ACTIVATIONS,
+    KOLMOGOROV_LOSSES,
+    OPTIMIZERS,
+    SCALARS,
+    KolmogorovTerm,
+    Network,
+    Optimizer,
+    cross_entropy,
+    squared_error,
+)
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -151,14 +161,14 @@ def with_term(loss: str, shape: tuple[int, ...] = (8, 8), bins: int = 256) -> Ko
 
 def gradient(hidden: tuple[int, ...], term: KolmogorovTerm | None = None, points: int = 1024, **words: Any) -> None:
     """Launches the gradient of a network on one batch."""
-    network = Network((2, *hidden, words.pop("outputs", 1)))
+    network = Network((2, *hidden, words.pop("outputs", 1)), loss=words.pop("loss", squared_error()))
     dependent, networks = words.pop("dependent", False), words.get("networks", 1)
     order = torch.zeros((networks, points), dtype=torch.int64) if words.pop("ordered", False) else None
     workspace = gpu.Workspace(network, term, points, torch.device("cpu"), **words)
     workspace.task = workspace.task._replace(launch=workspace.task.launch._replace(dependent=dependent))
     parameters = [torch.zeros((networks, one.size)) for one in (network, *([term.predictor] if term else []))]
     positions = torch.zeros((3, network.size)) if term else None
-    inputs, targets = torch.zeros((networks, 2, points)), torch.zeros((networks, network.dims[-1], points))
+    inputs, targets = torch.zeros((networks, 2, points)), torch.zeros((networks, network.targets, points))
     gpu.gradient(workspace, parameters, positions, inputs, targets, order)
 
 
@@ -185,26 +195,28 @@ def update(kind: str, term: KolmogorovTerm | None, dependent: bool = False, netw
     gpu.update(workspace, [optimizer] * count, parameters, moments, scalars, losses)
 
 
-def validate(hidden: tuple[int, ...], points: int = 1024, networks: int = 1) -> None:
+def validate(hidden: tuple[int, ...], points: int = 1024, networks: int = 1, **words: Any) -> None:
     """Launches a validation."""
-    network = Network((2, *hidden, 1))
+    network = Network((2, *hidden, words.pop("outputs", 1)), **words)
     made = gpu.Validation(network, points, torch.device("cpu"), networks)
-    inputs, targets = torch.zeros((networks, 2, points)), torch.zeros((networks, 1, points))
+    inputs, targets = torch.zeros((networks, 2, points)), torch.zeros((networks, network.targets, points))
     made.run(torch.zeros((networks, network.size)), inputs, targets, torch.empty((networks, 3)))
 
 
-def evaluate(hidden: tuple[int, ...], grid: bool = False, edges: bool = False, networks: int = 1) -> None:
+def evaluate(
+    hidden: tuple[int, ...], grid: bool = False, edges: bool = False, networks: int = 1, outputs: int = 1
+) -> None:
     """Launches an evaluation, at points or of a grid."""
-    network = Network((2, *hidden, 1))
+    network = Network((2, *hidden, outputs))
     parameters = torch.zeros((networks, network.size))
     coefficients = torch.zeros((networks, network.neurons), dtype=torch.int64)
-    outputs, signatures = torch.zeros((networks, 1, 8, 8)), torch.zeros((networks, 8, 8), dtype=torch.int64)
+    values, signatures = torch.zeros((networks, outputs, 8, 8)), torch.zeros((networks, 8, 8), dtype=torch.int64)
     if grid:
         found = torch.zeros((networks, 8, 8), dtype=torch.uint8) if edges else None
-        gpu.evaluate_grid(network, parameters, coefficients, (8, 8), 0, outputs, signatures, found)
+        gpu.evaluate_grid(network, parameters, coefficients, (8, 8), 0, values, signatures, found)
     else:
         points, flat = torch.zeros((networks, 2, 64)), signatures.view(networks, 64)
-        gpu.evaluate(network, parameters, coefficients, points, outputs.view(networks, 1, 64), flat)
+        gpu.evaluate(network, parameters, coefficients, points, values.view(networks, outputs, 64), flat)
 
 
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -219,6 +231,28 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
     "update adam, dependent": lambda: update("adam", None, dependent=True),
     "task [10]*8, 65536 points": lambda: gradient(SHAPES["[10]*8"], points=65536),
     "task [7,12,5], 3 outputs": lambda: gradient(SHAPES["[7,12,5]"], outputs=3),
+    "task [10]*8, 3 outputs": lambda: gradient(SHAPES["[10]*8"], outputs=3),
+    **{
+        f"task [10]*8, classes by {final}": lambda final=final: gradient(  # type: ignore[misc]
+            SHAPES["[10]*8"], outputs=3, loss=cross_entropy(final)
+        )
+        for final in FINAL_ACTIVATIONS
+    },
+    "task [10]*8, classes by relu + cross_entropy [8, 8], 8 networks": lambda: gradient(
+        SHAPES["[10]*8"], with_term("cross_entropy"), outputs=3, loss=cross_entropy(), networks=8
+    ),
+    "task [10]*100, classes by sigmoid": lambda: gradient(
+        SHAPES["[10]*100"], outputs=3, loss=cross_entropy("sigmoid")
+    ),
+    "validate [10]*8, 3 outputs": lambda: validate(SHAPES["[10]*8"], outputs=3),
+    **{
+        f"validate [10]*8, classes by {final}": lambda final=final: validate(  # type: ignore[misc]
+            SHAPES["[10]*8"], outputs=3, loss=cross_entropy(final)
+        )
+        for final in FINAL_ACTIVATIONS
+    },
+    "evaluate [10]*8, 3 outputs": lambda: evaluate(SHAPES["[10]*8"], outputs=3),
+    "evaluate edges [10]*8, 3 outputs": lambda: evaluate(SHAPES["[10]*8"], True, True, outputs=3),
     "task [10]*8, tf32": lambda: gradient(SHAPES["[10]*8"], precision="tf32"),
     "task [64]*4, tf32": lambda: gradient(SHAPES["[64]*4"], precision="tf32"),
     **{

@@ -18,9 +18,20 @@ from draw_poly.kernels.oracle import (
     TooNear,
     points_away,
     random_parameters,
+    random_targets,
     weights_away,
 )
-from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer, leaky_relu
+from draw_poly.kernels.spec import (
+    FINAL_ACTIVATIONS,
+    KOLMOGOROV_LOSSES,
+    OPTIMIZERS,
+    KolmogorovTerm,
+    Network,
+    Optimizer,
+    cross_entropy,
+    leaky_relu,
+    squared_error,
+)
 
 CPU = torch.device("cpu")
 RANGES = [(-3.0, 3.0)] * 3 + [(-1.0, 0.5), (0.0, 1e-3), (100.0, 101.0), (-1000.0, -999.5), (4096.0, 4100.0)]
@@ -50,7 +61,8 @@ class Case:
     def __str__(self) -> str:
         term = f", {self.term.loss} of {self.term.bins} bins in {self.term.low}..{self.term.high}" if self.term else ""
         return (
-            f"{self.network.dims}, slope {self.network.slope}, {self.inputs.shape[1]} points{term}, "
+            f"{self.network.dims}, slope {self.network.slope}, {self.network.loss.name}"
+            f"{' by ' + self.network.loss.final if self.network.loss.final else ''}, {self.inputs.shape[1]} points{term}, "
             f"{self.optimizer.kind}{', strided' if self.strided else ''}{', ' + self.spoilt if self.spoilt else ''}"
         )
 
@@ -88,7 +100,8 @@ def _drawn(seed: int, chance: random.Random, generator: torch.Generator, small: 
     if chance.random() < 0.4:
         hidden = hidden[:1] * depth
     slope = chance.choice([0.01, 0.01, 0.01, 0.0, 0.2, 1.0, chance.uniform(1e-3, 1)])
-    network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), leaky_relu(slope))
+    loss_of_task = chance.choice([squared_error(), squared_error(), *map(cross_entropy, FINAL_ACTIVATIONS)])
+    network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), leaky_relu(slope), loss_of_task)
     points = chance.choice([1, 2, 15, 16, 17, 32, 33, chance.randint(1, 70), 65 if small else chance.randint(70, 1500)])
     parameters, term, positions = [random_parameters(network, seed, torch.float32)], None, None
     if chance.random() < 0.5:
@@ -104,7 +117,7 @@ def _drawn(seed: int, chance: random.Random, generator: torch.Generator, small: 
             parameters[0] = _off_bins(parameters[0], term, far, generator)
         parameters[0] = weights_away(parameters[0], parameters[1], positions, term, MARGIN["fp32"])
     inputs = points_away(parameters[0], network, points, generator, margin(parameters[0]))
-    targets = torch.rand((network.dims[-1], points), generator=generator)
+    targets = random_targets(network, points, generator)
     # Parameters of thousands make gradients of millions.
     optimizer = Optimizer(chance.choice(list(OPTIMIZERS)), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85)
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=generator)
@@ -140,7 +153,9 @@ def _off_bins(flat: Tensor, term: KolmogorovTerm, far: bool, generator: torch.Ge
 
 
 def _spoil(case: Case, chance: random.Random) -> None:
-    tensors = {"a parameter": case.parameters[0], "an input": case.inputs, "a target": case.targets}
+    tensors = {"a parameter": case.parameters[0], "an input": case.inputs}
+    if not case.network.loss.labelled:  # a class is a number, whatever else is not
+        tensors["a target"] = case.targets
     if case.term:
         tensors["a parameter of the predictor"] = case.parameters[1]
     name = chance.choice(list(tensors))

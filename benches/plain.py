@@ -47,6 +47,15 @@ def plain_forward(flat: Tensor, network: Network, inputs: Tensor, precision: str
     return hidden.t()
 
 
+def plain_loss(outputs: Tensor, targets: Tensor, network: Network) -> Tensor:
+    """The task's loss by torch's own functions, of outputs (k, n) and targets (targets, n)."""
+    loss = network.loss
+    if not loss.labelled:
+        return nn.functional.mse_loss(outputs, targets)
+    logits = outputs.sigmoid() if loss.final == "sigmoid" else nn.functional.leaky_relu(outputs, loss.slope)
+    return nn.functional.cross_entropy(logits.t(), targets[0].long())
+
+
 def plain_term_loss(outputs: Tensor, parameters: Tensor, term: KolmogorovTerm) -> Tensor:
     """Each loss from its definition, bin by bin; outputs (k, P)."""
     if term.loss == "cross_entropy":
@@ -75,7 +84,7 @@ def by_autograd(
     """Losses, then gradients of their weighted sum, by PyTorch's own functions."""
     leaves = [one.to(device, dtype, copy=True).requires_grad_() for one in parameters]
     outputs = plain_forward(leaves[0], network, inputs.to(device, dtype), precision)
-    losses = [torch.nn.functional.mse_loss(outputs, targets.to(device, dtype))]
+    losses = [plain_loss(outputs, targets.to(device, dtype), network)]
     total = losses[0]
     if term and positions is not None:
         predicted = plain_forward(leaves[1], term.predictor, positions.to(device, dtype), precision)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benches.alone import Alone
-from benches.plain import by_autograd, plain_forward
+from benches.plain import by_autograd, plain_forward, plain_loss
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import (
     MARGIN,
@@ -21,13 +21,26 @@ from draw_poly.kernels.oracle import (
     points_away,
     poison,
     random_parameters,
+    random_targets,
 )
-from draw_poly.kernels.spec import BELOW, KOLMOGOROV_LOSSES, OPTIMIZERS, RIGHT, KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import (
+    BELOW,
+    FINAL_ACTIVATIONS,
+    KOLMOGOROV_LOSSES,
+    OPTIMIZERS,
+    RIGHT,
+    KolmogorovTerm,
+    Network,
+    Optimizer,
+    cross_entropy,
+)
 
 SHAPES: list[tuple[tuple[int, ...], int]] = [
     ((2, *[10] * 8, 1), 1024), ((2, *[10] * 8, 1), 904), ((2, *[10] * 8, 1), 5000), ((2, 7, 12, 5, 3), 333),
     ((2, 1, 1), 1), ((2, *[16] * 12, 1), 63), ((2, *[5] * 40, 1), 65), ((2, 33, 17, 1), 257), ((2, *[64] * 4, 1), 252),
 ]  # fmt: skip
+# Classes of points, by every activation of outputs.
+CLASSED: list[tuple[tuple[int, ...], int]] = [((2, *[10] * 8, 3), 1024), ((2, 7, 12, 5, 5), 63), ((2, *[5] * 12, 2), 70)]
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,13 @@ def groups(precision: str, small: bool) -> dict[str, Rows]:
         if precision == "fp32":
             found[f"evaluate {name}"] = partial(evaluate_rows, Network(dims), points)
             found[f"validate {name}"] = partial(validate_rows, Network(dims), points)
+    for final in FINAL_ACTIVATIONS:
+        for dims, points in CLASSED[1:] if small else CLASSED:
+            network = Network(dims, loss=cross_entropy(final))
+            name = f"{name_of(network)}, {points} points"
+            found[f"gradient {name}"] = partial(gradient_rows, network, points, None, precision)
+            if precision == "fp32":
+                found[f"validate {name}"] = partial(validate_rows, network, points)
     for index, loss in enumerate(KOLMOGOROV_LOSSES):
         for bins in (256, 11) if loss == "cross_entropy" else (256,):
             predictor = Network((3, 8, 5 + index, KolmogorovTerm.outputs(loss, bins)))
@@ -89,7 +109,7 @@ def gradient_rows(
     generator = drawing(points, seed)
     start = drawn(network, term, points, generator, MARGIN[precision])
     parameters, positions, inputs = start.parameters, start.positions, start.inputs
-    targets = torch.rand((network.dims[-1], points), generator=generator)
+    targets = random_targets(network, points, generator)
     exact = by_autograd(parameters, network, inputs, targets, positions, term, torch.float64, torch.device("cpu"))
     plain = by_autograd(parameters, network, inputs, targets, positions, term, torch.float32, device, precision)
 
@@ -177,8 +197,8 @@ def validate_rows(network: Network, points: int, package: Alone, device: torch.d
     if "gpu" not in package.__name__:
         return
     generator = drawing(points, seed)
-    flat = random_parameters(network, generator.initial_seed(), torch.float32)
-    data = torch.rand((network.dims[0] + network.dims[-1], points), generator=generator)
+    start = drawn(network, None, points, generator, MARGIN["fp32"])
+    flat, data = start.parameters[0], torch.cat((start.inputs, random_targets(network, points, generator)))
     made = package.Validation(network, points, device)
     found = []
     for _ in range(2):
@@ -189,8 +209,8 @@ def validate_rows(network: Network, points: int, package: Alone, device: torch.d
     sides = []
     for dtype, place in ((torch.float64, torch.device("cpu")), (torch.float32, device)):
         outputs = plain_forward(flat.to(place, dtype), network, data[: network.dims[0]].to(place, dtype))
-        error = (outputs - data[network.dims[0] :].to(place, dtype)).square().mean()
-        sides.append(torch.stack((error, *torch.aminmax(outputs))).cpu())
+        error = plain_loss(outputs, data[network.dims[0] :].to(place, dtype), network)
+        sides.append(torch.stack((error, *reference.span(outputs, network.loss))).cpu())
     size = float(sides[0].abs().max())  # what the outputs' errors are of: the lowest may be near zero
     for index, name in enumerate(("error", "lowest", "highest")):
         mine, other = (abs(float(one[index]) - float(sides[0][index])) / size for one in (found[0], sides[1]))
@@ -220,7 +240,7 @@ def update_rows(kind: str, package: Alone, device: torch.device, seed: int = 0) 
                 reference.layers(flat, network),
                 inputs.to(flat),
                 targets.to(flat),
-                network.activation,
+                network,
                 reference.layers(out, network),
             )
             reference.step(optimizer, flat, out, stored, optimizer.scalars(step))
@@ -238,7 +258,9 @@ def edges_of(signatures: Tensor) -> Tensor:
 
 def name_of(network: Network) -> str:
     """A network's shape, shortly."""
-    widths = network.dims[1:-1]
-    if len(widths) > 1 and len(set(widths)) == 1:
-        return f"[{widths[0]}]*{len(widths)}"
-    return str(list(widths)).replace(" ", "") + (f" to {network.dims[-1]}" if network.dims[-1] > 1 else "")
+    widths, loss = network.dims[1:-1], network.loss
+    same = len(widths) > 1 and len(set(widths)) == 1
+    shape = f"[{widths[0]}]*{len(widths)}" if same else str(list(widths)).replace(" ", "")
+    outputs = f" to {network.dims[-1]}" if network.dims[-1] > 1 else ""
+    scored = f" {loss.name} by {loss.final} {loss.slope:g}" if loss.final else ""
+    return shape + outputs + scored

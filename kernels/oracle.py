@@ -42,13 +42,13 @@ def truth(
 ) -> list[Tensor]:  # fmt: skip
     """Losses, then the gradients of their weighted sum, by the reference.
 
-    Parameters are θ (P,) and, with a code, φ; inputs (in, n), targets (out, n), positions (3, P).
+    Parameters are θ (P,) and, with a code, φ; inputs (in, n), targets (targets, n), positions (3, P).
     """
     flats, networks = [flat.to(dtype) for flat in parameters], [network, *([term.predictor] if term else [])]
     stacks = [reference.layers(flat, one) for flat, one in zip(flats, networks, strict=True)]
     gradients = [torch.full_like(flat, NAN) for flat in flats]
     out = [reference.layers(flat, one) for flat, one in zip(gradients, networks, strict=True)]
-    losses = [reference.task_gradient(stacks[0], inputs.to(dtype), targets.to(dtype), network.activation, out[0])]
+    losses = [reference.task_gradient(stacks[0], inputs.to(dtype), targets.to(dtype), network, out[0])]
     if term and positions is not None:
         total, addition = reference.kolmogorov_gradient(flats[0], stacks[1], positions.to(dtype), term, out[1])
         losses.append(total / network.size)
@@ -94,6 +94,13 @@ def random_parameters(network: Network, seed: int, dtype: torch.dtype = torch.fl
     return flat
 
 
+def random_targets(network: Network, points: int, generator: torch.Generator) -> Tensor:
+    """Targets (targets, points) in [0, 1), or classes."""
+    if network.loss.labelled:
+        return torch.randint(0, network.dims[-1], (1, points), generator=generator).float()
+    return torch.rand((network.targets, points), generator=generator)
+
+
 def pixels(width: int, height: int, top: int = 0) -> Tensor:
     """Coordinates (2, n) of a picture's pixels, row by row from row `top` on."""
     y, x = np.mgrid[top:height, :width]
@@ -133,9 +140,10 @@ def drawn(
 
 
 def nearest(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
-    """How near to zero a point's nearest pre-activation is (points,)."""
+    """How near to zero a point's nearest pre-activation is (points,), an output's where the loss bends it there."""
     hidden, nearest = inputs, torch.full((inputs.shape[1],), torch.inf, dtype=inputs.dtype)
-    for weight, bias in reference.layers(flat, network)[:-1]:
+    stack = reference.layers(flat, network)
+    for weight, bias in stack if network.loss.final == "leaky_relu" else stack[:-1]:
         before = torch.addmm(bias, weight, hidden)
         nearest = torch.minimum(nearest, before.abs().amin(0))
         hidden = torch.nn.functional.leaky_relu(before, network.slope)

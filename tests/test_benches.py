@@ -35,7 +35,7 @@ def test_the_baseline_computes_our_losses_and_gradients() -> None:
     gradient, to_predictor = torch.empty_like(theta), torch.empty_like(phi)
     stacks = [reference.layers(theta, state.main.network), reference.layers(phi, term.predictor)]
     out = [reference.layers(gradient, state.main.network), reference.layers(to_predictor, term.predictor)]
-    task_loss = reference.task_gradient(stacks[0], inputs, targets, state.main.network.activation, out[0])
+    task_loss = reference.task_gradient(stacks[0], inputs, targets, state.main.network, out[0])
     total, addition = reference.kolmogorov_gradient(theta, stacks[1], made.positions, term, out[1])
     losses = [task_loss, total / 811]
     gradient += addition * term.weight / 811

@@ -167,9 +167,9 @@ class Backend(ABC):
 
     def _validate(self, data: Data) -> Tensor:
         """Validation error, lowest and highest output of each network (networks, 3)."""
-        activation, pairs = self.state.main.network.activation, zip(self._members, data.validation, strict=True)
+        network, pairs = self.state.main.network, zip(self._members, data.validation, strict=True)
         return torch.stack(
-            [reference.validate_one(one.stacks[0], points[:2], points[2:], activation) for one, points in pairs]
+            [reference.validate_one(one.stacks[0], points[:2], points[2:], network) for one, points in pairs]
         )
 
     def _step_numbers(self, steps: int) -> NDArray[np.float64]:

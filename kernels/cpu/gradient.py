@@ -1,4 +1,4 @@
-"""The network on a block of points that stays in cache: forward, squared error, backward.
+"""The network on a block of points that stays in cache: forward and backward.
 
 A block is laid out in panels of 16 points (see `kernels.cpu.tiles`); each layer's results have a room of their own in
 it, where the backward pass replaces them by their gradient. Source of the formulas: `kernels/README.md`, "Network".
@@ -8,21 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from draw_poly.kernels.compiled import part
+from draw_poly.kernels.cpu.loss import clear_fillers
 from draw_poly.kernels.cpu.runtime.gradient_tile import gradient_tile
 from draw_poly.kernels.cpu.runtime.tiles import backward_tile, forward_tile
-from draw_poly.kernels.cpu.runtime.vector import (
-    LANES,
-    fma,
-    highest,
-    load,
-    lowest,
-    pick,
-    splat,
-    store,
-    total,
-    total_in_double,
-    where_positive,
-)
+from draw_poly.kernels.cpu.runtime.vector import LANES, load, pick, store
 from draw_poly.kernels.spec import Network
 
 # Panels of a block: of many points, of fewer, which are to be several tasks, and where the block would otherwise be of
@@ -31,8 +20,6 @@ PANELS, FEWER_PANELS, FEWEST_PANELS = 32, 16, 8
 MANY_POINTS, LARGEST_BLOCK = 4096, 2**18
 # Columns of a table of layers, a row each.
 OUT, INTO, WEIGHT, BIAS, SOURCE, SOURCE_STRIDE, TARGET, TARGET_STRIDE = range(8)
-# From place LANES - n on: a vector whose first n lanes are ones, the others zeros.
-ONES_AND_ZEROS = np.repeat(np.array([1.0, 0.0], np.float32), LANES)
 
 
 def table(network: Network, panels: int) -> NDArray[np.int64]:
@@ -77,19 +64,6 @@ def forward(parameters, layers, panels, block, specialisation):  # type: ignore[
                 source, source_stride, target + row * LANES, target_stride, layer < len(layers) - 1, specialisation,
             )  # fmt: skip
             row += count
-
-
-@part
-def clear_fillers(features, count, block, start, stride):  # type: ignore[no-untyped-def]
-    """Writes zeros where a place in a block has lanes in its last panel that are none of its `count` points."""
-    last = (count - 1) // LANES
-    if count == (last + 1) * LANES:
-        return
-    live = load(ONES_AND_ZEROS, (last + 1) * LANES - count)
-    at = start + last * stride
-    for feature in range(features):
-        row = at + feature * LANES
-        store(block, row, where_positive(live, load(block, row), splat(np.float32(0.0))))
 
 
 @part
@@ -162,55 +136,3 @@ def gather_neighbours(data, first, count, block, start, stride):  # type: ignore
         if whole * LANES < count:
             for lane in range(LANES):
                 block[at + whole * stride + lane] = row[first + min(whole * LANES + lane, count - 1)]
-
-
-@part
-def squared_error(outputs, count, block, start, stride, targets, targets_stride, scale):  # type: ignore[no-untyped-def]
-    """Replaces outputs by their gradient, given the targets' place; returns the sum of squared errors.
-
-    `scale` is 2 over the number of outputs of the whole batch.
-    """
-    panels = (count + LANES - 1) // LANES
-    factor = splat(scale)
-    squares = splat(np.float32(0.0))
-    clear_fillers(outputs, count, block, start, stride)
-    clear_fillers(outputs, count, block, targets, targets_stride)
-    for output in range(outputs):
-        at, wanted = start + output * LANES, targets + output * LANES
-        for _ in range(panels):
-            difference = load(block, at) - load(block, wanted)
-            squares = fma(difference, difference, squares)
-            store(block, at, difference * factor)
-            at += stride
-            wanted += targets_stride
-    return total(squares)
-
-
-@part
-def deviation(outputs, count, block, start, stride, targets, targets_stride, found):  # type: ignore[no-untyped-def]
-    """Writes the sum of squared errors, the lowest and the highest output, given the targets' place; NaN stays.
-
-    The last panel is to be filled up with the last point.
-    """
-    whole = count // LANES
-    live = load(ONES_AND_ZEROS, LANES - (count - whole * LANES))
-    least = most = load(block, start)
-    error = 0.0
-    for output in range(outputs):
-        at, wanted = start + output * LANES, targets + output * LANES
-        for panel in range((count + LANES - 1) // LANES):
-            value = load(block, at)
-            least, most = lowest(least, value), highest(most, value)
-            difference = value - load(block, wanted)
-            if panel == whole:
-                difference = where_positive(live, difference, splat(np.float32(0.0)))
-            error += total_in_double(difference * difference)
-            at += stride
-            wanted += targets_stride
-    found[0], found[1], found[2] = error, np.inf, -np.inf  # a tuple of other values takes the compiler seconds
-    store(block, start, least)
-    store(block, targets, most)
-    for lane in range(LANES):
-        low, high = block[start + lane], block[targets + lane]
-        found[1] = low if low < found[1] or low != low else found[1]
-        found[2] = high if high > found[2] or high != high else found[2]

@@ -22,15 +22,14 @@ from draw_poly.kernels.cpu.gradient import (
     backward,
     block_panels,
     block_size,
-    deviation,
     forward,
     gather,
     gather_neighbours,
-    squared_error,
     table,
 )  # fmt: skip
 from draw_poly.kernels.cpu.kolmogorov import NOTES, term_loss
 from draw_poly.kernels.cpu.learner import add_up, keep, renew
+from draw_poly.kernels.cpu.loss import CrossEntropy, SquaredError, descend, measure
 from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
 from draw_poly.kernels.cpu.runtime.tiles import Specialisation, specialisation_of
 from draw_poly.kernels.cpu.runtime.vector import LANES
@@ -70,12 +69,16 @@ class Term(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """Points in the order in which the steps of each epoch take them, `size` a step, the last fewer."""
+    """Points in the order in which the steps of each epoch take them, `size` a step, the last fewer.
+
+    `loss` says how outputs are scored against targets, `Loss.targets` for each point; so for the checks' points.
+    """
 
     inputs: NDArray[np.float32]  # (networks, 2, points)
-    targets: NDArray[np.float32]  # (networks, outputs, points)
+    targets: NDArray[np.float32]  # (networks, targets, points)
     order: NDArray[np.int64]  # (networks, epochs, points)
     size: int
+    loss: SquaredError | CrossEntropy
 
 
 class Checks(NamedTuple):
@@ -85,8 +88,8 @@ class Checks(NamedTuple):
     """
 
     inputs: NDArray[np.float32]  # (networks, 2, points)
-    targets: NDArray[np.float32]  # (networks, outputs, points)
-    found: NDArray[np.float64]  # (networks, epochs, blocks, 3): sum of squared errors, lowest and highest output
+    targets: NDArray[np.float32]  # (networks, targets, points)
+    found: NDArray[np.float64]  # (networks, epochs, blocks, 1 + 2 * targets): sum of losses, ranges as of `measure`
     parameters: NDArray[np.float32]  # (networks, epochs, parameters of all learners)
 
 
@@ -123,7 +126,7 @@ def differentiate(  # type: ignore[no-untyped-def]
     layers, gradient = rows.layers, rows.gradients[network, row]
     outputs, target, stride = layers[-1, OUT], layers[-1, TARGET], layers[-1, TARGET_STRIDE]
     beside = target + rows.panels * stride  # the targets, or the cross-entropy's notes
-    scale = np.float32(2.0 / (points * outputs))
+    scale = np.float32(batches.loss.factor / (points * batches.targets.shape[1]))
     gradient[:] = np.float32(0.0)
     loss = 0.0
     end = min((row + 1) * rows.span, points)
@@ -143,13 +146,13 @@ def differentiate(  # type: ignore[no-untyped-def]
                 scratch[beside:], term.gradient[network],
             )  # fmt: skip
         else:
-            loss += squared_error(outputs, count, scratch, target, stride, beside, stride, scale)
+            loss += descend(batches.loss, outputs, count, scratch, target, stride, beside, stride, scale)
         backward(flat, layers, count, scratch, rows.specialisation, gradient)
     rows.losses[network, row] = loss
 
 
 @part
-def check(network, epoch, block, rows, parameters, checks, scratch):  # type: ignore[no-untyped-def]
+def check(network, epoch, block, rows, parameters, loss, checks, scratch):  # type: ignore[no-untyped-def]
     """Validates a network after an epoch on a block of its points."""
     layers, panels = rows.layers, rows.panels
     target, stride = layers[-1, TARGET], layers[-1, TARGET_STRIDE]
@@ -160,7 +163,8 @@ def check(network, epoch, block, rows, parameters, checks, scratch):  # type: ig
     gather_neighbours(inputs, first, count, scratch, layers[0, SOURCE], layers[0, SOURCE_STRIDE])
     gather_neighbours(targets, first, count, scratch, beside, stride)
     forward(parameters, layers, (count + LANES - 1) // LANES, scratch, rows.specialisation)
-    deviation(layers[-1, OUT], count, scratch, target, stride, beside, stride, checks.found[network, epoch, block])
+    found = checks.found[network, epoch, block]
+    measure(loss, layers[-1, OUT], count, scratch, target, stride, beside, stride, found)
 
 
 @kernel
@@ -209,7 +213,7 @@ def work(  # type: ignore[no-untyped-def]
             network, block = divmod(ticket - some * steps * tasks, blocks)
             network += base
             wait(counter, network, before + steps * tasks)
-            check(network, epoch, block, rows[0], main.parameters[network], checks, scratch)
+            check(network, epoch, block, rows[0], main.parameters[network], batches.loss, checks, scratch)
             finish(counter, network)
             continue
         index, rest = divmod(ticket, some * tasks)
@@ -255,7 +259,7 @@ def work(  # type: ignore[no-untyped-def]
             if index == steps - 1 and checks.parameters.shape[2] > 0:
                 keep(learners[which], network, piece, checks.parameters[network, epoch, which * size :])
             if piece == 0:
-                count = size if which else points * rows[0].layers[-1, OUT]
+                count = size if which else points * batches.targets.shape[1]
                 loss = 0.0
                 for row in range(full):
                     loss += rows[which].losses[network, row]

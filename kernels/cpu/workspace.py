@@ -12,6 +12,7 @@ from torch import Tensor
 
 from draw_poly.kernels.cpu.kolmogorov import LOSSES
 from draw_poly.kernels.cpu.learner import Learner
+from draw_poly.kernels.cpu.loss import loss_of
 from draw_poly.kernels.cpu.muon import scratch_size as matrix_size
 from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
 from draw_poly.kernels.cpu.training import Batches, Checks, Term, blocks_of, scratch_size, share_out, work
@@ -53,9 +54,11 @@ class Workspace:
         self._networks = network, predictor
         self._team = Team(max(*map(scratch_size, self._rows), *map(matrix_size, self._networks)), networks)
         self.used = points  # of the last batch
-        self._no_points = np.empty((networks, 2, 0), np.float32)
+        self._loss = loss_of(network.loss)
+        self.ranges = 2 * network.targets  # the lowest and the highest of each, in turns
+        no_points = self._no_points = [np.empty((networks, rows, 0), np.float32) for rows in (2, network.targets)]
         nothing = np.empty((networks, 0, 0), np.float32)
-        self._no_checks = Checks(self._no_points, self._no_points, np.empty((networks, 0, 0, 3)), nothing)
+        self._no_checks = Checks(*no_points, np.empty((networks, 0, 0, 1 + self.ranges)), nothing)
         self._point_work = 6.0 * network.size
         self._term_work = 6.0 * predictor.size * network.size if term else 0.0
         self._update_work = 8.0 * networks * network.size * self._rows[0].losses.shape[1]
@@ -97,12 +100,17 @@ class Workspace:
         return blocks_of(self._rows[0], points)
 
     def points_of(self, inputs: Tensor, targets: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Inputs (networks, 2, n) and targets (networks, outputs, n) as the kernels know them."""
-        networks, dims, count = self.networks, self.network.dims, inputs.shape[-1]
+        """Inputs (networks, 2, n) and targets (networks, targets, n) as the kernels know them."""
+        networks, network, count = self.networks, self.network, inputs.shape[-1]
         return (
-            read_array("inputs", inputs, networks, dims[0], count),
-            read_array("targets", targets, networks, dims[-1], count),
+            read_array("inputs", inputs, networks, network.dims[0], count),
+            read_array("targets", targets, networks, network.targets, count),
         )
+
+    def batches(self, order: NDArray[np.int64], size: int, points: Sequence[NDArray[np.float32]] = ()) -> Batches:
+        """Points in their order (networks, epochs, n), so many a step; without any, of what has been differentiated."""
+        inputs, targets = points or self._no_points
+        return Batches(inputs, targets, order, size, self._loss)
 
     def launch(
         self,
@@ -139,7 +147,7 @@ def gradient(
     """Writes the partial gradients and losses of a batch of each network into `workspace`.
 
     `parameters` are those of the networks (networks, P) and of the predictors, if there are any; `positions` (3, P);
-    `inputs` (networks, 2, n), `targets` (networks, outputs, n), of at most the points that `workspace` was made for.
+    `inputs` (networks, 2, n), `targets` (networks, targets, n), of at most the points that `workspace` was made for.
     Raises ValueError for others.
     """
     count = inputs.shape[-1]
@@ -148,7 +156,7 @@ def gradient(
     if workspace.term and positions is None:
         raise ValueError("the Kolmogorov term needs the positions of the parameters")
     order = np.ascontiguousarray(workspace.order[:, None, :count])
-    batches = Batches(*workspace.points_of(inputs, targets), order, count)
+    batches = workspace.batches(order, count, workspace.points_of(inputs, targets))
     workspace.launch(workspace.learners(parameters), workspace.term_arrays(positions), batches)
     workspace.used = count
 
@@ -168,11 +176,11 @@ def update(
     Kolmogorov term.
     """
     networks, used = workspace.networks, workspace.used
-    nothing, order = np.empty((networks, 2, 0), np.float32), np.ascontiguousarray(workspace.order[:, None, :used])
+    order = np.ascontiguousarray(workspace.order[:, None, :used])
     learners = workspace.learners(parameters, moments, optimizers)
     numbers = read_array("scalars", scalars, networks, SCALARS * len(parameters)).reshape(networks, 1, -1)
     results = written("losses", losses, networks, len(parameters)).view(networks, 1, -1).numpy()
-    batches = Batches(nothing, nothing, order, used)
+    batches = workspace.batches(order, used)
     workspace.launch(learners, workspace.term_arrays(None), batches, numbers, results, gradients=False)
 
 
@@ -190,7 +198,7 @@ def total(workspace: Workspace, gradients: Sequence[Tensor], losses: Tensor) -> 
 class Training:
     """What `gradient` and `update` do, batch after batch of some points: prepared once, since that takes a while.
 
-    `points` are inputs (networks, 2, all) and targets (networks, outputs, all); a batch is `workspace.points` of them,
+    `points` are inputs (networks, 2, all) and targets (networks, targets, all); a batch is `workspace.points` of them,
     the last one fewer. `validation` are others. Parameters and moments are trained in place, wherever `run` is called:
     by one thread at a time.
     """
@@ -225,8 +233,9 @@ class Training:
 
         Their `order` is (networks, epochs, n). Writes `losses` (networks, epochs, steps, 1 per learner). Where there is
         room for them, the learners' parameters after each epoch are `kept` (networks, epochs, P of all), and each is
-        validated: returns what is found, (networks, epochs, 3), mean squared error, lowest and highest output. Raises
-        ValueError where the points are not those of so many steps.
+        validated: returns what is found, (networks, epochs, 3), the mean loss, and the lowest and highest number of
+        the output that has the widest range, or of the classes. Raises ValueError where the points are not those of so
+        many steps.
         """
         networks, (epochs, points), size = self._workspace.networks, order.shape[1:], self._workspace.points
         steps = -(-points // size)
@@ -240,11 +249,12 @@ class Training:
         if kept is not None and kept.shape != (networks, epochs, self._size):
             raise ValueError(f"parameters were to be kept in {kept.shape}: give {(networks, epochs, self._size)}")
         checks, blocks = None, 0 if kept is None else self._workspace.blocks(self._validation[0].shape[2])
-        found = np.empty((networks, epochs, blocks, 3))
+        found = np.empty((networks, epochs, blocks, 1 + self._workspace.ranges))
         if kept is not None:
             checks = Checks(*self._validation, found, kept)
         # Kernels read memory as it lies.
-        batches = Batches(self._inputs, self._targets, np.ascontiguousarray(order, np.int64), size)
+        points_taken = self._inputs, self._targets
+        batches = self._workspace.batches(np.ascontiguousarray(order, np.int64), size, points_taken)
         flat = networks, epochs * steps
         numbers = np.ascontiguousarray(scalars, np.float32).reshape(*flat, scalars.shape[3])
         results = losses.reshape(*flat, losses.shape[3])
@@ -252,9 +262,12 @@ class Training:
         return self._summed(found)
 
     def _summed(self, found: NDArray[np.float64]) -> Found:
-        """What blocks of points (networks, epochs, blocks, 3) come to together."""
-        errors, lowest, highest = np.ascontiguousarray(np.moveaxis(found, -1, 0))
+        """What blocks of points (networks, epochs, blocks, 1 + ranges) come to together, (networks, epochs, 3)."""
+        errors, *limits = np.ascontiguousarray(np.moveaxis(found, -1, 0))
         if not found.shape[2]:
             return np.empty((*found.shape[:2], 3))
-        points = self._validation[1][0].size
-        return np.stack((errors.sum(-1) / points, lowest.min(-1), highest.max(-1)), -1)
+        lowest, highest = np.stack(limits[::2]).min(-1), np.stack(limits[1::2]).max(-1)  # (ranges, networks, epochs)
+        if len(lowest) > 1:
+            widest = (highest - lowest).argmax(0)[None]
+            lowest, highest = (np.take_along_axis(one, widest, 0) for one in (lowest, highest))
+        return np.stack((errors.sum(-1) / self._validation[1][0].size, lowest[0], highest[0]), -1)

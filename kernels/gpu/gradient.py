@@ -9,6 +9,7 @@ from torch import Tensor
 
 from draw_poly.kernels.gpu.kolmogorov import kolmogorov_gradient
 from draw_poly.kernels.gpu.layers import backward, dense, dense_backward, follow, forward
+from draw_poly.kernels.gpu.loss import score
 from draw_poly.kernels.gpu.plan import term_bins
 from draw_poly.kernels.gpu.workspace import Workspace
 from draw_poly.kernels.tensors import read, read_rows, sizes, written
@@ -20,7 +21,7 @@ def task_gradient(
     programs, inputs_stride, targets_stride, size, scale, ORDERED: tl.constexpr, GIVEN: tl.constexpr,
     ADD: tl.constexpr, SCRATCH: tl.constexpr, PLAN: tl.constexpr,
 ):  # fmt: skip
-    """A program's tiles: its row of partial gradients, and its sum of squared errors.
+    """A program's tiles: its row of partial gradients, and its sum of losses.
 
     With ORDERED, the batch is the columns that `p_order` names. With GIVEN, `p_targets` holds the gradient of the
     outputs instead, and the gradient of the inputs is stored.
@@ -30,7 +31,7 @@ def task_gradient(
     p_row = p_rows + program.to(tl.int64) * size
     p_scratch += program.to(tl.int64) * SCRATCH
     o_w = tl.arange(0, PLAN.width)[:, None]
-    o_inputs, o_targets = o_w * inputs_stride.to(tl.int64), o_w * targets_stride.to(tl.int64)
+    o_inputs = o_w * inputs_stride.to(tl.int64)
     loss = tl.zeros([T], tl.float32)
     for tile in range(program, tl.cdiv(points, PLAN.tile), programs):
         o_t = (tile * PLAN.tile + tl.arange(0, PLAN.tile))[None, :]
@@ -40,18 +41,16 @@ def task_gradient(
             column = tl.load(p_order + o_t, mask=o_t < points, other=0)
         inputs_live = (o_w < PLAN.dims[0]) & (o_t < points)
         inputs = tl.load(p_inputs + o_inputs + column, mask=inputs_live, other=0.0)
-        live = (o_w < PLAN.dims[LAST + 1]) & (o_t < points)
-        targets = tl.load(p_targets + o_targets + column, mask=live, other=0.0)
         kept, hidden = forward(p_parameters, p_table, p_scratch, inputs, here, PLAN)
         if GIVEN:
-            grad = targets
+            live = (o_w < PLAN.dims[LAST + 1]) & (o_t < points)
+            grad = tl.load(p_targets + o_w * targets_stride.to(tl.int64) + column, mask=live, other=0.0)
         else:
             outputs = dense(
                 p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, here, PLAN
             )  # fmt: skip
-            error = tl.where(live, outputs - targets, 0.0)
-            loss += tl.sum(error * error, 0)
-            grad = error * scale
+            losses, grad = score(outputs, p_targets, targets_stride, column, here, scale, PLAN)
+            loss += losses
         add = tile != program
         grad = dense_backward(
             p_parameters, p_row, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], grad, hidden, here, add, ADD,
@@ -79,7 +78,7 @@ def gradient_kernel(
     p_rows,  # (networks, programs, size)
     p_losses,  # (networks, programs)
     p_inputs,  # (networks, inputs, all points), rows of any stride
-    p_targets,  # (networks, outputs, all points), rows of any stride
+    p_targets,  # (networks, targets, all points), rows of any stride; of outputs with GIVEN
     p_order,  # (networks, points) int64, rows of any stride
     p_to_inputs,  # (networks, inputs, points)
     p_phi,  # (networks, code_size)
@@ -165,7 +164,7 @@ def gradient(
     """Losses and partial gradients of a batch of each network, in one launch.
 
     `parameters` (networks, P) are θ, and φ if the term is on; `positions` (3, P); `inputs` (networks, 2, n), `targets`
-    (networks, k, n), rows of any stride. With an `order` (networks, m) int64, the batch is those columns of them. What
+    (networks, targets, n), rows of any stride. With an `order` (networks, m) int64, the batch is those columns of them. What
     it writes, `update` reads. Raises ValueError for more points than the partials were made for, and for other shapes
     and types.
     """
@@ -204,7 +203,7 @@ def _launch(
     if term and positions is not None:
         positions = read("positions", positions, term.predictor.dims[0], network.size)
     inputs = read_rows("inputs", inputs, networks, network.dims[0], given)
-    targets = read_rows("targets", targets, networks, network.dims[-1], given)
+    targets = read_rows("targets", targets, networks, network.targets if to_inputs is None else network.dims[-1], given)
     if to_inputs is not None:
         written("the inputs' gradient", to_inputs, networks, network.dims[0], points)
     tiles = -(-points // task.plan.tile)
@@ -243,7 +242,7 @@ def _launch(
             targets_stride=targets.stride(0),
             targets_row_stride=targets.stride(1),
             order_stride=0 if order is None else order.stride(0),
-            scale=2.0 / (points * network.dims[-1]),
+            scale=network.loss.factor / (points * network.targets),
             term_programs=term_programs,
             term_size=term.predictor.size if term else 0,
             low=term.low if term else 0.0,

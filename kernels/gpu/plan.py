@@ -34,6 +34,9 @@ class Plan(NamedTuple):
     offsets: tuple[int, ...]  # of each layer's parameters in the flat vector
     activation: str
     slope: float  # of the activation
+    loss: str
+    final: str | None  # activation of the outputs before the loss, and its slope
+    final_slope: float
     width: int  # of every layer, padded to a power of two
     tile: int  # points a program takes at once
     unrolled: bool  # activations in registers, or by a run-time loop through scratch
@@ -114,9 +117,10 @@ def evaluation_plan(network: Network, rim: bool, points: int) -> tuple[Plan, int
 
 
 def _plan(network: Network, width: int, tile: int, unrolled: bool, dot: str) -> Plan:
-    activation = network.activation
+    activation, loss = network.activation, network.loss
     return Plan(
-        network.dims, network.offsets, activation.name, activation.slope, width, tile, unrolled, dot, _equal(network)
+        network.dims, network.offsets, activation.name, activation.slope, loss.name, loss.final, loss.slope, width,
+        tile, unrolled, dot, _equal(network),
     )  # fmt: skip
 
 

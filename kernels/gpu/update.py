@@ -245,7 +245,7 @@ def _launch(
             scalars_stride=scalars.stride(0),
             out_stride=losses.stride(0),
             squares_stride=workspace.squares.stride(0),
-            loss_scale=1.0 / (workspace.batch * network.dims[-1]),
+            loss_scale=1.0 / (workspace.batch * network.targets),
             term_rows=other.launch.programs if stage < 2 else 1,
             term_size=term.predictor.size if term else 0,
             term_moments_stride=moments[-1].stride(0),

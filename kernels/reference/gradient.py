@@ -1,4 +1,4 @@
-"""The gradient of a batch: the squared error, and the Kolmogorov term weighed into it."""
+"""The gradient of a batch: the task's loss, and the Kolmogorov term weighed into it."""
 
 from collections.abc import Sequence
 
@@ -6,30 +6,21 @@ import torch
 from torch import Tensor
 
 from draw_poly.kernels.reference.kolmogorov import kolmogorov_gradient
+from draw_poly.kernels.reference.loss import task_loss
 from draw_poly.kernels.reference.network import Layer, Memory, Scalar, backward, forward, layers
 from draw_poly.kernels.reference.workspace import Workspace
-from draw_poly.kernels.spec import Activation, KolmogorovTerm, Network
+from draw_poly.kernels.spec import KolmogorovTerm, Network
 from draw_poly.kernels.tensors import sizes
 
 
-def squared_error(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean squared error and its gradient with respect to the outputs; both (out, points)."""
-    difference = outputs - targets
-    return difference.square().mean(), difference * (2.0 / difference.numel())
-
-
 def task_gradient(
-    stack: Sequence[Layer],
-    inputs: Tensor,
-    targets: Tensor,
-    activation: Activation,
-    out: Sequence[Layer],
+    stack: Sequence[Layer], inputs: Tensor, targets: Tensor, network: Network, out: Sequence[Layer],
     memory: Memory | None = None,
-) -> Tensor:
-    """Task loss on a batch (2, points), (out, points); writes the gradient of each layer into `out`."""
-    activations, outputs = forward(stack, inputs, activation, memory)
-    loss, grad = squared_error(outputs, targets)
-    backward(stack, activations, grad, activation, out, memory)
+) -> Tensor:  # fmt: skip
+    """Task loss on a batch (2, points), (targets, points); writes the gradient of each layer into `out`."""
+    activations, outputs = forward(stack, inputs, network.activation, memory)
+    loss, grad = task_loss(outputs, targets, network.loss)
+    backward(stack, activations, grad, network.activation, out, memory)
     return loss
 
 
@@ -48,7 +39,7 @@ def differentiate(
 
     `stacks` and `out` are those of the network and, with a term, of the predictor.
     """
-    losses = [task_gradient(stacks[0], inputs, targets, network.activation, out[0], memory)]
+    losses = [task_gradient(stacks[0], inputs, targets, network, out[0], memory)]
     if term is None or positions is None:
         return losses, None
     total, addition = kolmogorov_gradient(parameters, stacks[1], positions, term, out[1])
@@ -72,7 +63,7 @@ def weigh(share: Scalar, gradients: Sequence[Tensor], addition: Tensor | None) -
 def gradient(
     workspace: Workspace, parameters: Sequence[Tensor], positions: Tensor | None, inputs: Tensor, targets: Tensor
 ) -> None:
-    """Losses and gradients of a batch of each network: inputs (networks, 2, n), targets (networks, k, n).
+    """Losses and gradients of a batch of each network: inputs (networks, 2, n), targets (networks, targets, n).
 
     `parameters` (networks, P) of the networks, and of the predictors if there are any; `positions` (3, P).
     """

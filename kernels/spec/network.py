@@ -5,6 +5,7 @@ from itertools import accumulate, pairwise
 from operator import index
 
 from draw_poly.kernels.spec.activation import Activation, leaky_relu
+from draw_poly.kernels.spec.loss import Loss, squared_error
 
 # Bits of a pixel's edges: its neighbour there has another signature.
 RIGHT, BELOW = 1, 2
@@ -12,14 +13,15 @@ RIGHT, BELOW = 1, 2
 
 @dataclass(frozen=True)
 class Network:
-    """A network: `dims` are the widths from input to output, `(2, 10, …, 10, 1)`; the output has no activation.
+    """A network: `dims` are the widths from input to output, `(2, 10, …, 10, 1)`, and its outputs are scored by `loss`.
 
-    Its parameters are one flat vector: per layer the weight matrix row by row, then the bias. Raises ValueError for
+    The activation is that of hidden layers; outputs have none but what the loss makes of them. Its parameters are one flat vector: per layer the weight matrix row by row, then the bias. Raises ValueError for
     widths that are not whole numbers of at least 1.
     """
 
     dims: tuple[int, ...]
     activation: Activation = field(default_factory=leaky_relu)
+    loss: Loss = field(default_factory=squared_error)
 
     def __post_init__(self) -> None:
         try:
@@ -34,6 +36,11 @@ class Network:
     def slope(self) -> float:
         """The activation's factor below zero."""
         return self.activation.slope
+
+    @property
+    def targets(self) -> int:
+        """How many numbers a point's target is: see `Loss.targets`."""
+        return self.loss.targets(self.dims[-1])
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

@@ -18,9 +18,19 @@ from draw_poly.kernels.oracle import (
     points_away,
     poison,
     random_parameters,
+    random_targets,
     truth,
 )
-from draw_poly.kernels.spec import OPTIMIZERS, SLOPE, KolmogorovTerm, Network, Optimizer, leaky_relu
+from draw_poly.kernels.spec import (
+    OPTIMIZERS,
+    SLOPE,
+    KolmogorovTerm,
+    Loss,
+    Network,
+    Optimizer,
+    leaky_relu,
+    squared_error,
+)
 from tests.conftest import INTERPRETED, rows
 
 PACKAGES = ["cpu", pytest.param("gpu", marks=INTERPRETED)]
@@ -66,9 +76,10 @@ class Case:
 
     @staticmethod
     def of(
-        dims: Sequence[int], points: int, term: KolmogorovTerm | None = None, seed: int = 0, slope: float = SLOPE
-    ) -> "Case":
-        network = Network(tuple(dims), leaky_relu(slope))
+        dims: Sequence[int], points: int, term: KolmogorovTerm | None = None, seed: int = 0, slope: float = SLOPE,
+        loss: Loss | None = None,
+    ) -> "Case":  # fmt: skip
+        network = Network(tuple(dims), leaky_relu(slope), loss or squared_error())
         generator = torch.Generator().manual_seed(1000 * seed + points)
         flat = random_parameters(network, seed + len(dims), torch.float32)
         parameters, positions = [flat], None
@@ -76,7 +87,7 @@ class Case:
             parameters.append(random_parameters(term.predictor, seed, torch.float32))
             positions = kolmogorov.positions(network)
         inputs = points_away(flat, network, points, generator, MARGIN["fp32"])
-        targets = torch.rand((dims[-1], points), generator=generator)
+        targets = random_targets(network, points, generator)
         return Case(network, term, parameters, positions, inputs, targets)
 
     def truth(self, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], list[Tensor]]:

@@ -184,9 +184,8 @@ def test_validation_is_the_references(
         poison(made)
         found = torch.full((3,), torch.nan)
         Alone(gpu).validate(made, flat, data[:2], data[2:], found)
-        outputs = reference.forward(reference.layers(flat.double(), network), data[:2].double(), network.activation)[1]
-        error = (outputs - data[2:]).square().mean()
-        truth = torch.stack((error, *torch.aminmax(outputs)))
+        stack = reference.layers(flat.double(), network)
+        truth = reference.validate_one(stack, data[:2].double(), data[2:].double(), network)
         torch.testing.assert_close(found.double(), truth, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=f"{points + 1} points to validate on, where {points} were said"):
         Alone(gpu).validate(made, flat, torch.zeros((2, points + 1)), torch.zeros((2, points + 1)), found)

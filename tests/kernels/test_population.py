@@ -14,7 +14,7 @@ from torch import Tensor
 from draw_poly.engine.model import kolmogorov
 from draw_poly.kernels import cpu, reference
 from draw_poly.kernels.oracle import NAN, poison, random_parameters
-from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer, cross_entropy
 from draw_poly.kernels.spec import optimizer as places
 from tests.conftest import INTERPRETED
 from tests.kernels.fused import DEVICE, identical, of_packages
@@ -25,6 +25,7 @@ POINTS, BATCH, SHORT = 61, 37, 9
 RATES, MOMENTA, WEIGHTS = (0.01, 0.003, 0.02), (0.85, 0.6, 0.3), (0.3, 0.7, 0.05)
 TERM = KolmogorovTerm(Network((3, 5, 20)), "cross_entropy", 0.9, 20, -0.8, 1.1)
 GAUSSIAN = KolmogorovTerm(Network((3, 4, 2)), "gaussian_nll", 0.9)
+CLASSES = Network((2, 7, 5, 3), loss=cross_entropy())
 EACH = NARROW, DEEP, WIDE = Network((2, 7, 5, 2)), Network((2, *[5] * 12, 1)), Network((2, 33, 5, 1))
 
 
@@ -67,6 +68,13 @@ class Population:
             [torch.rand(shape, generator=torch.Generator().manual_seed(5 + member)) for member in self.members]
         )
 
+    def data(self, count: int) -> Tensor:
+        """Inputs and targets (networks, 2 + targets, count)."""
+        data = self.drawn(2 + self.network.targets, count)
+        if self.network.loss.labelled:
+            data[:, 2:] = (data[:, 2:] * self.network.dims[-1]).floor()
+        return data
+
     def orders(self, count: int) -> Tensor:
         """An order (networks, count) of some points for each."""
         generator = (torch.Generator().manual_seed(7 + member) for member in self.members)
@@ -91,7 +99,7 @@ def steps(package: ModuleType, some: Population, kinds: list[str], count: int = 
     workspace = package.Workspace(
         some.network, some.term, BATCH + 3, DEVICE, networks=len(some.members), weights=some.weights
     )
-    data, left = some.drawn(2 + some.network.dims[-1], POINTS), []
+    data, left = some.data(POINTS), []
     for step in range(1, count + 1):
         order = some.orders(SHORT if step == 2 else BATCH)
         batch, named = data, [order]
@@ -129,6 +137,7 @@ STEPS: list[tuple[Any, ...]] = [
     (NARROW, GAUSSIAN, ["muon", "lion"]),
     (NARROW, None, ["nadam"]),
     (NARROW, None, ["adamw"]),
+    (CLASSES, None, ["adam"]),
 ]
 # What networks differ in beside rates, momenta and weights; all of it in the scalars.
 DECAYS, EPSILONS, NORMS = (0.1, 0.2, 0.4), (1e-8, 1e-4, 1e-2), (0.05, 0.2, 0.01)
@@ -200,11 +209,11 @@ def test_evaluations_are_those_of_each_alone(package: ModuleType, network: Netwo
     assert_each_as_alone(found)
 
 
-@pytest.mark.parametrize("network", [NARROW, DEEP])
+@pytest.mark.parametrize("network", [NARROW, DEEP, CLASSES])
 def test_validations_are_those_of_each_alone(package: ModuleType, network: Network) -> None:
     def found(members: tuple[int, ...]) -> list[Tensor]:
         some = Population(network, None, members)
-        data, out = some.drawn(2 + network.dims[-1], POINTS), torch.full((len(members), 3), NAN)
+        data, out = some.data(POINTS), torch.full((len(members), 3), NAN)
         if package is reference:
             reference.validate(network, some.flat(0), data[:, :2], data[:, 2:], out)
         elif package is cpu:

@@ -22,7 +22,7 @@ assert_exact = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
 def task_gradient(flat: Tensor, network: Network, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     gradient = torch.full_like(flat, torch.nan)  # poisoned: what is not written shows
     stack, out = reference.layers(flat, network), reference.layers(gradient, network)
-    return reference.task_gradient(stack, inputs, targets, network.activation, out), gradient
+    return reference.task_gradient(stack, inputs, targets, network, out), gradient
 
 
 # One layer, the usual one, unequal widths, several outputs, a width past a vector register, no power of two anywhere.

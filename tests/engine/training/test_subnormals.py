@@ -167,7 +167,7 @@ def test_a_run_that_fails_leaves_the_mode_as_it_was(program: Program, monkeypatc
         raise MemoryError
 
     module = importlib.import_module("draw_poly.kernels.reference.gradient")  # the package has the function
-    monkeypatch.setattr(module, "squared_error", fails)
+    monkeypatch.setattr(module, "task_loss", fails)
     assert program("--backend", "eager").status == 3
     assert seen == [True]
     assert not flushes()
