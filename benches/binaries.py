@@ -241,9 +241,7 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
     "task [10]*8, classes by relu + cross_entropy [8, 8], 8 networks": lambda: gradient(
         SHAPES["[10]*8"], with_term("cross_entropy"), outputs=3, loss=cross_entropy(), networks=8
     ),
-    "task [10]*100, classes by sigmoid": lambda: gradient(
-        SHAPES["[10]*100"], outputs=3, loss=cross_entropy("sigmoid")
-    ),
+    "task [10]*100, classes by sigmoid": lambda: gradient(SHAPES["[10]*100"], outputs=3, loss=cross_entropy("sigmoid")),
     "validate [10]*8, 3 outputs": lambda: validate(SHAPES["[10]*8"], outputs=3),
     **{
         f"validate [10]*8, classes by {final}": lambda final=final: validate(  # type: ignore[misc]

@@ -154,22 +154,22 @@ def _signatures(flat: Tensor, network: Network, coefficients: Tensor, inputs: Te
 
 def _painting_faults(case: Case) -> Iterator[str]:
     """A picture against every pixel evaluated: its levels, and its edges wherever rounding leaves no doubt."""
-    network = Network((*case.network.dims[:-1], 1), case.network.activation)
-    flat = case.parameters[0][: network.size - 1].clone()
-    flat = torch.cat((flat, case.parameters[0][-1:]))
+    network, flat = case.network, case.parameters[0]
     width, height = case.size
     no_colours = np.empty((0, 0), np.uint8)
-    gray, edges = np.zeros((2, height, width), np.uint8)
-    seen = cpu.Rasterizer(network, case.coefficients, width, height).draw(case.given(flat), gray, edges, no_colours)
-    outputs, signatures = torch.full((1, height, width), NAN), torch.full((height, width), -1)
+    drawn, edges = np.zeros((network.dims[-1], height, width), np.uint8), np.zeros((height, width), np.uint8)
+    seen = cpu.Rasterizer(network, case.coefficients, width, height).draw(case.given(flat), drawn, edges, no_colours)
+    outputs, signatures = torch.full(drawn.shape, NAN), torch.full((height, width), -1)
     Alone(cpu).evaluate_grid(network, flat, case.coefficients, case.size, 0, outputs, signatures)
-    levels, drawn, limits = np.zeros_like(gray), np.zeros_like(edges), np.array([np.inf, -np.inf], np.float32)
+    levels, others = np.zeros_like(drawn), np.zeros_like(edges)
+    ranges = np.full((len(drawn), 2), (np.inf, -np.inf), np.float32)
     grid.draw_rows(
-        0, outputs[0].numpy(), signatures.numpy(), np.empty(0, np.int64), levels, drawn, no_colours,
-        np.full(grid.REMEMBERED, grid.NO_SIGNATURE), np.empty(height * width, np.int64), limits,
+        0, outputs.numpy(), signatures.numpy(), np.empty(0, np.int64), levels, others, no_colours,
+        np.full(grid.REMEMBERED, grid.NO_SIGNATURE), np.empty(height * width, np.int64), ranges,
     )  # fmt: skip
-    if np.abs(gray.astype(int) - levels).max() > 1:
+    if np.abs(drawn.astype(int) - levels).max() > 1:
         yield "a picture's levels are not those of its pixels"
+    limits = np.array(grid.widest(ranges[:, 0], ranges[:, 1]), np.float32)
     found = np.array([seen.lowest, seen.highest], np.float32)
     finite = np.isfinite(limits).all()
     if not (

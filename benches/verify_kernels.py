@@ -40,7 +40,11 @@ SHAPES: list[tuple[tuple[int, ...], int]] = [
     ((2, 1, 1), 1), ((2, *[16] * 12, 1), 63), ((2, *[5] * 40, 1), 65), ((2, 33, 17, 1), 257), ((2, *[64] * 4, 1), 252),
 ]  # fmt: skip
 # Classes of points, by every activation of outputs.
-CLASSED: list[tuple[tuple[int, ...], int]] = [((2, *[10] * 8, 3), 1024), ((2, 7, 12, 5, 5), 63), ((2, *[5] * 12, 2), 70)]
+CLASSED: list[tuple[tuple[int, ...], int]] = [
+    ((2, *[10] * 8, 3), 1024),
+    ((2, 7, 12, 5, 5), 63),
+    ((2, *[5] * 12, 2), 70),
+]
 
 
 @dataclass(frozen=True)

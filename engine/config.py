@@ -25,8 +25,10 @@ from draw_poly.engine.optimiser import OPTIMISER, OptimiserSettings
 from draw_poly.engine.regions.options import COLOURS_IN_RUNS, LIMITS
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.shape import parse_shape
+from draw_poly.engine.task import TASKS, Task
 from draw_poly.kernels.spec import (
     ACTIVATIONS,
+    FINAL_ACTIVATIONS,
     KOLMOGOROV_LOSSES,
     LEAST_SLOPE,
     OPTIMIZERS,
@@ -46,6 +48,7 @@ BACKENDS = ("auto", "cpu", "triton", "compile", "eager")
 MAX_SEED = 2**32 - 1
 # Pixels of a panel's side: three of them beside each other are what a JPEG may hold, and fit in memory.
 LARGEST_FRAME = 16384
+MOST_TOLERANCE = 127  # past it, a colour would be near two classes
 LARGEST_THREADS = 4096  # more than any machine's cores: libraries end the process that asks for many more
 NETWORK, DATA = "network and image", "points"
 TERM, OUTPUT, FRAMES = "Kolmogorov term", "files", "frames and film"
@@ -59,7 +62,7 @@ GROUPS = NETWORK, DATA, OPTIMISER, TERM, OUTPUT, FRAMES, REGIONS, CODE, RESUME, 
 class Config(OptimiserSettings):
     """One run, as asked for. Raises ConfigError for a value outside what is allowed."""
 
-    input: str = flag(..., NETWORK, "image to learn, read as grayscale", "-i picture.png", short="i", metavar="IMAGE")
+    input: str = flag(..., NETWORK, "image to learn", "-i picture.png", short="i", metavar="IMAGE")
     shape: str = flag(..., NETWORK, "hidden layer widths", "-s '[10]*8' or -s '[7,12,5]'", short="s")
     epochs: int = flag(..., NETWORK, "epoch to train to, also on resume", "-e 1000", short="e", kind=int, limits=COUNT)
     seed: int | None = flag(
@@ -74,6 +77,23 @@ class Config(OptimiserSettings):
         limits=(LEAST_SLOPE, 1.0),
     )  # fmt: skip
 
+    task: str = flag(
+        "gray", NETWORK, "what is learnt of the image: its gray values, its colours, or which of its pixels are pure "
+        "red, green and blue", "--task rgb", choices=tuple(TASKS),
+    )  # fmt: skip
+    final_activation: str = flag(
+        FINAL_ACTIVATIONS[0], NETWORK, "what becomes of the outputs of --task classes, before they are logits",
+        "--final-activation sigmoid", choices=FINAL_ACTIVATIONS,
+    )  # fmt: skip
+
+    class_tolerance: int = flag(
+        0, DATA, "by how many levels a channel may be off pure red, green or blue in a pixel of that class",
+        "--class-tolerance 40", kind=int, metavar="LEVELS", limits=(0, MOST_TOLERANCE),
+    )  # fmt: skip
+    ignore_transparent: bool = flag(
+        False, DATA, "leave pixels out that are wholly transparent: they are no points", "--ignore-transparent",
+        kind=bool,
+    )  # fmt: skip
     points: int = flag(5000, DATA, "pixels to train on", "-p 5000", short="p", kind=int, limits=COUNT)
     batch_size: int = flag(
         1024, DATA, "points a step, and pixels to validate on", "-b 1024", short="b", kind=int, limits=COUNT
@@ -238,6 +258,10 @@ class Config(OptimiserSettings):
                     raise ConfigError(f"{option(name)} changes a resumed run, and needs --resume with a checkpoint")
         if self.activation == "relu" and self.slope != SLOPE:
             raise ConfigError(f"--activation relu has slope 0, but --slope {self.slope:g} was given too")
+        if not self.learnt.classes:
+            for name in ("final_activation", "class_tolerance"):
+                if getattr(self, name) != Config.__dataclass_fields__[name].default:
+                    raise ConfigError(f"{option(name)} is of --task classes, and this run has --task {self.task}")
         if self.warmup >= self.epochs:
             raise ConfigError(f"--warmup was {self.warmup}, and --epochs {self.epochs}: give fewer than those")
         if self.final_lr and self.schedule == "constant":
@@ -274,8 +298,14 @@ class Config(OptimiserSettings):
 
     @property
     def network(self) -> Network:
-        """The network that learns the image: coordinates to one gray value."""
-        return Network((2, *parse_shape(self.shape, "--shape"), 1), activation(self.activation, self.slope))
+        """The network that learns the image: coordinates to a gray value, a colour, or a logit for each class."""
+        dims = (2, *parse_shape(self.shape, "--shape"), self.learnt.outputs)
+        return Network(dims, activation(self.activation, self.slope), self.learnt.loss(self.final_activation))
+
+    @property
+    def learnt(self) -> Task:
+        """What is known of its task."""
+        return TASKS[self.task]
 
     @property
     def networks(self) -> list[Network]:

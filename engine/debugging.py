@@ -77,13 +77,14 @@ def backends(config: Config, device: torch.device, chosen: type[Backend], why: s
 def picture(found: Picture, split: Split) -> Iterator[str]:
     """What was found in the image, and which of its points are used."""
     values = found.pixels
-    levels = np.count_nonzero(histogram(values))
+    what = "gray values" if values.ndim == 2 else "levels"
+    levels = np.count_nonzero(histogram(values.reshape(found.height, -1)))
     yield (
-        f"Image: {found.kind or 'of no file'}, {found.width} x {found.height} pixels, gray values from {values.min()} "
+        f"Image: {found.kind or 'of no file'}, {found.width} x {found.height} pixels, {what} from {values.min()} "
         f"to {values.max()}, mean {values.mean():.1f}, {levels} different, SHA-256 {found.digest}"
     )
     counts = split.training.numel(), split.validation.numel()
-    yield f"Points: {counts[0]} train, {counts[1]} validate, {values.size - sum(counts)} of the image are not used"
+    yield f"Points: {counts[0]} train, {counts[1]} validate, {found.size - sum(counts)} of the image are not used"
 
 
 def work(config: Config, split: Split, size: tuple[int, int], made: Backend, group: Group) -> Iterator[str]:
@@ -94,7 +95,8 @@ def work(config: Config, split: Split, size: tuple[int, int], made: Backend, gro
     last = points - (steps - 1) * batch
     shared = "" if group.size == 1 else f", shared by {group.size} processes"
     yield (
-        f"Batch: {batch} points a step{shared}: inputs ({widths[0]}, {batch}), targets ({widths[-1]}, {batch}), "
+        f"Batch: {batch} points a step{shared}: inputs ({widths[0]}, {batch}), targets "
+        f"({config.network.targets}, {batch}), "
         f"activations of {_bytes(4 * batch * sum(widths[1:]))}, float32"
     )
     yield f"Visit: an epoch visits each training point once, in a fresh order: {steps} steps, the last of {last} points"

@@ -19,8 +19,9 @@ from draw_poly.kernels.spec import OPTIMIZERS, OPTIONS
 
 # What makes two runs of one name two runs; the rest is where and how, not what.
 RUN_SETTINGS = (
-    "input", "shape", "activation", "slope", "seed", "points", "batch_size", "optimizer", "learning_rate", *OPTIONS,
-    "kolmogorov_shape", "kolmogorov_weight", "kolmogorov_loss_type", "kolmogorov_bins", "kolmogorov_weight_min",
+    "input", "task", "final_activation", "class_tolerance", "ignore_transparent", "shape", "activation", "slope",
+    "seed", "points", "batch_size", "optimizer", "learning_rate", *OPTIONS, "kolmogorov_shape", "kolmogorov_weight",
+    "kolmogorov_loss_type", "kolmogorov_bins", "kolmogorov_weight_min",
     "kolmogorov_weight_max", "kolmogorov_lr", "schedule", "warmup", "final_lr", "save_interval",
 )  # fmt: skip
 CHECKPOINT_EPOCH = re.compile(r"_epoch_(-?\d+)\.pt$")
@@ -51,7 +52,10 @@ class Files:
     ) -> "Files":
         """The files of a run; a resumed one keeps the identity, seed, number and image name its checkpoint tells."""
         if identity is None:
-            fields = [config.shape, config.points, config.batch_size, config.learning_rate, config.optimizer]
+            fields: list[object] = [config.shape, config.points, config.batch_size, config.learning_rate]
+            fields.append(config.optimizer)
+            if config.learnt.classes:
+                fields.append(config.final_activation)
             if "momentum" in OPTIMIZERS[config.optimizer].options.values():
                 fields.append(f"mom{config.momentum}")
             text = "_".join(str(item) for item in fields)

@@ -53,7 +53,7 @@ def run(config: Config) -> int:
 
 def _lead(config: Config, group: Group) -> int:
     """The part of the process that reads, decides and writes."""
-    log.info("=== Starting polytope-viz-nn training ===")
+    log.info("=== Starting %s training ===", config.learnt.title)
     phases = Phases(config.debug)
     if config.debug:
         tell(debugging.machine())

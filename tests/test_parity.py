@@ -16,7 +16,11 @@ RELATIVE, SIX_DECIMALS = 2e-4, 1.5e-6
 CASES = {path.stem: json.loads(path.read_text()) for path in sorted(GOLDEN.glob("*.json"))}
 PLANS = [(name, False) for name in CASES] + [(name, True) for name, case in CASES.items() if case["first_args"]]
 # Compilation takes seconds a case: one plain, one with the term, one optimiser of each arithmetic.
-COMPILED = ["adam", "kolmogorov_ce", "momentum", "rmsprop"]
+COMPILED = ["adam", "kolmogorov_ce", "momentum", "rmsprop", "classes_adam", "classes_leaky_kolmogorov"]
+COMPILED += ["classes_sigmoid_momentum"]
+MISCLASSIFIED = re.compile(
+    r"polytope_classifier - INFO - Visualization @ epoch (\d+): .*s - Misclassified: (\d+)/(\d+)"
+)
 
 
 def losses(log: str) -> dict[int, tuple[float, ...]]:
@@ -58,6 +62,12 @@ def assert_parity(
     outcome = program(*words_of(case["args"], checkpoint), *rest)
     assert outcome.status == 0, outcome.log
     got |= losses(outcome.log)
+    seen = {int(row[0]): (int(row[1]), int(row[2])) for row in MISCLASSIFIED.findall(outcome.log)}
+    for row in case.get("misclassified", ()):
+        if row["epoch"] in expected:  # a point on the boundary of two classes may fall to either
+            missed, points = seen[row["epoch"]]
+            assert points == row["points"]
+            assert abs(missed - row["misclassified"]) <= 1
     for epoch, row in expected.items():
         for name, ours, theirs in zip(NAMES, got[epoch], row, strict=True):
             difference = abs(ours - theirs) - SIX_DECIMALS
@@ -88,7 +98,7 @@ def test_compile_prints_the_originals_losses(program: Program, tmp_path: Path, n
 
 @INTERPRETED
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["rmsprop", "kolmogorov_gaussian"])
+@pytest.mark.parametrize("name", ["rmsprop", "kolmogorov_gaussian", "classes_adam", "classes_leaky_kolmogorov"])
 def test_triton_prints_the_originals_losses(program: Program, tmp_path: Path, name: str) -> None:
     assert_parity(program, tmp_path, CASES[name], False, "triton", epochs=1)
 

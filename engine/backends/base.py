@@ -34,8 +34,8 @@ class Trained(NamedTuple):
     """What epochs came to, in host memory.
 
     `numbers` (networks, epochs, …) are each epoch's: its steps' losses in turn (task, and Kolmogorov if the term is
-    on), the mean squared error of validation, the lowest and the highest output there. `parameters` (networks, epochs,
-    P of all learners) are those after it.
+    on), the mean loss of validation, the lowest and the highest output there: see `reference.span`. `parameters`
+    (networks, epochs, P of all learners) are those after it.
     """
 
     numbers: NDArray[np.float32]
@@ -48,10 +48,10 @@ Report = Callable[[], Trained]
 
 @dataclass(frozen=True)
 class Data:
-    """What a population trains and validates on, points as x, y, value; a step takes `batch_size` of each network's."""
+    """What a population trains and validates on, points as x, y, targets; a step takes `batch_size` of each one's."""
 
-    training: Tensor  # (networks, 3, n)
-    validation: Tensor  # (networks, 3, m)
+    training: Tensor  # (networks, 2 + targets, n)
+    validation: Tensor  # (networks, 2 + targets, m)
     batch_size: int
 
     @property
@@ -106,7 +106,7 @@ class Backend(ABC):
     @classmethod
     def try_out(cls, config: Config, device: torch.device) -> None:
         """Launches on a device, once, what a run will launch there; raises whatever hinders it."""
-        point = torch.zeros((1, 3, 1), device=device)
+        point = torch.zeros((1, 2 + config.network.targets, 1), device=device)
         data = Data(point, point, min(config.batch_size, config.points))  # so that kernels are those of the run
         cls(blank_state(config, device), config).visit(data, np.zeros((1, 1, 1), np.int64), never)()
 
@@ -124,7 +124,7 @@ class Backend(ABC):
 
     @abstractmethod
     def gradient(self, inputs: Tensor, targets: Tensor, gradients: Sequence[Tensor], losses: Tensor) -> None:
-        """What a step on a batch (networks, 2, n), (networks, 1, n) would descend, without taking it.
+        """What a step on a batch (networks, 2, n), (networks, targets, n) would descend, without taking it.
 
         Writes the gradient (networks, P) of the weighted sum of both losses for each learner, and the `losses`
         (networks, 1 per learner).
@@ -132,12 +132,12 @@ class Backend(ABC):
 
     @abstractmethod
     def evaluate(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (networks, 1, n) and int64 signatures (networks, n) at coordinates (networks, 2, n)."""
+        """Outputs (networks, k, n), as they are, and int64 signatures (networks, n) at coordinates (networks, 2, n)."""
 
     def evaluate_grid(
         self, size: tuple[int, int], top: int, outputs: Tensor, signatures: Tensor, edges: Tensor
     ) -> None:
-        """Rows from `top` on of a picture of `size` (width, height): `outputs` (networks, 1, rows, width).
+        """Rows from `top` on of a picture of `size` (width, height): `outputs` (networks, k, rows, width).
 
         The others are (networks, rows, width); `edges` uint8 receives the bits `spec.RIGHT` and `spec.BELOW`, where a
         pixel's neighbour has another signature.

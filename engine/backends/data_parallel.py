@@ -66,7 +66,7 @@ class Parallel(Backend):
         return 1
 
     def _share(self, batch: Tensor) -> None:
-        """This process's part of the sums over a batch (networks, 3, n)."""
+        """This process's part of the sums over a batch (networks, 2 + targets, n)."""
         points, rank, size = batch.shape[-1], self._group.rank, self._group.size
         part = batch[..., rank * points // size : (rank + 1) * points // size]
         if not part.shape[-1]:

@@ -34,7 +34,7 @@ class Stepwise(Backend):
 
     @abstractmethod
     def step(self, member: Member, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
-        """One network's step on a batch (2, n), (1, n); returns task loss, and Kolmogorov loss if it is on."""
+        """One network's step on a batch (2, n), (targets, n); returns task loss, and Kolmogorov loss if it is on."""
 
     @flushing
     def visit(self, data: Data, orders: NDArray[np.int64], interrupted: Callable[[], bool]) -> Report:

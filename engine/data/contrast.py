@@ -15,9 +15,14 @@ FLATTEN = "flatten it onto a background first, such as by ImageMagick's -flatten
 def doubts(pixels: NDArray[np.uint8], values: NDArray[np.uint8] | NDArray[np.uint16], opacity: int | None) -> list[str]:
     """Why `pixels` (height, width) may show less than the file does, and what to do; empty where there is no doubt.
 
-    `values` are what they were made from, `opacity` is that of the file's most opaque pixel, None without transparency.
+    Colours are (height, width, 3): what is said is of the channel that shows most. `values` are what they were made
+    from, `opacity` is that of the file's most opaque pixel, None without transparency.
     """
     found = []
+    what = "gray values"
+    if pixels.ndim == 3:
+        what, spans = "levels", [int(np.ptp(pixels[:, :, channel])) for channel in range(3)]
+        pixels = np.ascontiguousarray(pixels[:, :, int(np.argmax(spans))])
     if opacity == 0:
         found.append(f"every pixel of it is transparent, and what is learnt lies unseen beneath: {FLATTEN}")
     counts = histogram(pixels)
@@ -30,15 +35,15 @@ def doubts(pixels: NDArray[np.uint8], values: NDArray[np.uint8] | NDArray[np.uin
             f"{STRETCH}"
         )
     elif span == 1:
-        constant = f"every pixel of it has the gray value {lowest}"
+        constant = f"every pixel of it has the {what[:-1]} {lowest}"
         found.append(f"{constant}: there is nothing to learn" if opacity is None else f"{constant}: {FLATTEN}")
     elif span < FEW_LEVELS:
-        found.append(f"its gray values go from {lowest} to {highest} of 255: {STRETCH}")
+        found.append(f"its {what} go from {lowest} to {highest} of 255: {STRETCH}")
     else:
         lowest, highest = _bulk(counts)
         if highest - lowest + 1 < FEW_LEVELS:
             found.append(
-                f"{1 - OUTLIERS:.1%} of its pixels have gray values from {lowest} to {highest} of 255, and few points "
+                f"{1 - OUTLIERS:.1%} of its pixels have {what} from {lowest} to {highest} of 255, and few points "
                 "will show another: crop it, stretch its values, or give more --points"
             )
     return found

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from draw_poly.engine.config import ConfigError
+from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.data.classes import NO_CLASS, classes_of, told
 from draw_poly.engine.data.contrast import doubts
 from draw_poly.engine.data.image import Picture
 from draw_poly.engine.prepare import memory
+from draw_poly.engine.task import TASKS, Task
 
 SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 TRANSPARENT = ("LA", "RGBA", "PA", "La", "RGBa")
@@ -29,27 +31,44 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# A colour image is told by that many pixels, whose channels differ by more than so many levels.
+SAMPLE, COLOURED = 64, 16
 TIFF_HEADERS = (b"II*\0", b"MM\0*")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
+# A path, a task, the tolerance of classes, and whether transparent pixels are left out.
+Asked = tuple[str, Task, int, bool]
+
+
 @dataclass(frozen=True)
 class _Read:
-    """What was found in a file: `values` (height, width) of 8 or 16 bits, its format and mode, notes on it.
+    """What was found in a file: `values` of 8 or 16 bits, its format and mode, notes on it.
 
-    `opacity` is that of its most opaque pixel, from 0 to 255, None without transparency.
+    These are (height, width) of gray or, where colours were asked for and are there, (height, width, 3) of 8 bits.
+    `opacity` is that of its most opaque pixel, from 0 to 255, None without transparency; `opaque` (height, width) are
+    the pixels that are not wholly transparent, where that was asked for.
     """
 
     values: NDArray[np.uint8] | NDArray[np.uint16]
     kind: str
     opacity: int | None
     notes: list[str]
+    has_colours: bool
+    opaque: NDArray[np.bool_] | None = None
 
 
-def load(path: str) -> Picture:
-    """Reads an image file as 8-bit grayscale, the first frame of an animation, alpha ignored.
+def asked(config: Config) -> Asked:
+    """What `load` is asked for by a configuration."""
+    return config.input, config.learnt, config.class_tolerance, config.ignore_transparent
 
-    Raises ConfigError, naming the file, for anything that is not a whole image which fits in memory.
+
+def load(path: str, task: Task = TASKS["gray"], tolerance: int = 0, ignore_transparent: bool = False) -> Picture:
+    """Reads an image file for a task, 8 bits a channel, the first frame of an animation.
+
+    Alpha is ignored, unless pixels that are wholly transparent are to be; `tolerance` is that of classes. Raises
+    ConfigError, naming the file, for anything that is not a whole image which fits in memory, and where nothing of it
+    can be learnt.
     """
     if not os.path.exists(path):
         raise ConfigError(f"--input {path}: there is no such file")
@@ -59,7 +78,7 @@ def load(path: str) -> Picture:
         raise ConfigError(f"--input {path}: the file is empty")
     with _settings_of_our_own():
         try:
-            read = _read_or_repair(path)
+            read = _read_or_repair(path, task.colour, ignore_transparent)
         except ConfigError:
             raise
         except UnidentifiedImageError as error:
@@ -70,7 +89,39 @@ def load(path: str) -> Picture:
             raise ConfigError(f"--input {path}: the image cannot be read ({_sentence(error)})") from error
     deep = read.values.dtype == np.uint16
     pixels: NDArray[np.uint8] = np.ascontiguousarray(read.values >> 8 if deep else read.values, np.uint8)
-    return Picture(pixels, (*read.notes, *doubts(pixels, read.values, read.opacity)), read.kind)
+    notes = [*read.notes, *([] if task.classes else doubts(pixels, read.values, read.opacity))]
+    return picture_of(pixels, task, tolerance, read.opaque, path, (*notes,), read.kind, read.has_colours)
+
+
+def found(wanted: Asked, pixels: NDArray[np.uint8] | None) -> Picture:
+    """The picture that was asked for: of these pixels, or of the file where there are none. Raises ConfigError."""
+    return load(*wanted) if pixels is None else picture_of(pixels, wanted[1], wanted[2])
+
+
+def picture_of(
+    pixels: NDArray[np.uint8], task: Task = TASKS["gray"], tolerance: int = 0, opaque: NDArray[np.bool_] | None = None,
+    name: str = "an array", notes: tuple[str, ...] = (), kind: str = "", has_colours: bool = False,
+) -> Picture:  # fmt: skip
+    """Pixels, gray (height, width) or colours (height, width, 3), as a task learns them.
+
+    `opaque` (height, width) are those that may be points, all where it is None. Raises ConfigError where the task has
+    nothing to learn, and for another shape.
+    """
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and (pixels.shape[2] != 3 or not task.colour)):
+        wanted = "(height, width)" + (" or (height, width, 3)" if task.colour else "")
+        raise ConfigError(f"{name} has shape {pixels.shape}: give {wanted} for --task {task.name}")
+    if task.colour and pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    pixels, classes, here = np.ascontiguousarray(pixels), None, opaque
+    if task.classes:
+        classes = classes_of(pixels, tolerance)
+        notes = (*notes, *told(pixels, classes, tolerance, name))
+        here = classes != NO_CLASS if here is None else here & (classes != NO_CLASS)
+    if here is None or here.all():
+        return Picture(pixels, notes, kind, classes=classes, has_colours=has_colours)
+    if not here.any():
+        raise ConfigError(f"--input {name}: no pixel of it is left to learn")
+    return Picture(pixels, notes, kind, np.flatnonzero(here), classes, has_colours)
 
 
 @contextmanager
@@ -86,18 +137,18 @@ def _settings_of_our_own() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _read_or_repair(path: str) -> _Read:
+def _read_or_repair(path: str, colour: bool, ignore_transparent: bool) -> _Read:
     """Reads a file; a PNG that is damaged in what a picture does not need, without that."""
     try:
         with open(path, "rb") as file:
-            return _read(file, path)
+            return _read(file, path, colour, ignore_transparent)
     except ConfigError:
         raise
     except Exception:
         bare, left = _only_the_picture(path)
         if not left:
             raise
-        read = _read(io.BytesIO(bare), path)
+        read = _read(io.BytesIO(bare), path, colour, ignore_transparent)
     read.notes.append(f"it can be read only without its chunks {', '.join(left)}, which are left aside")
     return read
 
@@ -118,7 +169,7 @@ def _only_the_picture(path: str) -> tuple[bytes, list[str]]:
     return b"".join(kept), sorted(left)
 
 
-def _read(file: BinaryIO, path: str) -> _Read:
+def _read(file: BinaryIO, path: str, colour: bool, ignore_transparent: bool) -> _Read:
     notes = []
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", UserWarning)
@@ -126,20 +177,27 @@ def _read(file: BinaryIO, path: str) -> _Read:
         width, height = image.size
         if width < 1 or height < 1:
             raise ConfigError(f"--input {path}: it has {width} x {height} pixels: one at least is needed")
-        memory.require(width * height * memory.BYTES_PER_PIXEL, f"--input {path}, {width} x {height} pixels,")
+        each = memory.BYTES_PER_PIXEL + colour * memory.BYTES_PER_COLOUR
+        memory.require(width * height * each, f"--input {path}, {width} x {height} pixels,")
         image.load()
         upright, broken = _orientation(image)
     if broken:
         notes.append("its EXIF data cannot be read and is left aside")
     elif heard:
         notes.append(f"some of it cannot be read and is left aside: {_one_line(str(heard[0].message))}")
-    values = _values(image if upright is None else image.transpose(upright), path)
+    turned = image if upright is None else image.transpose(upright)
+    values = _values(turned, path, colour)
     if values.dtype == np.uint16:
         notes.append("its values are brought down to 8 bits")
-    opacity = None
+    opacity, opaque = None, None
     if image.mode in TRANSPARENT or "transparency" in image.info:
-        notes.append("its transparency is ignored")
-        opacity = _opacity(image)
+        alpha = _alpha(turned)
+        opacity = int(alpha.max())
+        if ignore_transparent:
+            opaque = alpha > 0
+            notes.append(f"{opaque.size - np.count_nonzero(opaque)} of its pixels are transparent, and left out")
+        else:
+            notes.append("its transparency is ignored")
     # Counted last, since it reads on in the file.
     try:
         frames = getattr(image, "n_frames", 1)
@@ -148,7 +206,15 @@ def _read(file: BinaryIO, path: str) -> _Read:
     else:
         if frames > 1:
             notes.append(f"the first of its {frames} frames is used")
-    return _Read(values, f"{image.format}, {image.mode}", opacity, notes)
+    return _Read(values, f"{image.format}, {image.mode}", opacity, notes, _has_colours(image), opaque)
+
+
+def _has_colours(image: Image.Image) -> bool:
+    """Whether some pixels of an image that is read, spread over it, are not gray."""
+    if image.mode in ("1", "L", "LA", "La", "I", "F", *SIXTEEN_BIT):
+        return False
+    few = np.asarray(image.resize((SAMPLE, SAMPLE), Image.Resampling.NEAREST).convert("RGB")).astype(np.int16)
+    return bool((few.max(2) - few.min(2) > COLOURED).any())
 
 
 def _orientation(image: Image.Image) -> tuple[Image.Transpose | None, bool]:
@@ -162,7 +228,7 @@ def _orientation(image: Image.Image) -> tuple[Image.Transpose | None, bool]:
     return upright, bool(block) and block.removeprefix(b"Exif\0\0")[:4] not in TIFF_HEADERS
 
 
-def _values(image: Image.Image, path: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _values(image: Image.Image, path: str, colour: bool) -> NDArray[np.uint8] | NDArray[np.uint16]:
     if image.mode in SIXTEEN_BIT or image.mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 0xFFFF:
@@ -175,13 +241,13 @@ def _values(image: Image.Image, path: str) -> NDArray[np.uint8] | NDArray[np.uin
         raise ConfigError(f"--input {path}: it has floating-point pixels; 8 or 16 bits are allowed")
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
-    return np.asarray(image if image.mode == "L" else image.convert("L"))
+    return np.asarray(image if image.mode == "L" or colour else image.convert("L"))
 
 
-def _opacity(image: Image.Image) -> int:
-    """Of the most opaque pixel, from 0 to 255."""
+def _alpha(image: Image.Image) -> NDArray[np.uint8]:
+    """How opaque each pixel is, (height, width), from 0 to 255."""
     alpha = image if image.mode in TRANSPARENT else image.convert("RGBA")
-    return int(np.asarray(alpha.getchannel(len(alpha.getbands()) - 1)).max())
+    return np.asarray(alpha.getchannel(len(alpha.getbands()) - 1))
 
 
 def _one_line(text: str) -> str:

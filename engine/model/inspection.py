@@ -18,7 +18,7 @@ MOST_POINTS = 4096
 class Inspector:
     """Looks at states by the reference, on copies in host memory: what trains is left alone.
 
-    `training` are coordinates (2, n) and values (1, n), of which it takes the first.
+    `training` are coordinates (2, n) and targets (targets, n), of which it takes the first.
     """
 
     def __init__(self, config: Config, training: tuple[Tensor, Tensor]) -> None:

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from draw_poly.engine.config import Config
-from draw_poly.engine.record.measures import CAPTIONED, CURVES, Colour, Row
+from draw_poly.engine.record.measures import CAPTIONED, CURVES, CaptionLine, Colour, Row
 from draw_poly.kernels.picture import panels
 
 Pixels = NDArray[np.uint8]
 Curve = NDArray[np.float64]
 
 INK, WARNING = (255, 255, 255), (255, 200, 0)
-# Lines that change from frame to frame, at their longest; the others are drawn once.
-FRESH = tuple(f"{line.text}: {line.widest}" for _, line in CAPTIONED)
+# Lines that change from frame to frame; the others are drawn once.
+FRESH = {task: tuple(line for _, line in captioned) for task, captioned in CAPTIONED.items()}
 SMALLEST_TEXT, SMALL_TEXT, LARGEST_TEXT = 8, 10, 96
 CONSTANT_WARNING = "Constant output"
 # How much of the target is left to see under text and curves.
@@ -31,17 +31,19 @@ MOST_PENDING = 2**14
 
 @dataclass(frozen=True)
 class Caption:
-    """Lines of text, of which those that `FRESH` has change; curves (kinds, 2, columns): least, greatest logarithms."""
+    """Lines of text, of which the first, `fresh`, change; curves (kinds, 2, columns): least, greatest logarithms."""
 
     lines: tuple[str, ...]
     curves: Curve | None = None
+    fresh: tuple[CaptionLine, ...] = FRESH["gray"]
 
 
 def caption(config: Config, values: Row, curves: "LossCurves | None" = None) -> Caption:
     """What a frame says of its run and of its epoch's values, some of which may not be there."""
+    captioned, task = CAPTIONED[config.task], config.learnt
     shape = config.shape if len(config.shape) <= 30 else config.shape[:29] + "…"
     fresh = (
-        f"{line.text}: {format(values[one.name], line.cell) if one.name in values else '-'}" for one, line in CAPTIONED
+        f"{line.text}: {format(values[one.name], line.cell) if one.name in values else '-'}" for one, line in captioned
     )
     lines = (
         *fresh,
@@ -49,9 +51,10 @@ def caption(config: Config, values: Row, curves: "LossCurves | None" = None) -> 
         f"Seed: {'none' if config.seed is None else config.seed}",
         f"Points: {config.points}",
         f"LR: {config.learning_rate}",
+        *([f"Final Act: {config.final_activation}"] if task.classes else []),
         f"Optimizer: {config.optimizer}",
     )
-    return Caption(lines, curves.drawn() if curves else None)
+    return Caption(lines, curves.drawn() if curves else None, FRESH[config.task])
 
 
 class LossCurves:
@@ -128,8 +131,8 @@ class Annotator:
     def patches(self, caption: Caption, constant: bool) -> list[tuple[int, int, Pixels]]:
         """What replaces parts of the target: row and column, both even, and pixels; the same places in every frame."""
         made = []
-        if self._label is None or self._label.fixed != caption.lines[len(FRESH) :]:
-            self._label = _Label(self._target, caption.lines)
+        if self._label is None or self._label.fixed != caption.lines[len(caption.fresh) :]:
+            self._label = _Label(self._target, caption)
         if self._label.pixels.size:
             made.append((0, 0, self._label.draw(caption.lines, constant)))
         if self._strip.size:
@@ -143,10 +146,11 @@ class Annotator:
 class _Label:
     """The text's place: as large as fits, as many lines as fit; what does not change is drawn once."""
 
-    def __init__(self, target: Pixels, lines: tuple[str, ...]) -> None:
-        self.fixed = lines[len(FRESH) :]
+    def __init__(self, target: Pixels, caption: Caption) -> None:
+        self._fresh, self.fixed = caption.fresh, caption.lines[len(caption.fresh) :]
         height, width, _ = target.shape
-        longest = [*FRESH[: len(lines)], *self.fixed]
+        widest = [f"{line.text}: {line.widest}" for line in self._fresh]
+        longest = [*widest[: len(caption.lines)], *self.fixed]
         size = max(SMALL_TEXT, min(height // 36, LARGEST_TEXT))
         while longest:
             self._font, self._pad, self._step = ImageFont.load_default(size), max(2, size // 3), math.ceil(size * 1.3)
@@ -166,11 +170,11 @@ class _Label:
         # One line more than there is text: the place of a warning.
         self.pixels = target[: min(height, (down + self._step + 1) // 2 * 2), :across].copy()
         self.pixels[:down] = _shaded(self.pixels[:down])
-        self.pixels = self._write(self.pixels, self.fixed[: max(0, self._count - len(FRESH))], len(FRESH))
+        self.pixels = self._write(self.pixels, self.fixed[: max(0, self._count - len(self._fresh))], len(self._fresh))
 
     def draw(self, lines: tuple[str, ...], constant: bool) -> Pixels:
         """The label with its changing lines, and a warning where the output is constant."""
-        count = min(len(FRESH), self._count)
+        count = min(len(self._fresh), self._count)
         made = self._write(self.pixels, lines[:count], 0)
         return self._write(made, (CONSTANT_WARNING,), self._count, WARNING) if constant else made
 
@@ -178,7 +182,7 @@ class _Label:
         image = Image.fromarray(pixels)
         canvas = ImageDraw.Draw(image)
         for index, line in enumerate(lines, first):
-            own = CAPTIONED[index][1].colour if index < len(FRESH) and ink is INK else None
+            own = self._fresh[index].colour if index < len(self._fresh) and ink is INK else None
             canvas.text((self._pad, self._pad + index * self._step), line, own or ink, self._font)
         return np.array(image)
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from draw_poly.engine.backends.base import Backend, log
 from draw_poly.engine.pictures.drawing import Drawing
-from draw_poly.kernels.picture.grid import COLOUR_BITS, SPREAD
+from draw_poly.kernels import reference
+from draw_poly.kernels.picture.grid import COLOUR_BITS, SPREAD, widest
 from draw_poly.kernels.spec import RIGHT
 
 # Pixels of a part of a large picture: 13 bytes each on the device, beside the finished planes.
@@ -45,31 +46,45 @@ class DeviceRasterizer:
             log.warning("Out of memory while drawing: going on with %d rows of pixels at once", self._rows)
 
     def _draw(self) -> Drawing:
-        size = self._height, self._width
-        planes = [torch.empty(size, dtype=torch.uint8, device=self._device) for _ in range(2 + self._colours)]
+        size, network = (self._height, self._width), self._backend.state.main.network
+        labelled = network.loss.labelled
+        shapes = [(network.dims[-1], *size), *[size] * (1 + labelled + self._colours)]
+        planes = [torch.empty(shape, dtype=torch.uint8, device=self._device) for shape in shapes]
         ranges: list[Tensor] = []
         seen: list[Tensor] = []
         for top in range(0, self._height, self._part):
             outputs, signatures = self._evaluated(top, min(self._part, self._height - top), planes[1])
-            part = slice(top, top + len(outputs))
-            ranges += torch.aminmax(outputs)
-            planes[0][part] = outputs.mul_(255).nan_to_num_(nan=0.0).clamp_(0, 255)
+            part = slice(top, top + len(signatures))
+            if labelled:
+                outputs = reference.finished(outputs, network.loss)
+                planes[2][part] = outputs.argmax(0)
+                ranges.append(torch.stack(torch.aminmax(planes[2][part].flatten()[None].float(), dim=1)))
+            else:
+                ranges.append(torch.stack(torch.aminmax(outputs.flatten(1), dim=1)))
+            planes[0][:, part] = outputs.mul_(255).nan_to_num_(nan=0.0).clamp_(0, 255)
             if self._colours:
-                planes[2][part] = signatures.mul(SPREAD.astype(np.int64).item()).bitwise_right_shift_(COLOUR_BITS)
+                planes[-1][part] = signatures.mul(SPREAD.astype(np.int64).item()).bitwise_right_shift_(COLOUR_BITS)
             # Every region begins somewhere in a row; to sort those pixels alone is much less than to sort all.
             starts = signatures[:, 1:][(planes[1][part, :-1] & RIGHT) != 0]
             seen.append(torch.cat((signatures[:, 0], starts)).unique())
         polytopes = torch.cat(seen).unique().numel() if len(seen) > 1 else seen[0].numel()
-        limits = torch.stack(ranges)
-        lowest, highest = torch.stack((limits[::2].amin(), limits[1::2].amax())).tolist()
+        limits = torch.stack(ranges)  # (parts, 2, channels)
+        lowest, highest = torch.stack((limits[:, 0].amin(0), limits[:, 1].amax(0))).cpu().numpy()
         arrive, host = self._sent(planes)
-        gray, edges, *colours = (plane.numpy() for plane in host)
-        hues = colours[0] if colours else np.empty((0, 0), np.uint8)
-        return Drawing(gray, edges, hues, polytopes, lowest, highest, self._height * self._width, arrive)
+        levels, edges, *others = (plane.numpy() for plane in host)
+        hues = others[-1] if self._colours else np.empty((0, 0), np.uint8)
+        spread = widest(lowest, highest)
+        classes = others[0] if labelled else None
+        pixels = self._height * self._width
+        return Drawing(levels, edges, hues, polytopes, *spread, pixels, arrive, classes=classes)
 
     def _evaluated(self, top: int, rows: int, edges: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs and signatures (rows, width) from row `top` on; writes these rows of `edges` (height, width)."""
-        outputs = torch.empty((1, rows, self._width), device=self._device)
+        """Outputs (channels, rows, width) and signatures (rows, width) from row `top` on.
+
+        Writes these rows of `edges` (height, width).
+        """
+        channels = self._backend.state.main.network.dims[-1]
+        outputs = torch.empty((channels, rows, self._width), device=self._device)
         signatures = torch.empty((rows, self._width), dtype=torch.int64, device=self._device)
         size = self._width, self._height
         for first in range(0, rows, self._rows):
@@ -78,7 +93,7 @@ class DeviceRasterizer:
                 size, top + first, outputs[None, :, first:last], signatures[None, first:last],
                 edges[None, top + first : top + last],
             )  # fmt: skip
-        return outputs[0], signatures
+        return outputs, signatures
 
     def _sent(self, planes: list[Tensor]) -> tuple[Callable[[], object], list[Tensor]]:
         """The planes in host memory, and what waits until they are there."""

@@ -1,4 +1,4 @@
-"""Frames of three panels: prediction with boundaries, prediction, target with sample points and text."""
+"""Frames of panels: prediction with boundaries, prediction, target with sample points and text; of classes, six."""
 
 import colorsys
 from dataclasses import dataclass
@@ -10,11 +10,19 @@ from numpy.typing import NDArray
 from draw_poly.engine.data.image import Picture, Split
 from draw_poly.engine.pictures.caption import Annotator, Caption
 from draw_poly.engine.pictures.drawing import Drawing, Pixels
+from draw_poly.engine.record.measures import Colour
 from draw_poly.engine.regions.colours import scale
+from draw_poly.engine.task import CLASS_COLOURS, TASKS, Task
 from draw_poly.engine.training.trainer import CONSTANT_SPREAD
 from draw_poly.kernels.picture import panels
 
-RED, BLUE = (255, 0, 0), (0, 0, 255)
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+# Of points that train and validate, on gray and colours and on classes, which are red and blue themselves.
+POINTS, CLASS_POINTS = (RED, BLUE), ((255, 0, 255), (0, 255, 255))
+# Around the last panel, where no training point is given another class; a panel is so many times higher.
+ALL_RIGHT, RIM_SHARE = (0, 255, 0), 100
+# Where the panels of classes stand, by row and column: outputs in the classes' order, and what they come to.
+OUTPUT_PLACES, LINED, PLAIN = ((0, 0), (1, 0), (0, 1)), (0, 2), (1, 1)
 # Sample points are drawn this many times smaller than a panel is high, and at least one pixel.
 POINT_SHARE = 1024
 # What common players of H.264 accept: level 5.1 is 9 437 184 pixels.
@@ -28,9 +36,22 @@ def frame_size(width: int, height: int, limit: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def film_canvas(width: int, height: int) -> tuple[int, int]:
-    """Width and height of a film's frame before it is scaled: three panels of even sides."""
-    return 3 * (width + width % 2), height + height % 2
+def film_canvas(width: int, height: int, grid: tuple[int, int] = (1, 3)) -> tuple[int, int]:
+    """Width and height of a film's frame before it is scaled: a grid (rows, columns) of panels of even sides."""
+    rows, columns = grid
+    return columns * (width + width % 2), rows * (height + height % 2)
+
+
+def line_colour(task: Task) -> Colour:
+    """That of boundaries."""
+    return WHITE if task.classes else RED
+
+
+def coloured(drawing: Drawing) -> Pixels | None:
+    """What was drawn, in colour, (height, width, 3): colours or those of classes; None for gray values."""
+    if drawing.classes is not None:
+        return np.array(CLASS_COLOURS, np.uint8)[drawing.classes]
+    return np.ascontiguousarray(np.moveaxis(drawing.levels, 0, 2)) if len(drawing.levels) == 3 else None
 
 
 def film_size(width: int, height: int) -> tuple[int, int]:
@@ -48,24 +69,29 @@ def can_be_filmed(width: int, height: int) -> bool:
 
 @dataclass(frozen=True)
 class Panels:
-    """What the frames of a run share: the third panel without text (height, width, 3), uint8, and regions' colours."""
+    """What the frames of a run share: the last panel without text (height, width, 3), uint8, regions' colours, task."""
 
     target: Pixels
     colour_regions: str | None = None
+    task: Task = TASKS["gray"]
 
     @staticmethod
-    def of(picture: Picture, split: Split, size: tuple[int, int], colour_regions: str | None = None) -> "Panels":
-        """The image at the size (width, height) of a panel, with its points: red ones train, blue ones validate."""
+    def of(
+        picture: Picture, split: Split, size: tuple[int, int], colour_regions: str | None = None,
+        task: Task = TASKS["gray"],
+    ) -> "Panels":  # fmt: skip
+        """The image at the size (width, height) of a panel, with its points; see `POINTS` for their colours."""
         width, height = size
-        target = np.repeat(picture.resized(size)[:, :, None], 3, axis=2)
+        target = picture.coloured(size)
         side = max(1, height // POINT_SHARE)
-        for indices, colour in ((split.validation.numpy(), BLUE), (split.training.numpy(), RED)):
+        training, validation = CLASS_POINTS if task.classes else POINTS
+        for indices, colour in ((split.validation.numpy(), validation), (split.training.numpy(), training)):
             rows = indices // picture.width * height // picture.height
             columns = indices % picture.width * width // picture.width
             for down in range(side):
                 for across in range(side):
                     target[np.minimum(rows + down, height - 1), np.minimum(columns + across, width - 1)] = colour
-        return Panels(target, colour_regions)
+        return Panels(target, colour_regions, task)
 
     @cached_property
     def palette(self) -> Pixels:
@@ -81,35 +107,76 @@ class Panels:
 
 
 class PictureComposer:
-    """Composes frames as red, green and blue; the third panel is drawn once, its text and curves anew each time."""
+    """Composes frames as red, green and blue; the last panel is drawn once, its text and curves anew each time."""
 
     def __init__(self, shared: Panels) -> None:
         height, width, _ = shared.target.shape
+        rows, columns = shared.task.grid
+        self._target, self._grid = shared.target, shared.task.grid
         self._annotator = Annotator(shared.target)
         self._covered = np.empty((height, width), np.uint8)
-        self._tints = shared.palette.astype(np.int32)
-        self._frame = np.empty((height, 3 * width, 3), np.uint8)
-        self._frame[:, 2 * width :] = shared.target
+        self._tints, self._line = shared.palette.astype(np.int32), np.array(line_colour(shared.task))
+        self._frame = np.zeros((rows * height, columns * width, 3), np.uint8)
+        self._panels = [
+            [self._frame[row * height : (row + 1) * height, column * width : (column + 1) * width]
+             for column in range(columns)]
+            for row in range(rows)
+        ]  # fmt: skip
+        self._panels[-1][-1][:] = shared.target
 
     def compose(self, drawing: Drawing, caption: Caption) -> Pixels:
-        """The frame (height, 3 * width, 3); the next call draws over it."""
-        width = drawing.gray.shape[1]
+        """The frame (rows * height, columns * width, 3); the next call draws over it."""
         cover(drawing, self._covered)
-        panels.paint(drawing.gray, self._covered, drawing.colours, np.array(RED), self._tints, self._frame)
+        picture = coloured(drawing)
+        if picture is None:
+            panels.paint(drawing.gray, self._covered, drawing.colours, self._line, self._tints, self._frame)
+        else:
+            self._paint(drawing, picture)
+        last = self._panels[-1][-1]
         for row, column, pixels in self._annotator.patches(caption, is_constant(drawing)):
             down, across, _ = pixels.shape
-            self._frame[row : row + down, 2 * width + column : 2 * width + column + across] = pixels
+            last[row : row + down, column : column + across] = pixels
+        if drawing.scores.get("misclassified") == 0:
+            for strip in _rim(last):
+                strip[:] = ALL_RIGHT
         return self._frame
+
+    def panel(self, row: int, column: int) -> Pixels:
+        """One of the frame's panels (height, width, 3), as it was composed last."""
+        return self._panels[row][column]
+
+    def _paint(self, drawing: Drawing, picture: Pixels) -> None:
+        """All panels but the last one, of a picture in colour."""
+        lined, plain = ((0, 0), (0, 1)) if drawing.classes is None else (LINED, PLAIN)
+        panels.paint_colours(
+            picture, self._covered, drawing.colours, self._line, self._tints, self.panel(*lined)
+        )  # fmt: skip
+        self.panel(*plain)[:] = picture
+        if drawing.classes is None:
+            return
+        for channel, place in enumerate(OUTPUT_PLACES):
+            self.panel(*place)[:, :, channel] = drawing.levels[channel]
+        for ours, theirs in zip(_rim(self._panels[-1][-1]), _rim(self._target), strict=True):
+            ours[:] = theirs
+
+
+def _rim(panel: Pixels) -> list[Pixels]:
+    """The four strips around a panel."""
+    thick = max(2, panel.shape[0] // RIM_SHARE)
+    return [panel[:thick], panel[-thick:], panel[:, :thick], panel[:, -thick:]]
 
 
 class FilmComposer:
     """Composes frames as a film's planes: brightness (height, width), two colour differences of half the size.
 
-    Panels of an odd width or height are made even by repeating their last column or row.
+    Panels of an odd width or height are made even by repeating their last column or row. Gray has a way of its own,
+    which is shorter.
     """
 
     def __init__(self, shared: Panels, planes: tuple[Pixels, Pixels, Pixels]) -> None:
         height, width, _ = shared.target.shape
+        self._colours = PictureComposer(shared) if shared.task.colour else None
+        self._grid, self._size = shared.task.grid, (height + height % 2, width + width % 2)
         self._annotator = Annotator(shared.target)
         self._covered = np.empty((height, width), np.uint8)
         self._planes = planes
@@ -117,12 +184,20 @@ class FilmComposer:
         self._tints = video_values(shared.palette)
         self._shades = video_values(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1))[0]
         self._line = video_values(np.array((RED,), np.uint8))[:, 0]
-        for plane in planes[1:]:
-            plane[:, self._width // 2 : self._width] = panels.NO_COLOUR
-        self._put(0, 2 * self._width, shared.target)
+        if self._colours is None:
+            for plane in planes[1:]:
+                plane[:, self._width // 2 : self._width] = panels.NO_COLOUR
+            self._put(0, 2 * self._width, shared.target)
 
     def compose(self, drawing: Drawing, caption: Caption) -> None:
         """Writes the frame into the planes."""
+        if self._colours:
+            self._colours.compose(drawing, caption)
+            (rows, columns), (down, across) = self._grid, self._size
+            for row in range(rows):
+                for column in range(columns):
+                    self._put(row * down, column * across, self._colours.panel(row, column))
+            return
         width = self._width
         cover(drawing, self._covered)
         luma = self._planes[0]

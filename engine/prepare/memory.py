@@ -9,6 +9,8 @@ from draw_poly.engine.config import Config, ConfigError
 BYTES_PER_PARAMETER = 4 * 15
 # Of the image: twice as it is decoded, gray value; then gray value and order.
 BYTES_PER_PIXEL = 10
+# Of an image whose colours are learnt, besides: those, and what is made of them.
+BYTES_PER_COLOUR = 10
 # Of a panel: drawings that wait, and for each thread that writes them three panels, filtered and compressed.
 BYTES_PER_PANEL_PIXEL = 80
 # Value, gradient and one in between; float32.

@@ -62,11 +62,14 @@ def prepare(config: Config, claim: Claim) -> Prepared:
 
     Raises ConfigError for what cannot be done, and for files of another run that would be written over.
     """
-    picture = image_file.load(config.input)
+    picture = image_file.load(*image_file.asked(config))
+    if picture.has_colours and not config.learnt.colour:
+        log.info("%s has colours, of which the gray values are learnt: --task rgb learns the colours", config.input)
     width, height = frame_size(picture.width, picture.height, config.frame_size)
+    rows, columns = config.learnt.grid
     memory.require(
-        width * height * memory.BYTES_PER_PANEL_PIXEL,
-        f"--frame-size {config.frame_size}, a frame of {3 * width} x {height} pixels,",
+        rows * width * height * memory.BYTES_PER_PANEL_PIXEL,
+        f"--frame-size {config.frame_size}, a frame of {columns * width} x {rows * height} pixels,",
     )
     memory.require_network(config, min(config.chunk_size, width * height))
     config, warnings = _with_what_is_installed(config)
@@ -119,7 +122,7 @@ def _require_film(config: Config, picture: Picture) -> None:
     """Raises ConfigError where frames are larger than a film's may be."""
 
     def fits(limit: int) -> bool:
-        return can_be_filmed(*film_canvas(*frame_size(picture.width, picture.height, limit)))
+        return can_be_filmed(*film_canvas(*frame_size(picture.width, picture.height, limit), config.learnt.grid))
 
     if not fits(config.frame_size):
         most = next(limit for limit in range(config.frame_size, 0, -1) if fits(limit))

@@ -26,9 +26,10 @@ from draw_poly.engine.pictures.caption import Caption
 from draw_poly.engine.pictures.drawing import Drawing
 from draw_poly.engine.pictures.frame import FilmComposer, Panels, PictureComposer
 from draw_poly.engine.pictures.select import rasterizer_for
+from draw_poly.engine.task import TASKS
 from draw_poly.kernels import orders
 from draw_poly.kernels.compiled import announce, is_kept
-from draw_poly.kernels.picture import grid, panels
+from draw_poly.kernels.picture import classes, grid, panels
 
 # A child of the run's logger.
 log = logging.getLogger("polytope_nn.rehearsal")
@@ -43,19 +44,25 @@ class Pictures:
     film: bool
     files: bool
     regions: bool
+    task: str = "gray"
 
     @staticmethod
     def of(kind: type[Backend], config: Config) -> "Pictures":
         """Those of a run."""
-        return Pictures(kind.drawn_by, not config.no_film, config.snapshot_format != "none", config.regions != "off")
+        film, files, regions = not config.no_film, config.snapshot_format != "none", config.regions != "off"
+        return Pictures(kind.drawn_by, film, files, regions, config.task)
 
     def are_kept(self) -> bool:
         """Whether the code of all their kernels is on disk."""
         needed: list[Any] = [orders.shuffle, panels.cover, panels.draw_strokes]
+        colour = TASKS[self.task].colour
         if self.film:
-            needed += [panels.paint_brightness, panels.paint_difference, panels.to_video]
-        if self.files:
-            needed += [panels.paint]
+            needed += [panels.to_video]
+            needed += [] if colour else [panels.paint_brightness, panels.paint_difference]
+        if self.files or self.film:
+            needed += [panels.paint_colours] if colour else [panels.paint] * self.files
+        if TASKS[self.task].classes and self.drawn_by != "grid":  # a GPU's backend does without
+            needed += [classes.classify]
         if self.drawn_by == "picture":
             from draw_poly.kernels.cpu import draw
 
@@ -75,20 +82,22 @@ class Pictures:
             from draw_poly.engine.regions import compiled
 
             compiled.use(SIDE)
-        shared = Panels(np.zeros((SIDE, SIDE, 3), np.uint8))
+        shared = Panels(np.zeros((SIDE, SIDE, 3), np.uint8), task=TASKS[self.task])
         caption = Caption(("",) * 4, np.zeros((2, 2, SIDE)))
         drawing = self._drawing()
         if self.files:
             PictureComposer(shared).compose(drawing, caption)
         if self.film:
-            planes = np.empty((SIDE, 3 * SIDE), np.uint8), *np.empty((2, SIDE // 2, 3 * SIDE // 2), np.uint8)
+            rows, columns = (SIDE * count for count in shared.task.grid)
+            planes = np.empty((rows, columns), np.uint8), *np.empty((2, rows // 2, columns // 2), np.uint8)
             FilmComposer(shared, planes).compose(drawing, caption)
 
     def _drawing(self) -> Drawing:
         if self.drawn_by == "grid":  # by no kernel of Numba's
-            gray = np.zeros((SIDE, SIDE), np.uint8)
-            return Drawing(gray, gray, gray[:0, :0], 1, 0.0, 0.0, 0)
-        config = Config("x", "[2]", 1)
+            task, gray = TASKS[self.task], np.zeros((SIDE, SIDE), np.uint8)
+            levels = np.zeros((task.outputs, SIDE, SIDE), np.uint8)
+            return Drawing(levels, gray, gray[:0, :0], 1, 0.0, 0.0, 0, classes=gray if task.classes else None)
+        config = Config("x", "[2]", 1, task=self.task)
         kind: type[Backend] = Eager
         if self.drawn_by == "picture":
             from draw_poly.engine.backends.cpu import Cpu
@@ -96,7 +105,8 @@ class Pictures:
             kind = Cpu
         state = blank_state(config, torch.device("cpu"))
         # Neurons that change sign in the middle: tiles are halved there.
-        state.main.parameters.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0, -0.5, -0.5, 1.0, 1.0, 0.0]))
+        state.main.parameters[0, :6] = torch.tensor([1.0, 0.0, 0.0, 1.0, -0.5, -0.5])
+        state.main.parameters[0, 6:] = 1.0
         state.coefficients.copy_(torch.tensor([1, 2]))
         backend = kind(state, config)
         rasterizer_for(backend, 1, 1, 1).draw()  # small pictures may go another way

@@ -12,6 +12,7 @@ from draw_poly.engine.model.initialisation import initialise
 from draw_poly.engine.model.state import Learner
 from draw_poly.engine.record.checkpoint import Checkpoint, sound
 from draw_poly.engine.record.checkpoint_file import CheckpointError
+from draw_poly.engine.task import TASKS
 from draw_poly.kernels.spec import OPTIMIZERS, OPTIONS
 
 MAY_CHANGE = (
@@ -85,8 +86,9 @@ class Resume:
 
     def _main(self) -> Learner:
         """The network's learner, with fresh moments where its optimiser is another."""
-        there, optimizer = self._stored.state.main, self.config.optimizers[0]
-        return there.switched(optimizer)
+        # The original does not keep all that a network is told by.
+        there = replace(self._stored.state.main, network=self.config.network)
+        return there.switched(self.config.optimizers[0])
 
     def _predictor(self) -> Learner | None:
         """The predictor's learner: the checkpoint's, a fresh one where the term begins, None where it is off."""
@@ -135,6 +137,9 @@ def moved(there: str | None, here: str | None) -> str | None:
 
 def _refuse_changes(path: Path, stored: Checkpoint, config: Config) -> None:
     wrong = []
+    task = stored.settings.get("task", TASKS["gray"].name)
+    if task != config.task:
+        raise CheckpointError(f"a resume may not change --task {config.task}: {path} was trained with --task {task}")
     hidden, seed = stored.state.main.network.dims[1:-1], stored.settings["seed"]
     if config.network.dims[1:-1] != hidden:
         wrong.append(f"--shape {config.shape} (there {list(hidden)})")
@@ -147,6 +152,11 @@ def _refuse_changes(path: Path, stored: Checkpoint, config: Config) -> None:
     ]
     if config.seed is not None and config.seed != seed:
         wrong.append(f"--seed {config.seed} (there {'none' if seed is None else seed})")
+    wrong += [
+        f"{option(name)} {getattr(config, name)} (there {stored.settings[name]})"
+        for name in ("final_activation", "class_tolerance", "ignore_transparent")
+        if stored.settings.get(name, getattr(config, name)) != getattr(config, name)
+    ]
     _refuse(path, wrong)
 
 
@@ -163,5 +173,5 @@ def _refuse_other_image(path: Path, stored: Checkpoint, picture: Picture) -> Non
         )
     split = stored.split
     with sound(path):
-        if split and max(split.training.max(), split.validation.max()) >= picture.pixels.size:
+        if split and max(split.training.max(), split.validation.max()) >= picture.size:
             raise ValueError("its points are not points of the image")

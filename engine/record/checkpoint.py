@@ -23,8 +23,9 @@ from draw_poly.engine.record.learner_dict import learner_of, optimizer_dict, opt
 from draw_poly.engine.record.ledger import Due
 from draw_poly.engine.regions.lives import Lives
 from draw_poly.engine.shape import parse_shape
+from draw_poly.engine.task import TASKS, Task
 from draw_poly.engine.training.watch import Watch
-from draw_poly.kernels.spec import OPTIMIZERS, KolmogorovTerm, Network, Optimizer, activation
+from draw_poly.kernels.spec import FINAL_ACTIVATIONS, OPTIMIZERS, KolmogorovTerm, Network, Optimizer, activation
 
 # 2 brought `image_name`, `metrics_rows` and `unwritten_frames`.
 FORMAT_VERSION = 2
@@ -93,12 +94,22 @@ def _read_state(content: Content) -> State:
     return State(main, predictor, coefficients[None], generator, _count(content["epoch"], "epoch") + 1)
 
 
+def _task(content: Content) -> Task:
+    """The original's checkpoints do not tell it, but by their outputs; ours of earlier versions are gray."""
+    if settings := content.get("settings"):
+        return TASKS[settings.get("task", "gray")]
+    biases = [value for name, value in content["model_state_dict"].items() if name.endswith(".bias")]
+    return TASKS["classes" if len(biases[-1]) > 1 else "gray"]
+
+
 def _network(content: Content) -> Network:
     # The original's has no settings, and one activation.
-    settings = content.get("settings") or {}
+    settings, task = content.get("settings") or {}, _task(content)
     own = {"name": settings.get("activation"), "slope": settings.get("slope")}
     hidden = parse_shape(str(content["args"]["shape"]))
-    return Network((2, *hidden, 1), activation(**{key: value for key, value in own.items() if value is not None}))
+    known = {key: value for key, value in own.items() if value is not None}
+    final = settings.get("final_activation") or content["args"].get("final_activation") or FINAL_ACTIVATIONS[0]
+    return Network((2, *hidden, task.outputs), activation(**known), task.loss(final))
 
 
 def _write_predictor(predictor: Learner | None, settings: Content) -> Content:
@@ -127,6 +138,8 @@ def _read_predictor(content: Content, optimizer: Optimizer) -> Learner | None:
 
 def _write_settings(settings: Content) -> Content:
     args = {name: settings[name] for name in ARGS}
+    if settings.get("task") == "classes":
+        args["final_activation"] = settings["final_activation"]
     version = {"format_version": FORMAT_VERSION}
     return {"random_seed": settings["seed"], "args": args, **version, "settings": settings}
 
@@ -136,6 +149,7 @@ def _read_settings(content: Content) -> Content:
     seed, args, stored = content["random_seed"], dict(content["args"]), content.get("settings")
     term = TERM if "weight_predictor_state_dict" in content else {}
     return {
+        "task": _task(content).name,
         **args,
         **{name: content[key] for key, name in term.items() if key in content},
         **(stored if isinstance(stored, dict) else {}),

@@ -1,6 +1,7 @@
 """A run's frames and film: drawn, handed to the encoders, and caught up with where an earlier process could not."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.pictures.caption import LossCurves, caption
 from draw_poly.engine.pictures.drawing import Drawing
 from draw_poly.engine.pictures.frame import Panels, film_canvas, frame_size
+from draw_poly.engine.pictures.scores import scorer
 from draw_poly.engine.pictures.select import drawn_exactly, rasterizer_for, shared_regions
 from draw_poly.engine.prepare.prepare import Prepared
 from draw_poly.engine.record.encoder import Frame, FrameWriter
@@ -43,17 +45,19 @@ class Gallery:
         self.regions = shared_regions(config)
         lives = prepared.checkpoint.lives
         self._rasterizer = drawn_exactly(pixels, backend, size, config.colour_regions, self.regions, lives)
-        self._panels = Panels.of(prepared.picture, prepared.split, size, config.colour_regions)
+        self._panels = Panels.of(prepared.picture, prepared.split, size, config.colour_regions, config.learnt)
+        self._scored = scorer(config, backend, prepared.picture, prepared.split, size)
         self._curves = LossCurves(size[0], config)
 
     def draw(self) -> Drawing:
-        """Draws the network as it is."""
-        return self._rasterizer.draw()
+        """Draws the network as it is, with what its task measures of it."""
+        drawing = self._rasterizer.draw()
+        return replace(drawing, scores=self._scored(drawing)) if self._scored else drawing
 
     def try_out(self, drawing: Drawing) -> None:
         """Makes a frame of every kind that the run will make, of which nothing is left."""
         with TemporaryDirectory(dir=self._prepared.files.folder, prefix=files.TRIAL) as folder:
-            writer = self._writer(None if self._config.no_film else _film(Path(folder) / "film.mp4", self.size))
+            writer = self._writer(None if self._config.no_film else self._film(Path(folder) / "film.mp4"))
             text = caption(self._config, {"epoch": 0}, self._curves)
             writer.put(Frame(drawing, text, Path(folder) / "frame", Due(0, self._parameters.cpu())))
             writer.close()
@@ -93,7 +97,7 @@ class Gallery:
                 self._curves.extend(rows[shown:until])
                 shown = until
                 self._parameters.copy_(due.parameters)
-                drawing = self._rasterizer.draw()
+                drawing = self.draw()
                 drawn[due.epoch] = of_frame(drawing)
                 self.write(due, drawing)
         finally:
@@ -127,7 +131,7 @@ class Gallery:
         path, origin, schedule = self._prepared.files.film, self._prepared.origin, self._config.frames
         source = origin.film if origin and not path.exists() else None
         pictures = [picture for epoch, picture in self._frames_until_now().items() if epoch in schedule]
-        film = _film(path, self.size, self._prepared.checkpoint.film_frames, pictures, source)
+        film = self._film(path, self._prepared.checkpoint.film_frames, pictures, source)
         for note in film.notes:
             log.warning("%s", note)
         return film
@@ -142,10 +146,7 @@ class Gallery:
             where = f": they are in {origin.snapshot_dir}" if origin and origin.frames().keys() >= set(lost) else ""
             log.warning("%s lacks the frames of %s%s", place.snapshot_dir, ranges(lost), where)
 
+    def _film(self, path: Path, frames: int = 0, pictures: Sequence[Path] = (), source: Path | None = None) -> "Film":
+        from draw_poly.engine.record.film import continued  # loads FFmpeg, which a run without a film can do without
 
-def _film(
-    path: Path, size: tuple[int, int], frames: int = 0, pictures: Sequence[Path] = (), source: Path | None = None
-) -> "Film":
-    from draw_poly.engine.record.film import continued  # loads FFmpeg, which need not be there for a run without a film
-
-    return continued(path, film_canvas(*size), frames, pictures, source)
+        return continued(path, film_canvas(*self.size, self._config.learnt.grid), frames, pictures, source)

@@ -32,7 +32,7 @@ def log_lines(lines: Sequence[str], times: Sequence[float], last: bool) -> None:
     for handler in own:
         handler.emit_lines(lines, times, last)
     for line, time in zip(lines, times, strict=True) if others else ():
-        record = log.makeRecord(LOGGER, logging.INFO, __file__, 0, line, (), None, "log_lines")
+        record = log.makeRecord(log.name, logging.INFO, __file__, 0, line, (), None, "log_lines")
         record.created, record.msecs = time, time % 1 * 1000
         if log.filter(record):
             for handler in others:
@@ -44,8 +44,8 @@ def log_lines(lines: Sequence[str], times: Sequence[float], last: bool) -> None:
 def logging_to(config: Config, is_main: bool = True) -> Iterator[None]:
     """Sends the log to standard error and to `--log-file`; of a process that does not lead, its failure alone.
 
-    Whatever logging the user has set up, both hear everything, and it is left as it was.
-    Raises ConfigError where the file cannot be written.
+    Whatever logging the user has set up, both hear everything, and it is left as it was. Lines bear the name of the
+    task's logger, and who listens to that hears them too. Raises ConfigError where the file cannot be written.
     """
     handlers: list[logging.Handler] = []
     if sys.stderr is not None:  # it is None where the user closed it
@@ -54,14 +54,22 @@ def logging_to(config: Config, is_main: bool = True) -> Iterator[None]:
     if config.log_file and is_main:
         handlers.append(LogFile(config.log_file, log))
     before = log.level, log.propagate, log.disabled, backends_log.disabled
+    name = config.learnt.logger
+    listeners = [one for one in logging.getLogger(name).handlers if one not in log.handlers]
     log.setLevel(logging.DEBUG if config.debug else logging.INFO)
     log.propagate = log.disabled = backends_log.disabled = False
     for handler in handlers:
         handler.setFormatter(logging.Formatter(FORMAT))
         log.addHandler(handler)
+    for handler in listeners:
+        log.addHandler(handler)
+    log.name, backends_log.name = name, backends_log.name.replace(LOGGER, name)
     try:
         yield
     finally:
+        log.name, backends_log.name = LOGGER, backends_log.name.replace(name, LOGGER)
+        for handler in listeners:
+            log.removeHandler(handler)
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()

@@ -32,7 +32,7 @@ class InBulk(logging.StreamHandler[TextIO]):
         """Writes lines of these times of day, in seconds, as records of INFO are formatted; no others follow `last`."""
         self.acquire()
         try:
-            self.write("".join(stamped(lines, times)))
+            self.write("".join(stamped(lines, times, logging.getLogger(LOGGER).name)))
         except Exception:
             self.handleError(logging.makeLogRecord({"msg": "%d lines", "args": (len(lines),)}))
         finally:
@@ -44,14 +44,14 @@ class InBulk(logging.StreamHandler[TextIO]):
         self.flush()
 
 
-def stamped(lines: Sequence[str], times: Sequence[float]) -> Iterator[str]:
-    """Lines as `FORMAT` has them, each with its end."""
+def stamped(lines: Sequence[str], times: Sequence[float], name: str = LOGGER) -> Iterator[str]:
+    """Lines of a logger as `FORMAT` has them, each with its end."""
     second, stamp = -1, ""
     for line, time in zip(lines, times, strict=True):
         if int(time) != second:
             second = int(time)
             stamp = strftime("%Y-%m-%d %H:%M:%S", localtime(second))
-        yield f"{stamp},{int(time % 1 * 1000):03d} - {LOGGER} - INFO - {line}\n"
+        yield f"{stamp},{int(time % 1 * 1000):03d} - {name} - INFO - {line}\n"
 
 
 class Console(InBulk):

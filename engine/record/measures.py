@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from draw_poly.engine.pictures.drawing import Drawing
+from draw_poly.engine.task import TASKS
 from draw_poly.engine.training.trainer import Epoch, Epochs
 
 # The values of an epoch by their measures' names; those of frames only where the epoch has one.
@@ -48,7 +49,8 @@ class Measure:
 
     `meaning` is what it is, with its unit. `column` is its place in `metrics.csv` and `cell` the format there; without
     them it has none. `later` are columns that tables of an earlier version lack, and so are empty in some rows. `said`
-    is its part of the log's line of an epoch, or of a frame.
+    is its part of the log's line of an epoch, or of a frame. `tasks` are the names of those that have it, all where
+    there are none; in a meaning, `{scored}` is the task's loss.
     """
 
     name: str
@@ -61,6 +63,11 @@ class Measure:
     said: str = ""
     figure: Figure | None = None
     caption: CaptionLine | None = None
+    tasks: tuple[str, ...] = ()
+
+    def is_of(self, task: str) -> bool:
+        """Whether runs of a task have it."""
+        return not self.tasks or task in self.tasks
 
     @property
     def of_some(self) -> bool:
@@ -78,9 +85,9 @@ MEASURES = (
     Measure("epoch", "finished epochs", "d", 0, caption=CaptionLine("Epoch", "d", "00000")),
     Measure("combined", "what is trained: task and weighted Kolmogorov loss", ".9g", 6, later=True,
             said="Combined Loss: {combined:.6f}", caption=CaptionLine("Train Loss", ".4f", "00.0000", RED)),
-    Measure("task", "task, mean squared error", ".9g", 1, said=" (Task: {task:.6f}", figure=LOSSES),
+    Measure("task", "task, {scored}", ".9g", 1, said=" (Task: {task:.6f}", figure=LOSSES),
     Measure("weighted", "Kolmogorov loss times its weight", said=" + λ·K: {weighted:.6f})"),
-    Measure("validation", "validation, mean squared error", ".9g", 3, said=", Val Loss: {validation:.6f}",
+    Measure("validation", "validation, {scored}", ".9g", 3, said=", Val Loss: {validation:.6f}",
             figure=LOSSES, caption=CaptionLine("Val Loss", ".4f", "00.0000", BLUE)),
     Measure("kolmogorov", "Kolmogorov, nats a parameter", ".9g", 2, figure=LOSSES),
     Measure("seconds", "seconds of the epoch", ".6f", 5),
@@ -92,6 +99,11 @@ MEASURES = (
             figure=BITS),
     Measure("network_bits", "of which the network", "d", 8, later=True, of_codes=True, figure=BITS),
     Measure("coded", "validation of the network as coded", ".9g", 9, later=True, of_codes=True, figure=LOSSES),
+    Measure("psnr", "peak signal-to-noise ratio of the picture, decibels", ".4f", 10, later=True, of_frames=True,
+            said=", PSNR {psnr:.2f} dB", caption=CaptionLine("PSNR", ".2f", "000.00"), tasks=("rgb",)),
+    Measure("misclassified", "training points that are given another class", "d", 11, later=True, of_frames=True,
+            said=", {misclassified} misclassified", caption=CaptionLine("Misclassified", "d", "000000"),
+            tasks=("classes",)),
 )  # fmt: skip
 
 # Of exact regions, in the order of the columns of `regions.csv`, which has a row for each epoch that was subdivided.
@@ -121,18 +133,19 @@ REGION_HEADER = ",".join(one.name for one in REGION_MEASURES) + "\n"
 
 COLUMNS = tuple(sorted((one for one in MEASURES if one.column is not None), key=lambda one: one.column or 0))
 NAMES = tuple(one.name for one in COLUMNS)
-CAPTIONED = tuple((one, one.caption) for one in MEASURES if one.caption)
+# What frames say of each task, and lines that change from frame to frame.
+CAPTIONED = {task: tuple((one, one.caption) for one in MEASURES if one.caption and one.is_of(task)) for task in TASKS}
 # What a frame that is still to be drawn keeps of its epoch, in this order.
-KEPT = tuple(one.name for one, _ in CAPTIONED if not one.of_frames and one.name != "epoch")
+KEPT = tuple(one.name for one in MEASURES if one.caption and not one.of_frames and one.name != "epoch")
 # Drawn as curves, with their colours.
-CURVES = tuple((one.name, line.colour) for one, line in CAPTIONED if line.colour)
+CURVES = tuple((one.name, one.caption.colour) for one in MEASURES if one.caption and one.caption.colour)
 FIGURES = tuple(dict.fromkeys(one.figure for one in MEASURES if one.figure))
 
 
 _OF_EPOCH = tuple(one.name for one in MEASURES if not one.of_some and one.name != "epoch")
-_OF_FRAME = tuple(one.name for one in MEASURES if one.of_frames)
+_OF_FRAME = tuple(one.name for one in MEASURES if one.of_frames and not one.tasks)
 _EPOCH_LINE = "Epoch {epoch}/{last} - " + "".join(one.said for one in MEASURES if not one.of_some)
-_FRAME_LINE = "".join(one.said for one in MEASURES if one.of_frames)
+_FRAME_PARTS = {one.name: one.said for one in MEASURES if one.of_frames}
 
 
 def of_epochs(epochs: Epochs) -> Columns:
@@ -147,8 +160,8 @@ def of_epoch(number: int, epoch: Epoch) -> Row:
 
 
 def of_frame(drawing: Drawing) -> Row:
-    """The values of a frame."""
-    return {name: getattr(drawing, name) for name in _OF_FRAME}
+    """The values of a frame, with what its task has measured."""
+    return {**{name: getattr(drawing, name) for name in _OF_FRAME}, **drawing.scores}
 
 
 def region_row(values: Row) -> str:
@@ -188,4 +201,5 @@ def bar_text(row: Row) -> str:
 
 def frame_line(epoch: int, row: Row) -> str:
     """The log's line of what a frame after an epoch holds."""
-    return f"Frame @ epoch {epoch}: {_FRAME_LINE.format_map(row)}"
+    said = "".join(part.format_map(row) for name, part in _FRAME_PARTS.items() if name in row)
+    return f"Frame @ epoch {epoch}: {said}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from draw_poly.engine.record import disk
 from draw_poly.engine.record.measures import Coded, Columns, Row
-from draw_poly.engine.record.table import HEADER, NONE, Table, epoch_of, ranges, read_table, row_of, rows_of, with_cells
+from draw_poly.engine.record.table import HEADERS, NONE, Table, epoch_of, ranges, read_table, row_of, rows_of, with_cells
 from draw_poly.engine.schedule import Schedule
 
 WRITE_SECONDS, WRITE_BYTES, SYNC_BYTES = 1.0, 2**13, 2**16
@@ -32,6 +32,7 @@ class Metrics:
         held: Sequence[str] = (),
         source: Path | None = None,
         weight: float = 0.0,
+        task: str = "gray",
     ) -> None:
         """Begins the file, or goes on after its row of epoch `keep`; later rows come again.
 
@@ -40,7 +41,7 @@ class Metrics:
         tell. A frame that a run drew only because it ended is none of the longer run's, so the last kept row loses its
         polytopes unless the schedule has a frame at its epoch.
         """
-        self._path = path
+        self._path, self._task = path, task
         self.notes: list[str] = []
         source = source or path
         there = source.exists()
@@ -54,7 +55,7 @@ class Metrics:
         table.combine(weight)
         if table.rows and epoch_of(table.rows[-1]) == keep and keep not in schedule:
             table.leave_last_frame_out()
-        content = (HEADER + "".join(table.rows)).encode()
+        content = (HEADERS[task] + "".join(table.rows)).encode()
         if content != data or source != path:
             disk.write_whole(path, content)
         self.earlier = Table([], table.numbers)  # their text may be of many megabytes
@@ -76,11 +77,11 @@ class Metrics:
 
     def add(self, values: Row) -> None:
         """The row of an epoch. Raises OSError where rows cannot be written; they are `held` then."""
-        self._extend([row_of(values)])
+        self._extend([row_of(values, self._task)])
 
     def extend(self, columns: Columns, coded: Coded = NONE) -> None:
         """The rows of epochs without a frame, some of them `coded`. Raises OSError as `add` does."""
-        self._extend(rows_of(columns, coded))
+        self._extend(rows_of(columns, coded, self._task))
 
     def _extend(self, rows: Sequence[str]) -> None:
         if not rows:

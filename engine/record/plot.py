@@ -11,22 +11,26 @@ import numpy as np
 from draw_poly.engine.record.disk import read, write_whole
 from draw_poly.engine.record.measures import FIGURES, MEASURES, Figure
 from draw_poly.engine.record.table import Table, read_table
+from draw_poly.engine.task import TASKS
 
 # What the import of Matplotlib heeds, and what it is to find.
 ENVIRONMENT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
 
 
-def plot(metrics: Path, folder: Path) -> list[Path]:
-    """Draws the measures that have a plot over epochs, into a folder; returns the files written, none without a row."""
+def plot(metrics: Path, folder: Path, scored: str = TASKS["gray"].scored) -> list[Path]:
+    """Draws the measures that have a plot over epochs, into a folder; returns the files written, none without a row.
+
+    `scored` is the task's loss, as its legend calls it.
+    """
     table = read_table(read(metrics))
     if not table.rows:
         return []
     with settings_of_our_own():
-        written = (_plotted(table, figure, folder / f"{figure.name}.png") for figure in FIGURES)
+        written = (_plotted(table, figure, folder / f"{figure.name}.png", scored) for figure in FIGURES)
         return [path for path in written if path]
 
 
-def _plotted(table: Table, figure: Figure, path: Path) -> Path | None:
+def _plotted(table: Table, figure: Figure, path: Path, scored: str) -> Path | None:
     """Writes a plot; returns its file, None where there is nothing to see on it."""
     # Figures without pyplot keep no global state and need no display.
     import matplotlib.backends.backend_agg
@@ -40,7 +44,7 @@ def _plotted(table: Table, figure: Figure, path: Path) -> Path | None:
         epochs, values = table.column("epoch")[known], table.column(one.name)[known]
         if values.size and (values.any() or one is measures[0]):  # all zeros: a term that is off
             marker = "." if one.of_some and values.size < 50 else None
-            axes.plot(epochs, values, label=one.meaning, linewidth=1, marker=marker)
+            axes.plot(epochs, values, label=one.meaning.format(scored=scored), linewidth=1, marker=marker)
     if not axes.lines:
         return None
     axes.set(xlabel="epoch", ylabel=figure.label, yscale="log" if figure.logarithmic else "linear")

@@ -209,8 +209,10 @@ class Recorder:
             self._training.show(drawing.lowest, drawing.highest)
         with self._phases("hand frames over"):
             self.gallery.write(due, drawing)
-        log.info("Visualization @ epoch %d: %.2fs", number, seconds + time.perf_counter() - started)
-        log.info("%s", frame_line(number, of_frame(drawing)))
+        values, count = of_frame(drawing), self._prepared.split.training.numel()
+        missed = f" - Misclassified: {values['misclassified']}/{count}" if "misclassified" in values else ""
+        log.info("Visualization @ epoch %d: %.2fs%s", number, seconds + time.perf_counter() - started, missed)
+        log.info("%s", frame_line(number, values))
         tell(drawn.looked)
 
     def _following(self) -> "Follower | None":
@@ -266,7 +268,7 @@ class Recorder:
         """Plots of the run; that there are none is no failure of it, unless the disk's."""
         try:
             with self._phases("plot"):
-                plot(self.files.metrics, self.files.folder)
+                plot(self.files.metrics, self.files.folder, self.config.learnt.scored)
         except OSError:
             raise
         except Exception as error:
@@ -289,7 +291,7 @@ class Recorder:
         prepared, path, reached = self._prepared, self.files.metrics, self._prepared.state.epoch
         schedule = self.config.frames if reached < self.config.epochs else EVERY_EPOCH
         source = prepared.origin.metrics if prepared.origin and not path.exists() else None
-        metrics = Metrics(path, reached, schedule, prepared.checkpoint.rows, source, prepared.weight)
+        metrics = Metrics(path, reached, schedule, prepared.checkpoint.rows, source, prepared.weight, self.config.task)
         for note in metrics.notes:
             log.warning("%s", note)
         return metrics

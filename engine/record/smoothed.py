@@ -17,19 +17,20 @@ def smoothed(picture: Picture, split: Split, sigma: float, size: tuple[int, int]
     from scipy.ndimage import gaussian_filter
 
     width, height = size
-    original = picture.resized(size)
+    original, channels = picture.coloured(size), 1 if picture.pixels.ndim == 2 else 3
     indices = split.training.numpy()
     rows = indices // picture.width * height // picture.height
     columns = indices % picture.width * width // picture.width
-    values, density = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-    np.add.at(values, (rows, columns), picture.pixels.reshape(-1)[indices])
+    values, density = np.zeros((channels, height, width), np.float32), np.zeros((height, width), np.float32)
+    for plane, levels in zip(values, picture.pixels.reshape(-1, channels)[indices].T, strict=True):
+        np.add.at(plane, (rows, columns), levels)
     np.add.at(density, (rows, columns), 1.0)
     sigma *= max(width, height) / max(picture.width, picture.height)
     # Past the image's longest side a Gaussian meets no point, and its norm cancels in the quotient.
-    radius = int(min(4 * sigma + 0.5, max(values.shape)))
-    values, density = (gaussian_filter(grid, sigma, mode="constant", radius=radius) for grid in (values, density))
+    radius = int(min(4 * sigma + 0.5, max(size)))
+    *smooth, density = (gaussian_filter(grid, sigma, mode="constant", radius=radius) for grid in (*values, density))
     known = density > np.finfo(np.float32).tiny
-    mean = np.divide(values, density, out=np.zeros_like(values), where=known)
-    gray = np.clip(np.rint(mean), 0, 255).astype(np.uint8)
-    left = np.where(known[:, :, None], gray[:, :, None], np.array(CYAN, np.uint8))
-    return np.concatenate((left, np.repeat(original[:, :, None], 3, axis=2)), axis=1)
+    means = [np.divide(plane, density, out=np.zeros_like(plane), where=known) for plane in smooth]
+    levels = np.clip(np.rint(np.stack(means, 2)), 0, 255).astype(np.uint8)
+    left = np.where(known[:, :, None], levels, np.array(CYAN, np.uint8))
+    return np.concatenate((left, original), axis=1)

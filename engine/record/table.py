@@ -12,24 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from draw_poly.engine.record.measures import COLUMNS, NAMES, Coded, Columns, Row, lines
+from draw_poly.engine.task import TASKS
 
 Numbers = NDArray[np.float64]
 
-HEADER = ",".join(NAMES) + "\n"
 # Columns that every row of every version has, and those that a row may be without.
 NEEDED = [index for index, one in enumerate(COLUMNS) if not (one.later or one.of_frames)]
 OF_FRAMES = [index for index, one in enumerate(COLUMNS) if one.of_frames]
 FIRST = sum(not one.later for one in COLUMNS)  # columns of the first version; what came later stands behind them
-ROW = {
-    drawn: ",".join(
-        f"{{{one.name}:{one.cell}}}" if (drawn and one.of_frames) or not one.of_some else "" for one in COLUMNS
-    )
-    + "\n"
-    for drawn in (False, True)
-}
-DRAWN = {one.name for one in COLUMNS if one.of_frames}
+# Columns of each task's table: up to the last that it has, those of another one empty.
+WIDTHS = {task: 1 + max(one.column or 0 for one in COLUMNS if one.is_of(task)) for task in TASKS}
+LEAST_WIDTH = min(WIDTHS.values())
+HEADERS = {task: ",".join(NAMES[:width]) + "\n" for task, width in WIDTHS.items()}
+HEADER = HEADERS["gray"]
+DRAWN = {task: {one.name for one in COLUMNS if one.of_frames and one.is_of(task)} for task in TASKS}
 CODED = {one.name for one in COLUMNS if one.of_codes}
 NONE: Coded = MappingProxyType({})
+
+
+def _template(task: str, drawn: bool) -> str:
+    """A row of a task's table, of an epoch with a frame or without."""
+    said = (one.is_of(task) and ((drawn and one.of_frames) or not one.of_some) for one in COLUMNS)
+    cells = [f"{{{one.name}:{one.cell}}}" if is_said else "" for one, is_said in zip(COLUMNS, said, strict=True)]
+    return ",".join(cells[: WIDTHS[task]]) + "\n"
+
+
+ROWS = {(task, drawn): _template(task, drawn) for task in TASKS for drawn in (False, True)}
 
 
 @dataclass
@@ -67,7 +75,7 @@ class Table:
     def extend(self, rows: Sequence[str]) -> None:
         """Appends rows. Raises ValueError for one that is none."""
         self.numbers = np.concatenate((self.numbers, numbers_of(rows)))
-        self.rows += [_whole(row) for row in rows]
+        self.rows += [_whole(row, LEAST_WIDTH) for row in rows]
 
     def combine(self, weight: float) -> None:
         """Fills in the loss that was trained where a table of an earlier version lacks it: trained with this weight."""
@@ -80,18 +88,18 @@ class Table:
     def leave_last_frame_out(self) -> None:
         """Has the last row be as of an epoch without a frame."""
         self.numbers[-1, OF_FRAMES] = math.nan
-        self.rows[-1] = with_cells(self.rows[-1], dict.fromkeys(DRAWN, math.nan))
+        self.rows[-1] = with_cells(self.rows[-1], dict.fromkeys(set[str]().union(*DRAWN.values()), math.nan))
 
 
-def row_of(values: Row) -> str:
+def row_of(values: Row, task: str = "gray") -> str:
     """An epoch's row; the losses with every digit a float32 has."""
-    row = ROW[values.keys() >= DRAWN].format_map(values)
+    row = ROWS[task, values.keys() >= DRAWN[task]].format_map(values)
     return with_cells(row, {name: values[name] for name in CODED}) if values.keys() >= CODED else row
 
 
-def rows_of(columns: Columns, coded: Coded = NONE) -> list[str]:
+def rows_of(columns: Columns, coded: Coded = NONE, task: str = "gray") -> list[str]:
     """Those of epochs without a frame; some of them may have been coded."""
-    rows = lines(ROW[False], columns)
+    rows = lines(ROWS[task, False], columns)
     for epoch, values in coded.items():
         if epoch in columns["epoch"]:
             place = columns["epoch"].index(epoch)
@@ -103,7 +111,7 @@ def with_cells(row: str, values: Row) -> str:
     """A row with other values of some measures; NaN empties a cell."""
     cells = row.rstrip("\n").split(",")
     for one in COLUMNS:
-        if (value := values.get(one.name)) is not None:
+        if (value := values.get(one.name)) is not None and (one.column or 0) < len(cells):
             number = value if one.cell != "d" or math.isnan(value) else int(value)
             cells[one.column or 0] = "" if math.isnan(value) else format(number, one.cell)
     return ",".join(cells) + "\n"
@@ -133,7 +141,7 @@ def read_table(data: bytes, epoch: float = math.inf) -> Table:
         rows = _rows_found(data.decode(encoding, errors="replace"))
         numbers = numbers_of(rows)
     count = int(np.searchsorted(numbers[:, 0], epoch, "right"))
-    return Table([_whole(row) for row in rows[:count]], numbers[:count], sound)
+    return Table([_whole(row, LEAST_WIDTH) for row in rows[:count]], numbers[:count], sound)
 
 
 def numbers_of(rows: Sequence[str]) -> Numbers:
@@ -148,9 +156,9 @@ def numbers_of(rows: Sequence[str]) -> Numbers:
     return numbers
 
 
-def _whole(row: str) -> str:
-    """A row with a cell for each column, also those that its version did not have."""
-    missing = len(NAMES) - 1 - row.count(",")
+def _whole(row: str, width: int = len(NAMES)) -> str:
+    """A row with a cell for each of so many columns, also those that its version did not have."""
+    missing = width - 1 - row.count(",")
     return row if missing <= 0 else row.rstrip("\n") + "," * missing + "\n"
 
 

@@ -25,7 +25,7 @@ from draw_poly.engine.record.log_file import stamped
 from draw_poly.engine.record.measures import Coded, Row, epoch_lines, last_of, of_epochs
 from draw_poly.engine.record.metrics import Metrics
 from draw_poly.engine.record.settings import write_settings
-from draw_poly.engine.record.table import CODED, HEADER, rows_of
+from draw_poly.engine.record.table import CODED, HEADERS, rows_of
 from draw_poly.engine.training.fresh import fresh
 from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.trainer import Epochs
@@ -110,7 +110,7 @@ class MemberRun:
         for path in place.checkpoints().values():
             disk.remove(path)
         place.folder.mkdir(parents=True, exist_ok=True)
-        place.metrics.write_text(HEADER)
+        place.metrics.write_text(HEADERS[self.config.task])
         (self.folder / LOG).write_bytes(b"")
 
     def _resumed(self, path: Path, picture: Picture) -> Prepared:
@@ -119,7 +119,7 @@ class MemberRun:
         split = stored.split
         assert split
         place = Files.of(resume.config, stored.identity, number=stored.number, image=stored.image)
-        metrics = Metrics(place.metrics, stored.state.epoch, held=stored.rows)
+        metrics = Metrics(place.metrics, stored.state.epoch, held=stored.rows, task=resume.config.task)
         self.row = metrics.earlier.last()
         self.seconds = float(metrics.earlier.column("seconds").sum())
         metrics.close()
@@ -130,8 +130,8 @@ class MemberRun:
         assert self.prepared
         columns, coded = of_epochs(epochs), self.coded(epochs)
         lines = epoch_lines(columns, self.config.epochs)
-        append(self.folder / LOG, "".join(stamped(lines, epochs.ended.tolist())))
-        append(self.prepared.files.metrics, "".join(rows_of(columns, coded)))
+        append(self.folder / LOG, "".join(stamped(lines, epochs.ended.tolist(), self.config.learnt.logger)))
+        append(self.prepared.files.metrics, "".join(rows_of(columns, coded, self.config.task)))
         self.reach(epochs, last_of(columns), coded)
 
     def save(self, state: State) -> None:

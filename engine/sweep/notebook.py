@@ -1,6 +1,6 @@
 """A sweep that writes no file: its members come as they end."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,21 +75,22 @@ def sweep(
 ) -> Iterator[Ended]:
     """Trains a run for each combination of the values of `vary_by`, side by side; yields each when it is over.
 
-    `flags` and the names in `vary_by` are those of `Config`; `pixels` are gray values (height, width), else those of
-    the `input` of each. Raises ConfigError, before any work, for what cannot be done.
+    `flags` and the names in `vary_by` are those of `Config`; `pixels` are gray values (height, width) or colours
+    (height, width, 3), else those of the `input` of each. Raises ConfigError, before any work, for what cannot be done.
     """
     flags.setdefault("input", "an array")
     words = [f"{name}={','.join(map(str, values))}" for name, values in vary_by.items()]
     members = vary.members(flags, words, None)
-    given = None if pixels is None else Picture(np.ascontiguousarray(pixels))
-    pictures: dict[str, Picture] = {}
-    for name in {member.config.input for member in members}:
-        pictures[name] = given or image_file.load(name)
-    groups = by_shape([Ended(member) for member in members], lambda config: pictures[config.input])
-    return _trained(groups, pictures)
+    wanted = {image_file.asked(member.config) for member in members}
+    pictures = {asked: image_file.found(asked, pixels) for asked in wanted}
+
+    def of(config: Config) -> Picture:
+        return pictures[image_file.asked(config)]
+
+    return _trained(by_shape([Ended(member) for member in members], of), of)
 
 
-def _trained(groups: Sequence[Sequence[Ended]], pictures: Mapping[str, Picture]) -> Iterator[Ended]:
+def _trained(groups: Sequence[Sequence[Ended]], of: Callable[[Config], Picture]) -> Iterator[Ended]:
     for group in groups:
         config: Config = group[0].config
         device, kind, _ = backend.found(config)
@@ -97,7 +98,7 @@ def _trained(groups: Sequence[Sequence[Ended]], pictures: Mapping[str, Picture])
         for first in range(0, len(group), most):
             some = group[first : first + most]
             with own_torch_state():
-                setups = [one.begin(pictures[one.config.input]) for one in some]
+                setups = [one.begin(of(one.config)) for one in some]
             visits = train(some, setups, device, kind, Schedule(2**62), never)
             while True:
                 with own_torch_state(), torch.inference_mode():

@@ -47,8 +47,9 @@ class Pictured(MemberRun):
             self.config, backend="auto", device="cpu", precision="fp32", kolmogorov_shape=None, kolmogorov_weight=0.0
         )
         self._metrics = Metrics(
-            self.prepared.files.metrics, state.epoch, self.config.frames, stored.rows, weight=self.prepared.weight
-        )
+            self.prepared.files.metrics, state.epoch, self.config.frames, stored.rows, weight=self.prepared.weight,
+            task=self.config.task,
+        )  # fmt: skip
         with torch.inference_mode():
             self._gallery = Gallery(self.prepared, backend.choose(config, host)[0](self._drawn, config))
             self._gallery.open(self._metrics, lambda: None)
@@ -62,7 +63,8 @@ class Pictured(MemberRun):
         """See `MemberRun.record`; draws the last one, if a frame is due."""
         columns = of_epochs(epochs)
         row, number, coded = last_of(columns), epochs.last, self.coded(epochs)
-        append(self.folder / LOG, "".join(stamped(epoch_lines(columns, self.config.epochs), epochs.ended.tolist())))
+        lines = epoch_lines(columns, self.config.epochs)
+        append(self.folder / LOG, "".join(stamped(lines, epochs.ended.tolist(), self.config.learnt.logger)))
         self._gallery.add(columns)
         scheduled = number in self.config.frames
         if scheduled or number == self.config.epochs:

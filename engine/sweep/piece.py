@@ -21,12 +21,13 @@ from draw_poly import engine
 from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import never
 from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.data import image_file
 from draw_poly.engine.data.image import Picture
 from draw_poly.engine.failure import explain
 from draw_poly.engine.files import settings_of
 from draw_poly.engine.processes import ALONE
 from draw_poly.engine.record.measures import Row
-from draw_poly.engine.record.table import HEADER
+from draw_poly.engine.record.table import HEADERS
 from draw_poly.engine.schedule import Schedule
 from draw_poly.engine.sweep.member import FAILED, LOG, MemberRun
 from draw_poly.engine.sweep.train import together, train
@@ -54,11 +55,11 @@ class Part:
 class Piece:
     """Members of one shape at the same epoch, to be trained to their ends or `until` an epoch.
 
-    `pictures` are the pixels (height, width) of each `--input`; frames are drawn where `save_interval` has them.
+    `pictures` are those that members are of, by what was asked for; frames are drawn where `save_interval` has them.
     """
 
     members: Sequence[Part]
-    pictures: Mapping[str, NDArray[np.uint8]]
+    pictures: Mapping[image_file.Asked, Picture]
     until: int
     save_interval: int | str
 
@@ -109,12 +110,11 @@ def trained(piece: Piece, threads: int | None = None, interrupted: Callable[[], 
     """Trains a piece here, by so many threads of a CPU. Raises Interrupted, ConfigError for what cannot run here."""
     with ONE_AT_A_TIME, own_torch_state(threads), torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        pictures = {name: Picture(pixels) for name, pixels in piece.pictures.items()}
         runs = [_run(part, Path(folder)) for part in piece.members]
         begun: list[tuple[MemberRun, Setup]] = []
         for run, part in zip(runs, piece.members, strict=True):
             try:
-                begun.append((run, _begin(run, part, pictures[run.config.input])))
+                begun.append((run, _begin(run, part, piece.pictures[image_file.asked(run.config)])))
             except (ConfigError, OSError) as error:
                 run.status, run.reason = FAILED, explain(error)
         looks = _train(begun, piece, interrupted) if begun else []
@@ -139,7 +139,7 @@ def _begin(run: MemberRun, part: Part, picture: Picture) -> Setup:
     begins = dataclasses.replace(run.prepared.checkpoint, settings=settings_of(config))
     source = Path(part.source) if part.source else None
     run.prepared = dataclasses.replace(run.prepared, config=config, checkpoint=begins, resumed_from=source)
-    run.prepared.files.metrics.write_text(HEADER)  # the rows until now are where the files go
+    run.prepared.files.metrics.write_text(HEADERS[config.task])  # the rows until now are where the files go
     run.row, run.seconds = {}, 0.0
     return setup
 
@@ -164,7 +164,11 @@ def _train(begun: Sequence[tuple[MemberRun, Setup]], piece: Piece, interrupted: 
 
 def _became(run: MemberRun, part: Part) -> Became:
     added, files = {}, {}
-    names = {LOG: "", run.prepared.files.metrics.relative_to(run.folder).as_posix(): HEADER} if run.prepared else {}
+    names = (
+        {LOG: "", run.prepared.files.metrics.relative_to(run.folder).as_posix(): HEADERS[run.config.task]}
+        if run.prepared
+        else {}
+    )
     # Checkpoints follow each other by their names.
     for path in sorted(run.folder.rglob("*"), key=lambda path: (path.suffix == ".pt", path.name)):
         name = path.relative_to(run.folder).as_posix()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Numbers = NDArray[np.float64]
 
 TRAINED, JUDGED = "combined", "validation"  # the losses that are drawn over epochs, and by flags
-MEANING = {one.name: one.meaning for one in MEASURES}
 SEED, WEIGHT = "seed", "kolmogorov_weight"
 MOST_POINTS = 100_000  # of all curves together
 # Values between whose ends lies a larger factor are on a logarithmic axis; more of them than so many have a colour bar.
@@ -108,7 +107,7 @@ def _curves(results: Sequence[Result], curves: Mapping[int, Curve], names: Seque
         seen.append(line[1])
         width = 1.0 if len(drawn) <= 20 else 0.5
         axes.plot(*line, color=colours.of(index), linewidth=width, alpha=0.9, label=text_of(names[0], value))
-    axes.set(xlabel="epoch", ylabel=MEANING[TRAINED], yscale="log")
+    axes.set(xlabel="epoch", ylabel=_meaning(TRAINED, results), yscale="log")
     _bound(axes, np.concatenate(seen))
     colours.explain(figure, axes)
     return figure
@@ -133,7 +132,7 @@ def _by_flag(results: Sequence[Result], name: str) -> "Figure | None":
         axes.errorbar(known, middle, (middle - low, high - middle), color="tab:red", fmt="none", linewidth=2, alpha=0.6)
     style = "_-" if axis["ordered"] else "_"
     axes.plot(known, middle, style, color="tab:red", markersize=12, linewidth=1, label="median")
-    axes.set(xlabel=option(name)[2:], ylabel=MEANING[JUDGED], xscale=axis["scale"], yscale="log")
+    axes.set(xlabel=option(name)[2:], ylabel=_meaning(JUDGED, results), xscale=axis["scale"], yscale="log")
     if ticks:
         longest = max(map(len, ticks.values()))
         axes.set_xticks(list(ticks), list(ticks.values()), **(SLANTED if longest * len(ticks) > ROOM else {}))
@@ -183,7 +182,7 @@ def _heat(results: Sequence[Result], down: str, across: str) -> "Figure | None":
         axis.set_label_text(option(names)[2:])
     if max(len(text_of(across, value)) for value in columns) > 8:
         axes.set_xticks(axes.get_xticks(), [one.get_text() for one in axes.get_xticklabels()], **SLANTED)
-    figure.colorbar(image, label=f"{MEANING[JUDGED]} (median)")
+    figure.colorbar(image, label=f"{_meaning(JUDGED, results)} (median)")
     return figure
 
 
@@ -277,6 +276,13 @@ def _axis(given: Sequence[Any], name: str) -> tuple[Numbers, dict[float, str], d
 def _ordered(values: list[Any]) -> list[Any]:
     """Numbers ascending; others as they were given."""
     return sorted(values) if all(isinstance(value, int | float) for value in values) else values
+
+
+def _meaning(name: str, results: Sequence[Result]) -> str:
+    """What a measure is, for members of these tasks."""
+    scored = {one.member.config.learnt.scored for one in results}
+    meaning = next(one.meaning for one in MEASURES if one.name == name)
+    return meaning.format(scored=scored.pop() if len(scored) == 1 else "loss")
 
 
 def _positive(losses: Any) -> Numbers:

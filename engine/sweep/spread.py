@@ -15,6 +15,7 @@ import torch
 
 from draw_poly.engine.backends.base import Interrupted
 from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.data import image_file
 from draw_poly.engine.data.image import Picture
 from draw_poly.engine.failure import explain
 from draw_poly.engine.files import CHECKPOINT_EPOCH, Files, settings_of
@@ -175,7 +176,7 @@ class Spread:
         share.runs = [one for one in share.runs if one.status == RUNNING]
         if not parts:
             return
-        pictures = {run.config.input: self.of(run.config).pixels for run in share.runs}
+        pictures = {image_file.asked(run.config): self.of(run.config) for run in share.runs}
         epoch = share.runs[0].epoch
         future = self.cluster.give(Piece(parts, pictures, share.until, self.save_interval), worker)
         self._flying.append(Flight(share, worker, epoch, future))

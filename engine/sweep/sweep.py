@@ -107,7 +107,7 @@ class Sweep:
             kind.of(one.number, dataclasses.replace(one.config, save_interval=base.save_interval), folder / one.name)
             for one in members
         ]
-        self._pictures: dict[str, Picture] = {}
+        self._pictures: dict[image_file.Asked, Picture] = {}
         self._table = MembersTable(folder / "members.csv", members, self._runs)
         self._show = Exhibition(folder, members, self._picture(members[0].config), base)
         self._told = self._written = time.monotonic()
@@ -244,6 +244,7 @@ class Sweep:
         return status
 
     def _picture(self, config: Config) -> Picture:
-        if config.input not in self._pictures:
-            self._pictures[config.input] = image_file.load(config.input)
-        return self._pictures[config.input]
+        wanted = image_file.asked(config)
+        if wanted not in self._pictures:
+            self._pictures[wanted] = image_file.load(*wanted)
+        return self._pictures[wanted]

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from draw_poly.engine.backends.reference import Eager
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.initialisation import initialise_with_coefficients
 from draw_poly.engine.model.state import Learner, State
-from draw_poly.engine.pictures.drawing import AdaptiveRasterizer
-from draw_poly.engine.pictures.frame import RED
+from draw_poly.engine.pictures.drawing import AdaptiveRasterizer, Drawing, drawing_of, planes_of
+from draw_poly.engine.pictures.frame import coloured, line_colour
 from draw_poly.kernels.picture import panels
 from draw_poly.kernels.spec import Network
 from draw_poly.kernels.support import unsupported_on_cpu
@@ -27,18 +27,10 @@ NO_COLOURS = np.empty((0, 0), np.uint8)
 NO_TINTS = np.zeros((256, 3), np.int32)
 
 
-class Outlines(NamedTuple):
-    """Gray values and edges (height, width), as `Drawing` has them, and how many polytopes were seen."""
-
-    gray: Pixels
-    edges: Pixels
-    polytopes: int
-
-
 class Outliner(Protocol):
     """Draws networks of one shape."""
 
-    def draw(self, parameters: Tensor) -> Outlines:
+    def draw(self, parameters: Tensor) -> Drawing:
         """The picture of a network of these parameters (P,)."""
 
 
@@ -60,11 +52,15 @@ class TilePainter:
         self._outliners[config.network] = outliner
         if len(self._outliners) > KEPT:
             self._outliners.popitem(last=False)
-        gray, edges, polytopes = outliner.draw(parameters)
-        panels.cover(edges, self._covered)
-        panels.paint(gray, self._covered, NO_COLOURS, np.array(RED), NO_TINTS, self._both)
-        tile[:] = self._both[:, : self._size[0]]
-        return polytopes
+        drawing = outliner.draw(parameters)
+        panels.cover(drawing.edges, self._covered)
+        picture, line = coloured(drawing), np.array(line_colour(config.learnt))
+        if picture is None:
+            panels.paint(drawing.gray, self._covered, NO_COLOURS, line, NO_TINTS, self._both)
+            tile[:] = self._both[:, : self._size[0]]
+        else:
+            panels.paint_colours(picture, self._covered, NO_COLOURS, line, NO_TINTS, tile)
+        return drawing.polytopes
 
 
 class FusedOutliner:
@@ -73,14 +69,15 @@ class FusedOutliner:
     def __init__(self, network: Network, coefficients: Tensor, width: int, height: int) -> None:
         from draw_poly.kernels import cpu  # Numba takes a part of a second to import: spent where it is used
 
-        self._size = (height, width)
+        self._network, self._size = network, (width, height)
         self._kernel = cpu.Rasterizer(network, coefficients, width, height)
 
-    def draw(self, parameters: Tensor) -> Outlines:
+    def draw(self, parameters: Tensor) -> Drawing:
         """See `Outliner`."""
-        gray, edges = np.empty(self._size, np.uint8), np.zeros(self._size, np.uint8)
-        seen = self._kernel.draw(parameters, gray, edges, NO_COLOURS)
-        return Outlines(gray, edges, seen.signatures.size)
+        planes, edges = planes_of(self._network, *self._size), np.zeros(self._size[::-1], np.uint8)
+        seen = self._kernel.draw(parameters, planes, edges, NO_COLOURS)
+        found = seen.signatures.size, seen.lowest, seen.highest, seen.evaluations
+        return drawing_of(self._network, planes, edges, NO_COLOURS, *found)
 
 
 class ReferenceOutliner:
@@ -94,11 +91,10 @@ class ReferenceOutliner:
         alone = replace(config, kolmogorov_shape=None, kolmogorov_weight=0.0)
         self._rasterizer = AdaptiveRasterizer(Eager(state, alone), width, height, config.chunk_size)
 
-    def draw(self, parameters: Tensor) -> Outlines:
+    def draw(self, parameters: Tensor) -> Drawing:
         """See `Outliner`."""
         self._parameters.copy_(parameters)
-        made = self._rasterizer.draw()
-        return Outlines(made.gray, made.edges, made.polytopes)
+        return self._rasterizer.draw()
 
 
 def _outliner(config: Config, width: int, height: int) -> Outliner:

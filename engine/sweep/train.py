@@ -46,7 +46,7 @@ class Seen:
 def shape_of(config: Config, picture: Picture) -> tuple[object, ...]:
     """What members have in common that are trained in the same launches."""
     term = config.kolmogorov_term
-    validation = min(config.batch_size, picture.pixels.size - config.points)
+    validation = min(config.batch_size, picture.available - config.points)
     bins = term and (term.predictor.dims, term.loss, term.bins, term.low, term.high)
     kinds = tuple(one.form for one in config.optimizers)
     return (config.network, config.points, validation, config.batch_size, kinds, bins, config.precision)

@@ -20,7 +20,7 @@ from draw_poly.engine.training.trainer import Trainer
 class Setup:
     """All that training needs to know of a run; several processes hear it from process 0, and need no file.
 
-    `training` and `validation` are coordinates (2, n) and values (1, n).
+    `training` and `validation` are coordinates (2, n) and targets (targets, n).
     """
 
     config: Config

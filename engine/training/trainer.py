@@ -112,7 +112,7 @@ class Launched:
 
 
 class Trainer:
-    """Trains a backend's state on points (2, n) and values (1, n), and validates it on others."""
+    """Trains a backend's state on points (2, n) and targets (targets, n), and validates it on others."""
 
     def __init__(
         self,

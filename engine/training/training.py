@@ -16,7 +16,6 @@ from draw_poly.engine.backends import select as backend
 from draw_poly.engine.backends.base import Backend, Interrupted
 from draw_poly.engine.config import Config
 from draw_poly.engine.data import image_file
-from draw_poly.engine.data.image import Picture
 from draw_poly.engine.model.state import Snapshot, State
 from draw_poly.engine.processes import ALONE, Group
 from draw_poly.engine.training.fresh import fresh
@@ -89,11 +88,11 @@ class Training:
 
     @staticmethod
     def fresh(config: Config, pixels: NDArray[np.uint8] | None = None) -> "Training":
-        """A run from its beginning, on gray values (height, width), else those of `config.input`.
+        """A run from its beginning, on gray values (height, width) or colours (height, width, 3), else the input's.
 
         To be iterated over: it keeps to itself what it sets of torch's. Raises ConfigError for what cannot be done.
         """
-        picture = image_file.load(config.input) if pixels is None else Picture(np.ascontiguousarray(pixels))
+        picture = image_file.found(image_file.asked(config), pixels)
         with own_torch_state():
             draw = fresh(config, picture)
             device, chosen, _ = backend.found(config)

@@ -220,7 +220,7 @@ def cross_entropy(sigmoid, slope, outputs, count, block, start, stride, targets,
 
 @part
 def class_range(sigmoid, slope, outputs, count, block, start, stride, targets, found):  # type: ignore[no-untyped-def]
-    """Writes the lowest and the highest class that points are given, the first of the largest logits; overwrites targets."""
+    """Writes the lowest and the highest class that points are given, by the first of the largest logits."""
     least, most = splat(np.float32(outputs)), splat(np.float32(-1.0))
     for panel in range((count + LANES - 1) // LANES):
         first = start + panel * stride

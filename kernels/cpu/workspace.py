@@ -56,9 +56,10 @@ class Workspace:
         self.used = points  # of the last batch
         self._loss = loss_of(network.loss)
         self.ranges = 2 * network.targets  # the lowest and the highest of each, in turns
-        no_points = self._no_points = [np.empty((networks, rows, 0), np.float32) for rows in (2, network.targets)]
+        inputs, targets = (np.empty((networks, rows, 0), np.float32) for rows in (2, network.targets))
+        self._no_points = inputs, targets
         nothing = np.empty((networks, 0, 0), np.float32)
-        self._no_checks = Checks(*no_points, np.empty((networks, 0, 0, 1 + self.ranges)), nothing)
+        self._no_checks = Checks(inputs, targets, np.empty((networks, 0, 0, 1 + self.ranges)), nothing)
         self._point_work = 6.0 * network.size
         self._term_work = 6.0 * predictor.size * network.size if term else 0.0
         self._update_work = 8.0 * networks * network.size * self._rows[0].losses.shape[1]

@@ -164,9 +164,9 @@ def gradient(
     """Losses and partial gradients of a batch of each network, in one launch.
 
     `parameters` (networks, P) are θ, and φ if the term is on; `positions` (3, P); `inputs` (networks, 2, n), `targets`
-    (networks, targets, n), rows of any stride. With an `order` (networks, m) int64, the batch is those columns of them. What
-    it writes, `update` reads. Raises ValueError for more points than the partials were made for, and for other shapes
-    and types.
+    (networks, targets, n), rows of any stride. With an `order` (networks, m) int64, the batch is those columns of them.
+    What it writes, `update` reads. Raises ValueError for more points than the partials were made for, and for other
+    shapes and types.
     """
     _launch(workspace, parameters, positions, inputs, targets, order, None)
 

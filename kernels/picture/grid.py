@@ -28,6 +28,12 @@ def places(start: int, count: int, length: int) -> NDArray[np.float32]:
     return (np.arange(start, start + count, dtype=np.float64) / length).astype(np.float32)
 
 
+def widest(lowest: NDArray[np.float32], highest: NDArray[np.float32]) -> tuple[float, float]:
+    """Of outputs' ranges (channels,), the lowest and highest number of the widest; NaN where one has a NaN."""
+    place = int(np.argmax(highest - lowest)) if len(lowest) > 1 else 0
+    return float(lowest[place]), float(highest[place])
+
+
 @kernel
 def halve(side, shift, height, width, first, tiles, count, outputs, signatures, children, nodes):  # type: ignore[no-untyped-def]
     """Quarters tiles; returns how many `children` (4 * count,) there are, and how many `nodes` must be evaluated.
@@ -68,17 +74,22 @@ def halve(side, shift, height, width, first, tiles, count, outputs, signatures, 
 @kernel
 def _follows(node, one, other, outputs, signatures):  # type: ignore[no-untyped-def]
     """Whether a node midway between two others is one of their pattern; writes its values where it is."""
-    if signatures[one] != signatures[other] or not (_tame(outputs[one]) and _tame(outputs[other])):
+    if signatures[one] != signatures[other] or not (_tame(outputs, one) and _tame(outputs, other)):
         return False
     signatures[node] = signatures[one]
-    outputs[node] = np.float32(0.5) * outputs[one] + np.float32(0.5) * outputs[other]
+    for channel in range(len(outputs)):
+        values = outputs[channel]
+        values[node] = np.float32(0.5) * values[one] + np.float32(0.5) * values[other]
     return True
 
 
 @kernel
-def _tame(value):  # type: ignore[no-untyped-def]
-    """Whether outputs in between may be told from this one: not from an infinity, nor from a NaN."""
-    return abs(value) <= LARGEST
+def _tame(outputs, node):  # type: ignore[no-untyped-def]
+    """Whether outputs in between may be told from a node's: not from an infinity, nor from a NaN."""
+    tame = True
+    for channel in range(len(outputs)):
+        tame &= abs(outputs[channel, node]) <= LARGEST
+    return tame
 
 
 @kernel
@@ -92,23 +103,26 @@ def coordinates(nodes, shift, x, y, points):  # type: ignore[no-untyped-def]
 
 @kernel
 def store(nodes, values, patterns, outputs, signatures):  # type: ignore[no-untyped-def]
-    """Writes what was evaluated to its nodes."""
+    """Writes what was evaluated, values (channels, nodes) and patterns (nodes,), to its nodes."""
+    for channel in range(len(values)):
+        for index in range(len(nodes)):
+            outputs[channel, nodes[index]] = values[channel, index]
     for index in range(len(nodes)):
-        outputs[nodes[index]] = values[index]
         signatures[nodes[index]] = patterns[index]
 
 
 @kernel
 def settle(  # type: ignore[no-untyped-def]
-    side, shift, top, left, tiles, count, outputs, signatures, gray, edges, colours, remembered, seen, found, limits
+    side, shift, top, left, tiles, count, outputs, signatures, levels, edges, colours, remembered, seen, found, limits
 ):
     """Draws the tiles that are done; returns how many are not, moved to the front, and how many signatures were `seen`.
 
-    Node 0 is pixel (top, left) of the picture: `gray` and `edges` (height, width), `colours` the same or empty.
-    `limits` (2,) are the lowest and the highest output so far, NaN from the first NaN on. Each signature that is drawn
+    Node 0 is pixel (top, left) of the picture: `levels` (channels, height, width), of 8 bits, or outputs as they are in
+    32; `edges` (height, width), `colours` the same or empty. `limits` (channels, 2) are the lowest and the highest
+    output so far, NaN from the first NaN on. Each signature that is drawn
     and not in `remembered` (REMEMBERED,) is added to the first `found` in `seen`.
     """
-    height, width = gray.shape
+    channels, height, width = levels.shape
     kept = 0
     down, mask = side << shift, (1 << shift) - 1
     step = np.float32(1.0) / np.float32(side)
@@ -120,7 +134,7 @@ def settle(  # type: ignore[no-untyped-def]
         signature = signatures[a]
         if side > 1 and not (
             signature == signatures[b] and signature == signatures[c] and signature == signatures[c + side]
-            and _tame(outputs[a]) and _tame(outputs[b]) and _tame(outputs[c]) and _tame(outputs[c + side])
+            and _tame(outputs, a) and _tame(outputs, b) and _tame(outputs, c) and _tame(outputs, c + side)
         ):  # fmt: skip
             tiles[kept] = a
             kept += 1
@@ -128,8 +142,13 @@ def settle(  # type: ignore[no-untyped-def]
         found = _remember(signature, remembered, seen, found)
         row, column = top + (a >> shift), left + (a & mask)
         if side == 1:
-            _keep_limits(outputs[a], limits)
-            gray[row, column] = _level(np.float32(255.0) * outputs[a])
+            for channel in range(channels):
+                value = outputs[channel, a]
+                _keep_limits(value, limits[channel])
+                if levels.itemsize == 1:
+                    levels[channel, row, column] = _level(np.float32(255.0) * value)
+                else:
+                    levels[channel, row, column] = value
             edge = 0
             if column + 1 < width and signatures[b] != signature:
                 edge += RIGHT
@@ -141,30 +160,49 @@ def settle(  # type: ignore[no-untyped-def]
             continue
         columns = min(side, width - column)
         last = fractions[columns - 1]
-        for line in range(min(side, height - row)):
-            part = fractions[line]
-            start = outputs[a] * (np.float32(1.0) - part) + outputs[c] * part
-            end = outputs[b] * (np.float32(1.0) - part) + outputs[c + side] * part
-            _keep_limits(start, limits)
-            _keep_limits(start * (np.float32(1.0) - last) + end * last, limits)
-            start, end = start * np.float32(255.0), end * np.float32(255.0)
-            target = gray[row + line, column : column + columns]
-            for across in range(columns):
-                part = fractions[across]
-                target[across] = _level(start * (np.float32(1.0) - part) + end * part)
-            if len(colours):
+        for channel in range(channels):
+            values = outputs[channel]
+            for line in range(min(side, height - row)):
+                part = fractions[line]
+                start = values[a] * (np.float32(1.0) - part) + values[c] * part
+                end = values[b] * (np.float32(1.0) - part) + values[c + side] * part
+                _keep_limits(start, limits[channel])
+                _keep_limits(start * (np.float32(1.0) - last) + end * last, limits[channel])
+                target = levels[channel, row + line, column : column + columns]
+                if levels.itemsize == 1:
+                    start, end = start * np.float32(255.0), end * np.float32(255.0)
+                    for across in range(columns):
+                        part = fractions[across]
+                        target[across] = _level(start * (np.float32(1.0) - part) + end * part)
+                else:
+                    for across in range(columns):
+                        part = fractions[across]
+                        target[across] = start * (np.float32(1.0) - part) + end * part
+        if len(colours):
+            for line in range(min(side, height - row)):
                 colours[row + line, column : column + columns] = _colour(signature)
     return kept, found
 
 
 @kernel
-def draw_rows(top, values, patterns, above, gray, edges, colours, remembered, seen, limits):  # type: ignore[no-untyped-def]
-    """Draws rows of pixels from `top` on, from outputs and signatures (rows, width); returns how many were `seen`.
+def draw_rows(top, values, patterns, above, levels, edges, colours, remembered, seen, limits):  # type: ignore[no-untyped-def]
+    """Draws rows of pixels from `top` on, from outputs (channels, rows, width) and signatures (rows, width).
+
+    Returns how many were `seen`.
 
     `above` (width,) are the signatures of the row over them, empty where there is none. The rest is as in `settle`.
     """
-    rows, width = values.shape
+    channels, rows, width = values.shape
     found = np.int64(0)
+    for channel in range(channels):
+        for line in range(rows):
+            for column in range(width):
+                value = values[channel, line, column]
+                _keep_limits(value, limits[channel])
+                if levels.itemsize == 1:
+                    levels[channel, top + line, column] = _level(np.float32(255.0) * value)
+                else:
+                    levels[channel, top + line, column] = value
     for line in range(rows):
         row = top + line
         for column in range(width):
@@ -179,8 +217,6 @@ def draw_rows(top, values, patterns, above, gray, edges, colours, remembered, se
                 edges[row - 1, column] |= BELOW
             if not column or patterns[line, column - 1] != signature:
                 found = _remember(signature, remembered, seen, found)
-            _keep_limits(values[line, column], limits)
-            gray[row, column] = _level(np.float32(255.0) * values[line, column])
             if len(colours):
                 colours[row, column] = _colour(signature)
     return found
@@ -204,7 +240,7 @@ def _colour(signature):  # type: ignore[no-untyped-def]
 
 @kernel
 def _level(value):  # type: ignore[no-untyped-def]
-    """A gray level: cut off towards zero, NaN to black."""
+    """A level of 8 bits: cut off towards zero, NaN to black."""
     return np.uint8(min(value, np.float32(255.0))) if value > np.float32(0.0) else np.uint8(0)
 
 

@@ -63,6 +63,20 @@ def paint(gray, covered, colours, line, tints, frame):  # type: ignore[no-untype
 
 
 @kernel
+def paint_colours(picture, covered, colours, line, tints, panel):  # type: ignore[no-untyped-def]
+    """Draws a panel (height, width, 3) of a picture in colour: with regions' colours and lines, as `paint` does."""
+    height, width, channels = picture.shape
+    for row in range(height):
+        for column in range(width):
+            share = np.int32(covered[row, column])
+            for channel in range(channels):
+                value = np.int32(picture[row, column, channel])
+                if len(colours):
+                    value = (value * (256 - TINT) + tints[colours[row, column], channel] * TINT) >> 8
+                panel[row, column, channel] = value + (((np.int32(line[channel]) - value) * share) >> 8)
+
+
+@kernel
 def paint_brightness(gray, covered, colours, line, shades, tints, first, second):  # type: ignore[no-untyped-def]
     """The same in a film's plane of brightness: `first` and `second` are the panels, `line` is the line's value.
 

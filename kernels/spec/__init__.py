@@ -1,4 +1,4 @@
-"""What a kernel must know of a run besides its tensors: layer widths, activation, loss, code length settings, optimiser.
+"""What a kernel must know of a run besides its tensors: widths, activation, loss, code length settings, optimiser.
 
 Every backend reads these records, so a fact such as the order of the parameters or the number of an optimiser's moments
 stands here once. A new kind is an entry of `OPTIMIZERS` or `CODE_LOSSES`, or a function that makes an `Activation` or a

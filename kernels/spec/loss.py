@@ -12,9 +12,10 @@ FINAL_ACTIVATIONS = ("relu", "sigmoid", "leaky_relu")
 class Loss:
     """How outputs are scored, made by `squared_error` or `cross_entropy`; a batch's loss is the mean over its points.
 
-    `final` is the activation that outputs go through first: "leaky_relu", with its `slope`, or "sigmoid"; None for none.
-    `labelled`: a point's target is one number, its class, and the outputs are logits of the classes; else the target is
-    a number for each output, and the mean is over those as well. `factor` is what the derivative brings along.
+    `final` is the activation that outputs go through first: "leaky_relu", with its `slope`, or "sigmoid"; None for
+    none. `labelled`: a point's target is one number, its class, and the outputs are logits of the classes; else the
+    target is a number for each output, and the mean is over those as well. `factor` is what the derivative brings
+    along.
     """
 
     name: str

@@ -15,7 +15,8 @@ RIGHT, BELOW = 1, 2
 class Network:
     """A network: `dims` are the widths from input to output, `(2, 10, …, 10, 1)`, and its outputs are scored by `loss`.
 
-    The activation is that of hidden layers; outputs have none but what the loss makes of them. Its parameters are one flat vector: per layer the weight matrix row by row, then the bias. Raises ValueError for
+    The activation is that of hidden layers; outputs have none but what the loss makes of them. Its parameters are one
+    flat vector: per layer the weight matrix row by row, then the bias. Raises ValueError for
     widths that are not whole numbers of at least 1.
     """
 

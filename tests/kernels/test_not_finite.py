@@ -150,11 +150,11 @@ def test_a_picture_with_an_infinity_is_what_evaluating_every_pixel_gives() -> No
     outputs, signatures = poisoned((1, height, width))
     Alone(cpu).evaluate_grid(network, flat, torch.ones(1, dtype=torch.int64), (width, height), 0, outputs, signatures)
     expected = np.empty_like(gray)
-    limits = np.array([INF, -INF], np.float32)
+    limits = np.array([[INF, -INF]], np.float32)
     grid.draw_rows(
-        0, outputs[0].numpy(), signatures.numpy(), np.empty(0, np.int64), expected, edges, np.empty((0, 0), np.uint8),
-        np.full(grid.REMEMBERED, grid.NO_SIGNATURE), np.empty(height * width, np.int64), limits,
+        0, outputs.numpy(), signatures.numpy(), np.empty(0, np.int64), expected[None], edges,
+        np.empty((0, 0), np.uint8), np.full(grid.REMEMBERED, grid.NO_SIGNATURE), np.empty(height * width, np.int64), limits,
     )  # fmt: skip
     assert (gray == expected).all()
-    assert (seen.lowest, seen.highest) == tuple(limits)
+    assert (seen.lowest, seen.highest) == tuple(limits[0])
     assert seen.highest == INF

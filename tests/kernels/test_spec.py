@@ -52,13 +52,13 @@ def test_coefficients_are_as_many_as_neurons() -> None:
             made(Network((2, 3, 1)))
 
 
-def test_pictures_are_of_two_inputs_and_one_output() -> None:
-    coefficients = torch.ones(3, dtype=torch.int64)
+def test_pictures_are_of_two_inputs_and_a_plane_for_each_output() -> None:
+    coefficients, plane = torch.ones(3, dtype=torch.int64), np.zeros((8, 8), np.uint8)
     solid, coloured = Network((3, 3, 1)), Network((2, 3, 3))
-    with pytest.raises(ValueError, match="the network has 3 inputs and 1 outputs"):
+    with pytest.raises(ValueError, match="2 coordinates, and the network has 3 inputs"):
         Rasterizer(solid, coefficients, 8, 8)
-    with pytest.raises(ValueError, match="the network has 2 inputs and 3 outputs"):
-        Rasterizer(coloured, coefficients, 8, 8)
+    with pytest.raises(ValueError, match="1 planes of levels were given for 3 outputs"):
+        Rasterizer(coloured, coefficients, 8, 8).draw(torch.zeros(coloured.size), plane, plane, plane[:0, :0])
     outputs, signatures = torch.empty(1, 1, 8, 8), torch.empty(1, 8, 8, dtype=torch.int64)
     with pytest.raises(ValueError, match="2 coordinates, and the network has 3 inputs"):
         Evaluator(solid, coefficients[None]).grid(torch.zeros(1, solid.size), (8, 8), 0, outputs, signatures)

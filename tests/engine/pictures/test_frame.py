@@ -26,13 +26,15 @@ NOTHING = np.empty((0, 0), np.uint8)
 
 
 def plain(gray: NDArray[np.uint8], edges: NDArray[np.uint8] | None = None, highest: float = 1.0) -> Drawing:
-    return Drawing(gray, np.zeros_like(gray) if edges is None else edges, NOTHING, 1, 0.0, highest, 0)
+    return Drawing(gray[None], np.zeros_like(gray) if edges is None else edges, NOTHING, 1, 0.0, highest, 0)
 
 
 def random_drawing(width: int, height: int, colours: bool = False) -> Drawing:
     generator = np.random.default_rng(width)
     gray, hues = generator.integers(0, 256, (2, height, width), np.uint8)
-    return Drawing(gray, generator.integers(0, 4, gray.shape, np.uint8), hues if colours else NOTHING, 1, 0.0, 1.0, 0)
+    return Drawing(
+        gray[None], generator.integers(0, 4, gray.shape, np.uint8), hues if colours else NOTHING, 1, 0.0, 1.0, 0
+    )
 
 
 def panels_of(width: int, height: int) -> Panels:
@@ -72,7 +74,7 @@ def test_regions_are_filled_under_their_lines() -> None:
     shared = panels_of(30, 20)
     gray, hues = np.full((20, 30), 100, np.uint8), np.zeros((20, 30), np.uint8)
     hues[:, 15:] = 7
-    made = PictureComposer(shared).compose(Drawing(gray, np.zeros_like(gray), hues, 2, 0.0, 1.0, 0), Caption(()))
+    made = PictureComposer(shared).compose(Drawing(gray[None], np.zeros_like(gray), hues, 2, 0.0, 1.0, 0), Caption(()))
     assert len(np.unique(made[:, :15].reshape(-1, 3), axis=0)) == 1
     assert len(np.unique(shared.palette, axis=0)) == 256
     nearer = np.abs(made[0, 0].astype(int) - shared.palette[0]).sum(), np.abs(made[0, 0].astype(int) - 100).sum()

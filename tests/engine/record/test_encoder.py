@@ -70,7 +70,7 @@ def test_a_stage_of_two_works_at_two_items_at_once() -> None:
 def drawing(index: int) -> Drawing:
     """One that tells its number: its gray value."""
     gray = np.full((20, 30), 40 + 20 * index, np.uint8)
-    return Drawing(gray, np.zeros((20, 30), np.uint8), np.empty((0, 0), np.uint8), 1, 0.0, 1.0, 0)
+    return Drawing(gray[None], np.zeros((20, 30), np.uint8), np.empty((0, 0), np.uint8), 1, 0.0, 1.0, 0)
 
 
 def put(writer: FrameWriter, index: int, path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.epochs import one_epoch
 
 EPOCH = of_epochs(one_epoch(3))
 PLANE = np.zeros((3, 4), np.uint8)
-DRAWING = Drawing(PLANE, PLANE, PLANE, polytopes=7, lowest=0.0, highest=1.0, evaluations=9)
+DRAWING = Drawing(PLANE[None], PLANE, PLANE, polytopes=7, lowest=0.0, highest=1.0, evaluations=9)
 ROW = {**last_of(EPOCH), **of_frame(DRAWING)}
 
 
