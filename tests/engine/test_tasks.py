@@ -15,7 +15,7 @@ from PIL import Image
 from draw_poly.engine.config import Config
 from draw_poly.engine.record import checkpoint
 from draw_poly.engine.training.training import Training
-from tests.conftest import Program, untimed
+from tests.conftest import Outcome, Program, untimed
 
 CLASSES = ["--task", "classes"]
 
@@ -31,6 +31,13 @@ def pure(tmp_path: Path) -> Path:
 def saved(path: Path, pixels: NDArray[np.uint8]) -> Path:
     Image.fromarray(pixels).save(path)
     return path
+
+
+def sentence(done: Outcome) -> str:
+    """What a refusal says, past the log's first line."""
+    lines = [line for line in done.log.splitlines() if " - INFO - " not in line]
+    assert len(lines) == 1, done.log
+    return lines[0]
 
 
 def frame(place: Path, epoch: int) -> NDArray[np.uint8]:
@@ -112,8 +119,7 @@ def test_a_resume_of_another_task_is_refused(program: Program, tmp_path: Path, p
     ):
         done = program("-i", pure, "--seed", 1, "-e", 6, "--resume", tmp_path / "out" / "results", *words)
         assert done.status == 2
-        assert said in done.log
-        assert done.log.count("\n") == 1
+        assert said in sentence(done)
 
 
 def test_the_original_classifiers_checkpoint_resumes(program: Program, tmp_path: Path, pure: Path) -> None:
@@ -156,8 +162,7 @@ def test_what_has_nothing_to_learn_is_refused_in_a_sentence(
     path = saved(tmp_path / "flat.png", np.full((20, 30, 3), pixels, np.uint8))
     done = program("-i", path, *words)
     assert done.status == 2
-    assert said in done.log
-    assert done.log.count("\n") == 1
+    assert said in sentence(done)
 
 
 def test_one_class_alone_is_warned_of_and_near_ones_are_counted(program: Program, tmp_path: Path) -> None:
@@ -177,8 +182,8 @@ def test_colours_are_learnt_and_drawn(program: Program, tmp_path: Path) -> None:
     y, x = np.mgrid[:30, :40]
     pixels = np.stack((x * 6, y * 8, 255 - 3 * (x + y)), 2).astype(np.uint8)
     path = saved(tmp_path / "colours.png", pixels)
-    done = program("-i", path, "--task", "rgb", "-s", "[12]*3", "-p", 800, "-b", 100, "-e", 150, "-l", 0.01, "--seed", 1,
-                   "--save-interval", 50)  # fmt: skip
+    done = program("-i", path, "--task", "rgb", "-s", "[12]*3", "-p", 800, "-b", 100, "-e", 150, "-l", 0.01,
+                   "--seed", 1, "--save-interval", 50)  # fmt: skip
     assert done.status == 0, done.log
     assert "polytope_nn - INFO - === Starting polytope-viz-nn training ===" in done.log
     drawn = frame(tmp_path / "out", 150)
@@ -199,9 +204,9 @@ def test_gray_of_a_colour_image_is_what_it_was_and_says_so(program: Program, tmp
     colours = Image.fromarray(np.stack((x * 6, y * 8, 255 - 3 * (x + y)), 2).astype(np.uint8))
     colours.save(tmp_path / "a.png")
     colours.convert("L").save(tmp_path / "b.png")
-    logs = [program("-i", tmp_path / name, "--seed", 1, folder=name).log for name in ("a.png", "b.png")]
+    logs = [program("-i", tmp_path / f"{name}.png", "--seed", 1, folder=name).log for name in "ab"]
     assert ["--task rgb learns the colours" in log for log in logs] == [True, False]
-    tables = [untimed(next((tmp_path / name / "results").glob("*/metrics.csv"))) for name in ("a.png", "b.png")]
+    tables = [untimed(next((tmp_path / name / "results").glob("*/metrics.csv"))) for name in "ab"]
     assert tables[0] == tables[1]
     assert "psnr" not in tables[0][0]
 

@@ -153,7 +153,8 @@ def test_a_picture_with_an_infinity_is_what_evaluating_every_pixel_gives() -> No
     limits = np.array([[INF, -INF]], np.float32)
     grid.draw_rows(
         0, outputs.numpy(), signatures.numpy(), np.empty(0, np.int64), expected[None], edges,
-        np.empty((0, 0), np.uint8), np.full(grid.REMEMBERED, grid.NO_SIGNATURE), np.empty(height * width, np.int64), limits,
+        np.empty((0, 0), np.uint8), np.full(grid.REMEMBERED, grid.NO_SIGNATURE), np.empty(height * width, np.int64),
+        limits,
     )  # fmt: skip
     assert (gray == expected).all()
     assert (seen.lowest, seen.highest) == tuple(limits[0])
