@@ -13,13 +13,14 @@ from draw_poly.engine.config import Config
 from draw_poly.engine.flags import OFF
 from draw_poly.engine.record.measures import Coded, Row
 from draw_poly.engine.training.trainer import Epochs
+from draw_poly.kernels.reference.loss import task_loss
 from draw_poly.kernels.reference.network import forward, layers
 
 log = logging.getLogger("polytope_nn.code")
 
 
 class Coding:
-    """Codes networks; `validation` are coordinates (2, n) and values (k, n) at which it looks how wrong they become."""
+    """Codes networks; `validation` are coordinates (2, n) and targets (targets, n) at which it looks how wrong they become."""
 
     def __init__(self, config: Config, validation: tuple[Tensor, Tensor]) -> None:
         self._config, self._validation = config, validation
@@ -48,5 +49,8 @@ class Coding:
         network = self._config.network
         inputs, targets = self._validation
         outputs = forward(layers(torch.from_numpy(code.parameters), network), inputs, network.activation)[1]
-        missed = float((outputs - targets).double().square().mean())
+        if network.loss.labelled:
+            missed = float(task_loss(outputs.double(), targets, network.loss)[0])
+        else:
+            missed = float((outputs - targets).double().square().mean())
         return {"bits": code.bits, "network_bits": code.network, "coded": missed}

@@ -12,6 +12,7 @@ from draw_poly.engine.data.image import Picture
 from draw_poly.engine.flags import ConfigError
 from draw_poly.engine.record import checkpoint, checkpoint_file
 from draw_poly.engine.record.checkpoint import Checkpoint
+from draw_poly.engine.task import TASKS
 from draw_poly.kernels.spec import KolmogorovTerm
 
 
@@ -30,8 +31,13 @@ def load(path: Path, image: str | None) -> Source:
     stored = checkpoint.load(path)
     weights = Weights.of_state(stored.state, _term(stored))
     given = image if image is not None else stored.settings.get("input")
+    task = TASKS[stored.settings["task"]]
+    if task.classes:
+        return Source(weights, path.stem, None, "its network tells classes, which are no picture")
+    opaque = bool(stored.settings.get("ignore_transparent"))
     try:
-        picture, unseen = (image_file.load(str(given)), "") if given else (None, "the checkpoint does not name it")
+        picture = image_file.load(str(given), task, ignore_transparent=opaque) if given else None
+        unseen = "" if picture else "the checkpoint does not name it"
     except ConfigError as error:
         if image is not None:
             raise

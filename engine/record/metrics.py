@@ -11,7 +11,17 @@ import numpy as np
 
 from draw_poly.engine.record import disk
 from draw_poly.engine.record.measures import Coded, Columns, Row
-from draw_poly.engine.record.table import HEADERS, NONE, Table, epoch_of, ranges, read_table, row_of, rows_of, with_cells
+from draw_poly.engine.record.table import (
+    HEADERS,
+    NONE,
+    Table,
+    epoch_of,
+    ranges,
+    read_table,
+    row_of,
+    rows_of,
+    with_cells,
+)
 from draw_poly.engine.schedule import Schedule
 
 WRITE_SECONDS, WRITE_BYTES, SYNC_BYTES = 1.0, 2**13, 2**16

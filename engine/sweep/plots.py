@@ -201,7 +201,10 @@ def _bits(results: Sequence[Result], name: str) -> "Figure | None":
         axes.plot(alone, errors, "o", label=text_of(name, value), **look)
         axes.plot(whole, errors, "o", fillstyle="none", label="_", **look)
     axes.set(
-        xlabel="bits of the network; rings: of the whole file", ylabel=MEANING["coded"], xscale="log", yscale="log"
+        xlabel="bits of the network; rings: of the whole file",
+        ylabel=_meaning("coded", results),
+        xscale="log",
+        yscale="log",
     )
     colours.explain(figure, axes, [line for line in axes.lines if not str(line.get_label()).startswith("_")])
     return figure
