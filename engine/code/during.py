@@ -20,7 +20,7 @@ log = logging.getLogger("polytope_nn.code")
 
 
 class Coding:
-    """Codes networks; `validation` are coordinates (2, n) and targets (targets, n) at which it looks how wrong they become."""
+    """Codes networks; at `validation`, coordinates (2, n) and targets (targets, n), it looks how wrong they become."""
 
     def __init__(self, config: Config, validation: tuple[Tensor, Tensor]) -> None:
         self._config, self._validation = config, validation

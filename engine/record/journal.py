@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from draw_poly.engine.backends.base import log as backends_log
 from draw_poly.engine.config import Config
-from draw_poly.engine.record.log_file import FORMAT, LOGGER, Console, InBulk, LogFile
+from draw_poly.engine.record.log_file import LOGGER, Console, InBulk, LogFile, Named
 
 log = logging.getLogger(LOGGER)
 
@@ -59,15 +59,15 @@ def logging_to(config: Config, is_main: bool = True) -> Iterator[None]:
     log.setLevel(logging.DEBUG if config.debug else logging.INFO)
     log.propagate = log.disabled = backends_log.disabled = False
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(FORMAT))
+        handler.setFormatter(Named(config.learnt.logger))
         log.addHandler(handler)
     for handler in listeners:
         log.addHandler(handler)
-    log.name, backends_log.name = name, backends_log.name.replace(LOGGER, name)
+    log.name = name
     try:
         yield
     finally:
-        log.name, backends_log.name = LOGGER, backends_log.name.replace(name, LOGGER)
+        log.name = LOGGER
         for handler in listeners:
             log.removeHandler(handler)
         for handler in handlers:

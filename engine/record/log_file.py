@@ -1,5 +1,6 @@
 """Where log lines go: a console above its progress bar, a file that holds nothing but logs."""
 
+import copy
 import logging
 import math
 import os
@@ -23,6 +24,20 @@ SHOWN = 0.5
 LINE = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - polytope_\w+ - [A-Z]+ - ", re.MULTILINE)
 # How far into a file such a line is looked for.
 LOOKED_AT = 2**16
+
+
+class Named(logging.Formatter):
+    """Lines as `FORMAT` has them; those of the run's logger and its children bear another name in its place."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(FORMAT)
+        self._name = name
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        named = copy.copy(record)
+        named.name = record.name.replace(LOGGER, self._name, 1)
+        return super().format(named)
 
 
 class InBulk(logging.StreamHandler[TextIO]):

@@ -177,7 +177,8 @@ def _rows_found(text: str) -> list[str]:
         others = np.delete(numbers[0], NEEDED)
         whole = all((cells[index] or "0").isdigit() for index in OF_FRAMES if COLUMNS[index].cell == "d")
         if number >= 1 and whole and not np.isinf(others).any():
-            found.setdefault(number, ",".join(cells) + "\n")
+            width = len(cells) if any(cells[LEAST_WIDTH:]) else LEAST_WIDTH
+            found.setdefault(number, ",".join(cells[:width]) + "\n")
     return [found[number] for number in sorted(found)]
 
 
