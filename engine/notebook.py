@@ -67,7 +67,10 @@ class Trained:
         return copy
 
     def picture(self, boundaries: bool = False, size: tuple[int, int] | None = None) -> Pixels:
-        """What it draws, gray (height, width), or with the boundaries of its polytopes in red (height, width, 3)."""
+        """What it draws: gray (height, width), or colours or those of classes (height, width, 3).
+
+        With the boundaries of its polytopes it is in colour.
+        """
         return pictures(self.state, self.config, size or self.size)[boundaries]
 
     def regions(self, window: Window = UNIT_SQUARE, most_regions: int = MOST_REGIONS) -> RegionSet:
@@ -138,8 +141,9 @@ def train(image: "str | os.PathLike[str] | NDArray[Any] | Image.Image", shape: s
     Pillow's. Flags are those of the command line, with `_` for `-`: `seed=1`, `learning_rate=3e-3`. Nothing is written,
     and the losses are those of the command line. Raises ConfigError for what cannot be done.
     """
-    name, picture = _read(image)
-    return Run(Config(name, shape, epochs, **flags), picture)
+    path = os.fspath(image) if isinstance(image, str | os.PathLike) else getattr(image, "filename", "") or ARRAY
+    config = Config(path, shape, epochs, **flags)
+    return Run(config, image_file.found(image_file.asked(config), _pixels(image, config)))
 
 
 def load(path: str | os.PathLike[str]) -> Trained:
@@ -151,22 +155,21 @@ def load(path: str | os.PathLike[str]) -> Trained:
     stored = checkpoint.load(found)
     picture = load_source(found, None).picture
     size = (picture.width, picture.height) if picture else (256, 256)
-    known: Mapping[str, Any] = {
-        name: stored.settings[name] for name in ("activation", "slope", "seed") if stored.settings.get(name) is not None
-    }
+    names = ("task", "final_activation", "activation", "slope", "seed")
+    known: Mapping[str, Any] = {name: stored.settings[name] for name in names if stored.settings.get(name) is not None}
     config = Config(str(stored.image or ARRAY), str(stored.settings["shape"]), max(1, stored.state.epoch), **known)
     return Trained(config, size, stored.state)
 
 
-def _read(image: "str | os.PathLike[str] | NDArray[Any] | Image.Image") -> tuple[str, Picture]:
-    """An image's name, and its gray values."""
+def _pixels(image: "str | os.PathLike[str] | NDArray[Any] | Image.Image", config: Config) -> NDArray[np.uint8] | None:
+    """An image's pixels as its task learns them; None of a file."""
     if isinstance(image, str | os.PathLike):
-        name = os.fspath(image)
-        return name, image_file.load(name)
+        return None
+    mode = "RGB" if config.learnt.colour else "L"
     if isinstance(image, Image.Image):
         if image.mode in (*image_file.SIXTEEN_BIT, "I", "F"):
             raise ConfigError(f"an image of mode {image.mode} was given: give its path, or an array of 8 bits")
-        return getattr(image, "filename", "") or ARRAY, Picture(np.asarray(image.convert("L")))
+        return np.asarray(image.convert(mode))
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
         shape = " x ".join(map(str, pixels.shape))
@@ -174,5 +177,4 @@ def _read(image: "str | os.PathLike[str] | NDArray[Any] | Image.Image") -> tuple
             f"an array {shape} of {pixels.dtype} was given: give gray values (height, width) or colours "
             "(height, width, 3), of uint8"
         )
-    gray = pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
-    return ARRAY, Picture(np.ascontiguousarray(gray))
+    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert(mode))

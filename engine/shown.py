@@ -14,7 +14,7 @@ from draw_poly.engine.backends import select as backend
 from draw_poly.engine.config import Config
 from draw_poly.engine.model.state import Learner, State
 from draw_poly.engine.pictures.drawing import Pixels
-from draw_poly.engine.pictures.frame import RED, cover
+from draw_poly.engine.pictures.frame import coloured, cover, line_colour
 from draw_poly.engine.pictures.select import rasterizer_for
 from draw_poly.engine.regions.export import svg
 from draw_poly.engine.training.torch_state import own_torch_state
@@ -51,9 +51,10 @@ def regions(
 
 
 def pictures(state: State, config: Config, size: tuple[int, int]) -> tuple[Pixels, Pixels]:
-    """What a network draws at a size (width, height), on this machine's CPU: gray (height, width), and in colour.
+    """What a network draws at a size (width, height), on this machine's CPU, alone and with boundaries.
 
-    The latter (height, width, 3) has the boundaries of its polytopes, as a frame's first panel.
+    The first is gray (height, width), or in colour (height, width, 3), as the second is, which has the boundaries of
+    its polytopes, as a frame's first panel.
     """
     host, (width, height) = torch.device("cpu"), size
     plain = dataclasses.replace(
@@ -68,8 +69,13 @@ def pictures(state: State, config: Config, size: tuple[int, int]) -> tuple[Pixel
         drawn.arrive()
     covered, frame = np.empty((height, width), np.uint8), np.empty((height, 3 * width, 3), np.uint8)
     cover(drawn, covered)
-    panels.paint(drawn.gray, covered, drawn.colours, np.array(RED), np.zeros((256, 3), np.int32), frame)
-    return drawn.gray, frame[:, :width].copy()
+    picture, line, tints = coloured(drawn), np.array(line_colour(config.learnt)), np.zeros((256, 3), np.int32)
+    if picture is None:
+        panels.paint(drawn.gray, covered, drawn.colours, line, tints, frame)
+        return drawn.gray, frame[:, :width].copy()
+    lined = np.empty_like(picture)
+    panels.paint_colours(picture, covered, drawn.colours, line, tints, lined)
+    return picture, lined
 
 
 def png(pixels: Pixels) -> bytes:
@@ -79,7 +85,7 @@ def png(pixels: Pixels) -> bytes:
     return content.getvalue()
 
 
-def beside(gray: Pixels, coloured: Pixels) -> Pixels:
+def beside(plain: Pixels, lined: Pixels) -> Pixels:
     """A picture with its boundaries and one without, beside each other."""
-    found: Any = np.hstack((coloured, np.repeat(gray[..., None], 3, 2)))
+    found: Any = np.hstack((lined, plain if plain.ndim == 3 else np.repeat(plain[..., None], 3, 2)))
     return np.asarray(found, np.uint8)

@@ -39,14 +39,18 @@ def run(options: CodeOptions) -> int:
 def _encode(options: CodeOptions, folder: Path) -> None:
     """A checkpoint to a file, the picture that this draws, and what it takes."""
     source = load(newest(options.source), options.input)
-    weights, picture = source.weights, source.picture
+    weights, tells_classes = source.weights, source.weights.network.loss.labelled
+    picture = None if tells_classes else source.picture
     size = (picture.width, picture.height) if picture else (0, 0)
     code = weights.code(Wanted(options.by, options.bins, options.weight_min, options.weight_max), size)
     _write(folder / f"{source.name}{SUFFIX}", code.content)
     found = decode(code.content, source.name)
     own = drawn(found.network, found.parameters, size) if picture else None
     if own is None:
-        log.warning("No picture is drawn, and none compared, without the image: %s (--input)", source.unseen)
+        log.warning(
+            "No picture is drawn, and none compared, without the image: %s (--input)",
+            source.unseen or "classes are none",
+        )
     else:
         _write(folder / f"{source.name}.png", _png(own))
     for row in rows(weights, code, found.grid, picture, own):

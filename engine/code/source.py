@@ -31,12 +31,11 @@ def load(path: Path, image: str | None) -> Source:
     stored = checkpoint.load(path)
     weights = Weights.of_state(stored.state, _term(stored))
     given = image if image is not None else stored.settings.get("input")
-    task = TASKS[stored.settings["task"]]
-    if task.classes:
-        return Source(weights, path.stem, None, "its network tells classes, which are no picture")
-    opaque = bool(stored.settings.get("ignore_transparent"))
+    settings = stored.settings
+    task, tolerance = TASKS[settings["task"]], int(settings.get("class_tolerance", 0))
+    opaque = bool(settings.get("ignore_transparent"))
     try:
-        picture = image_file.load(str(given), task, ignore_transparent=opaque) if given else None
+        picture = image_file.load(str(given), task, tolerance, opaque) if given else None
         unseen = "" if picture else "the checkpoint does not name it"
     except ConfigError as error:
         if image is not None:
