@@ -16,7 +16,7 @@ try:
 
     from draw_poly.engine import __version__
     from draw_poly.engine.code.options import CodeOptions
-    from draw_poly.engine.config import GROUPS, Config, ConfigError
+    from draw_poly.engine.config import FIELDS, Config, ConfigError
     from draw_poly.engine.flags import Flag, code_interval, option, region_interval, save_interval, shortened
     from draw_poly.engine.regions.options import RegionsOptions, numbers
     from draw_poly.engine.signals import Abandoned, interrupt_at_once
@@ -84,8 +84,7 @@ def parser() -> Parser:
         "draw-poly", description=DESCRIPTION, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    own = sorted(dataclasses.fields(Config), key=lambda item: GROUPS.index(item.metadata["flag"].group))
-    _add(whole, (*own, *dataclasses.fields(Options)))
+    _add(whole, (*FIELDS, *dataclasses.fields(Options)))
     return whole
 
 

@@ -378,3 +378,7 @@ class Config(OptimiserSettings):
         """How the learning rate goes, step by step."""
         final = self.final_lr / self.learning_rate
         return RateSchedule(self.schedule, self.epochs * self.steps, self.warmup * self.steps, final)
+
+
+# Of the class, in the order in which help has their groups: inherited ones would else come first.
+FIELDS = sorted(dataclasses.fields(Config), key=lambda item: GROUPS.index(item.metadata["flag"].group))

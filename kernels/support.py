@@ -78,9 +78,7 @@ def optimizer_limit_on_gpu(network: Network, term: KolmogorovTerm | None, optimi
     for one in (network, *([term.predictor] if term else [])):
         out, into = max(one.shapes, key=lambda shape: shape[0] * shape[1])
         if out * into > LARGEST_MATRIX_ON_GPU:
-            return (
-                f"{optimizer.kind} takes no matrix of more than {LARGEST_MATRIX_ON_GPU} numbers, such as {out} x {into}"
-            )
+            return f"{optimizer.kind} takes no matrix of more than {LARGEST_MATRIX_ON_GPU} numbers, as {out} x {into}"
     return None
 
 

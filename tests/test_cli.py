@@ -77,7 +77,7 @@ def test_a_run_leaves_everything_one_looks_at_afterwards(program: Program, tmp_p
         (["-s", "[99999]*8"], "GiB, and this machine has"),
         (["-p", "many"], "'many' was given: give a whole number"),
         (["-l", "nan"], "--learning-rate was nan: give a number from 1e-30 to 1e+18"),
-        (["--optimizer", "newton"], "invalid choice: 'newton'"),
+        (["--optimizer", "lioness"], "invalid choice: 'lioness'"),
         (["-i", "gone.png"], "gone.png: there is no such file"),
         (["-o", "/dev/null/x"], "cannot be written (Not a directory)"),
         (["--log-file", "/dev/null/x"], "--log-file /dev/null/x cannot be written"),

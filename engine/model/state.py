@@ -34,9 +34,9 @@ class Learner:
         """The same with another optimiser, and of its moments those that mean the same; else all are fresh."""
         made = Learner.fresh(self.network, optimizer, self.parameters)
         if optimizer.keeps(self.optimizer):
-            for index, name in enumerate(optimizer.moment_names):
-                if name in self.optimizer.moment_names:
-                    made.moments[:, index] = self.moments[:, self.optimizer.moment_names.index(name)]
+            for index, names in enumerate(optimizer.rows):
+                if names in self.optimizer.rows:
+                    made.moments[:, index] = self.moments[:, self.optimizer.rows.index(names)]
             made.steps = self.steps
         return made
 

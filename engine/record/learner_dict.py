@@ -34,10 +34,10 @@ def _part_of(stored: Mapping[str, Any], kind: str, parts: Mapping[str, Any]) -> 
 def options_of(optimizer: Optimizer, stored: Mapping[str, Any]) -> Optimizer:
     """An optimiser with the options that its state dicts hold. Raises KeyError where they are another's."""
     parts = _parts(optimizer, 0)
-    for kind, (one, _) in parts.items():
-        found = one.from_group(_part_of(stored, kind, parts)["param_groups"][0])
-        optimizer = replace(found, kind=optimizer.kind)
-    return optimizer
+    found = optimizer
+    for kind in parts:
+        found = replace(found, kind=kind).from_group(_part_of(stored, kind, parts)["param_groups"][0])
+    return replace(found, kind=optimizer.kind)
 
 
 def optimizer_dict(learner: Learner, names: list[str]) -> dict[str, Any]:

@@ -1,19 +1,18 @@
 """The values of a flag that varies, as one writes them: lists, ranges of whole numbers, logarithmic and linear ones."""
 
-import dataclasses
 import difflib
 import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from draw_poly.engine.config import DATA, NETWORK, TERM, Config, ConfigError
+from draw_poly.engine.config import DATA, FIELDS, NETWORK, TERM, ConfigError
 from draw_poly.engine.flags import OFF, ON, Flag, checked, option, shortened, switch
 from draw_poly.engine.optimiser import OPTIMISER
 from draw_poly.engine.shape import parse_shape
 
-FLAGS: dict[str, Flag] = {item.name: item.metadata["flag"] for item in dataclasses.fields(Config)}
-DEFAULTS: dict[str, Any] = {item.name: item.default for item in dataclasses.fields(Config)}
+FLAGS: dict[str, Flag] = {item.name: item.metadata["flag"] for item in FIELDS}
+DEFAULTS: dict[str, Any] = {item.name: item.default for item in FIELDS}
 VARIABLE = tuple(name for name, flag in FLAGS.items() if flag.group in (NETWORK, DATA, OPTIMISER, TERM))
 SHORT = {flag.short: name for name, flag in FLAGS.items() if flag.short}
 SHAPES = ("shape", "kolmogorov_shape")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -94,8 +95,13 @@ class Optimizer:
 
     @property
     def moments(self) -> int:
-        """How many those are; matrices share theirs with what is none."""
-        return max(len(one.moment_names) for one in (self, self.rest) if one)
+        """How many those are."""
+        return len(self.rows)
+
+    @property
+    def rows(self) -> tuple[tuple[str | None, ...], ...]:
+        """The names of each moment: of matrices, and of what is none, where these have others."""
+        return tuple(zip_longest(*(one.moment_names for one in (self, self.rest) if one)))
 
     @property
     def form(self) -> tuple[object, ...]:
