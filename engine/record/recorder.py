@@ -219,7 +219,7 @@ class Recorder:
         points = image.samples(prepared.picture, prepared.split.training)[0].double().numpy()
         follower = Follower(
             self.files.regions, config.network, points, config.most_regions, config.drop_frames,
-            prepared.checkpoint.lives,
+            prepared.checkpoint.lives, config.frames, self.files.networks,
         )  # fmt: skip
         follower.open(prepared.state.epoch)
         return follower

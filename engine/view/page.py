@@ -1,0 +1,225 @@
+"""The page of a run: the picture that one zooms into, its colours and layers, and the slider over epochs."""
+
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from bokeh.core.properties import Any as AnyValue
+from bokeh.core.properties import Dict, Int, List, String
+from bokeh.document import Document
+from bokeh.layouts import column, row
+from bokeh.model import DataModel
+from bokeh.models import (
+    CheckboxButtonGroup,
+    ColumnDataSource,
+    CustomJS,
+    CustomJSHover,
+    Div,
+    HoverTool,
+    LayoutDOM,
+    Range1d,
+    Select,
+    Slider,
+    Toggle,
+)
+from bokeh.plotting import figure
+
+from draw_poly.engine.data.image import Split
+from draw_poly.engine.regions.colours import scale, tints
+from draw_poly.engine.view.curves import Curves
+from draw_poly.engine.view.packet import SMALLEST, Packet, raster_of
+from draw_poly.kernels.spec import Network
+
+SCENE = (files("draw_poly.engine.view") / "scene.js").read_text(encoding="utf-8")
+COLOURS = ("pattern", "age", "area", "gradient", "output", "error")
+LAYERS = ("image", "prediction", "cells", "walls", "points")
+SHOWN = ["cells", "walls"]
+SIDE = 640  # pixels of the picture's longer side
+STEP = 250  # milliseconds from epoch to epoch, played
+TELLS = ("pattern", "area", "sides", "age", "map", "neurons")
+TRAINING, VALIDATION = "#ff5050", "#4d94ff"
+DRAW = """
+draw(scene, {cells, walls, prediction, target, legend, palettes: {scale, pattern, output, layers}});
+"""
+# Which epoch is looked at: said, and marked in the curves.
+EPOCH = """
+const epoch = timeline.data.epoch[slider.value];
+slider.title = epoch === undefined ? "no network is there yet" : `epoch ${epoch}`;
+for (const mark of marks) mark.location = epoch ?? null;
+"""
+PLAY = """
+clearInterval(button._timer);
+if (button.active) button._timer = setInterval(() => {
+  slider.value = slider.value >= slider.end ? slider.start : slider.value + 1;
+}, step);
+"""
+NEAREST = """
+let best = 0;
+timeline.data.epoch.forEach((one, i) => {
+  if (Math.abs(one - cb_obj.x) < Math.abs(timeline.data.epoch[best] - cb_obj.x)) best = i;
+});
+slider.value = best;
+"""
+
+
+class Scene(DataModel):
+    """What the picture is drawn from: a packet, see `packet.py`, of a network that `model` tells."""
+
+    __view_module__ = "bokeh"  # or Bokeh would look beside ours for a script of its own that it needs
+    __qualified_model__ = "draw_poly.Scene"
+
+    packet = Dict(String, AnyValue, default={})
+    model = Dict(String, AnyValue, default={})
+    colour = String(default=COLOURS[0])
+    layers = List(Int, default=[])
+
+
+@dataclass
+class Page:
+    """The models of a run's page, of an image of `size` (width, height) and a network; nothing is in them yet."""
+
+    network: Network
+    size: tuple[int, int]
+    title: str
+    scene: Scene = field(init=False)
+    curves: Curves = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns, rows = raster_of(*self.size)
+        dims = list(self.network.dims)
+        hidden = len(dims) - 2
+        self.scene = Scene(
+            model={"dims": dims, "slope": self.network.slope, "outputs": dims[-1], "columns": columns, "rows": rows},
+            layers=list(range(hidden)),
+        )
+        blank = {"image": [np.zeros((rows, columns), np.uint32)], "x": [0.0], "y": [0.0], "dw": [1.0], "dh": [1.0]}
+        self._beneath = {name: ColumnDataSource(dict(blank)) for name in ("target", "prediction")}
+        self._cells = ColumnDataSource({"xs": [], "ys": [], "fill": [], "cell": []})
+        self._walls = ColumnDataSource({"xs": [], "ys": [], "colour": []})
+        self._points = ColumnDataSource({"x": [], "y": [], "colour": []})
+        self.timeline = ColumnDataSource({"epoch": []})
+        self.said = Div(text="", render_as_text=True, styles={"color": "#b00020"}, name="said")
+        self.legend = Div(text="", render_as_text=True, name="legend")
+        self.picture = self._picture()
+        self.slider = Slider(start=0, end=1, value=0, step=1, show_value=False, title="", width=SIDE - 80, name="epoch")
+        self.play = Toggle(label="play", width=70, name="play")
+        self.curves = Curves()
+        self.redraw = CustomJS(args=self._arguments(), code=SCENE + DRAW)
+        for name in ("packet", "colour", "layers"):
+            self.scene.js_on_change(name, self.redraw)
+        self.tell_epoch = CustomJS(
+            args={"slider": self.slider, "timeline": self.timeline, "marks": self.curves.marks}, code=EPOCH
+        )
+        self.slider.js_on_change("value", self.tell_epoch)
+        self.timeline.js_on_change("data", self.tell_epoch)
+        self.play.js_on_change(
+            "active", CustomJS(args={"button": self.play, "slider": self.slider, "step": STEP}, code=PLAY)
+        )
+        nearest = CustomJS(args={"slider": self.slider, "timeline": self.timeline}, code=NEAREST)
+        for one in self.curves.figures:
+            one.js_on_event("tap", nearest)
+
+    def _picture(self) -> figure:
+        longer, (width, height) = max(self.size), self.size
+        ranges = {
+            "x_range": Range1d(0, 1, bounds=(0, 1), min_interval=SMALLEST),
+            "y_range": Range1d(1, 0, bounds=(0, 1), min_interval=SMALLEST),
+        }
+        made = figure(
+            **ranges, frame_width=max(80, SIDE * width // longer), frame_height=max(80, SIDE * height // longer),
+            tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom", output_backend="webgl",
+            background_fill_color="#ffffff", name="picture",
+        )  # fmt: skip
+        made.grid.visible = False
+        self.layers: dict[str, Any] = {
+            name: made.image_rgba(image="image", x="x", y="y", dw="dw", dh="dh", source=source, visible=False)
+            for name, source in (("image", self._beneath["target"]), ("prediction", self._beneath["prediction"]))
+        }
+        self.layers["cells"] = made.patches(
+            "xs", "ys", source=self._cells, fill_color="fill", line_color=None, hover_line_color="#d00000",
+            hover_line_width=2, hover_fill_color="fill",
+        )  # fmt: skip
+        self.layers["walls"] = made.multi_line("xs", "ys", source=self._walls, line_color="colour", line_width=0.8)
+        self.layers["points"] = made.scatter(
+            "x", "y", source=self._points, size=3, color="colour", line_color=None, visible=False
+        )
+        hover = CustomJSHover(args={"scene": self.scene}, code=SCENE + "return told(scene, value, format);")
+        made.add_tools(
+            HoverTool(
+                renderers=[self.layers["cells"]], formatters={"@cell": hover}, point_policy="follow_mouse",
+                tooltips=[(name, f"@cell{{{name}}}") for name in TELLS],
+            )
+        )  # fmt: skip
+        return made
+
+    def _arguments(self) -> dict[str, Any]:
+        hidden = len(self.network.dims) - 2
+        shades = scale()
+        return {
+            "scene": self.scene, "cells": self._cells, "walls": self._walls, "legend": self.legend,
+            "target": self._beneath["target"], "prediction": self._beneath["prediction"],
+            "scale": _names(shades), "pattern": _names(tints(np.arange(256) / 256)),
+            "output": _names(np.repeat(np.arange(256)[:, None], 3, 1)),
+            "layers": _names(np.linspace((0, 0, 0), (150, 30, 90), max(1, hidden))),
+        }  # fmt: skip
+
+    def set_points(self, split: Split | None) -> None:
+        """The pixels that train and validate."""
+        if split is None:
+            return
+        width, height = self.size
+        parts = [(split.training.numpy(), TRAINING), (split.validation.numpy(), VALIDATION)]
+        chosen = np.concatenate([indices for indices, _ in parts])
+        colours = [colour for indices, colour in parts for _ in range(len(indices))]
+        self._points.data = {"x": chosen % width / width, "y": chosen // width / height, "colour": colours}
+
+    def set_epochs(self, epochs: list[int]) -> None:
+        """What the slider goes over."""
+        self.slider.update(end=max(1, len(epochs) - 1), disabled=len(epochs) < 2)
+        self.timeline.data = {"epoch": epochs}
+
+    def show(self, packet: Packet) -> None:
+        """A window; of none there is nothing to see."""
+        self.scene.packet = packet
+
+    def _controls(self) -> LayoutDOM:
+        colour = Select(title="colour", value=COLOURS[0], options=list(COLOURS), width=110, name="colour")
+        colour.js_link("value", self.scene, "colour")
+        shown = CheckboxButtonGroup(
+            labels=list(LAYERS), active=[LAYERS.index(one) for one in SHOWN], name="layers", width=320
+        )
+        # A pointer still finds cells that are not filled.
+        opacity = Slider(start=0, end=1, value=1, step=0.05, title="opacity of cells", width=130, name="opacity")
+        layers = {name: one for name, one in self.layers.items() if name != "cells"}
+        switch = CustomJS(
+            args={"shown": shown, "opacity": opacity, "names": list(LAYERS), "cells": self.layers["cells"], **layers},
+            code="""
+            const layers = {image, prediction, walls, points};
+            for (const [name, layer] of Object.entries(layers)) layer.visible = shown.active.includes(names.indexOf(name));
+            const alpha = shown.active.includes(names.indexOf("cells")) ? opacity.value : 0;
+            cells.glyph.fill_alpha = alpha;
+            cells.hover_glyph.fill_alpha = alpha;
+            """,
+        )
+        shown.js_on_change("active", switch)
+        opacity.js_on_change("value", switch)
+        hidden = len(self.network.dims) - 2
+        of_network = CheckboxButtonGroup(
+            labels=[str(layer + 1) for layer in range(hidden)], active=list(range(hidden)), name="network layers"
+        )
+        of_network.js_link("active", self.scene, "layers")
+        words = Div(text="walls of layers", width=90, margin=(12, 5, 5, 5))
+        return column(row(colour, column(shown, row(words, of_network)), opacity), row(self.play, self.slider))
+
+    def fill(self, document: Document, *above: LayoutDOM) -> None:
+        """Puts it into a document, below what else is to be there."""
+        heading = Div(text=self.title, render_as_text=True, styles={"font-weight": "bold"}, name="title")
+        left = column(self._controls(), self.legend, self.picture)
+        document.add_root(column(*above, heading, self.said, row(left, self.curves.layout)))
+        document.title = "draw-poly: the explorer"
+        document.js_on_event("document_ready", self.redraw, self.tell_epoch)
+
+
+def _names(shades: Any) -> list[str]:
+    return ["#{:02x}{:02x}{:02x}".format(*shade) for shade in np.asarray(shades).astype(int).tolist()]
