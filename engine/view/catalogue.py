@@ -12,7 +12,7 @@ from typing import Any
 from draw_poly.engine.files import CHECKPOINT_EPOCH, read_settings
 from draw_poly.engine.flags import ConfigError
 
-SETTINGS, MEMBERS, SHEET = "config.json", "members.csv", "sheet.png"
+SETTINGS, METRICS, MEMBERS = "config.json", "metrics.csv", "members.csv"
 CHECKPOINT = re.compile(r"checkpoint_(.+)" + CHECKPOINT_EPOCH.pattern)
 
 
@@ -56,9 +56,8 @@ class SweepFiles:
         rows = csv.DictReader(io.StringIO(text))
         return [row for row in rows if None not in row and None not in row.values()]
 
-    def member(self, row: dict[str, str]) -> RunFiles | None:
-        """The run of a row, if it has begun."""
-        name = row.get("folder", "")
+    def member(self, name: str) -> RunFiles | None:
+        """The run in a folder of the table's, if it has begun."""
         if name not in _names(self.folder):  # a name from a file leads nowhere but to what lies here
             return None
         return next(iter(_runs(self.folder / name, f"{self.name}/{name}")), None)
@@ -79,7 +78,7 @@ class Catalogue:
         found = Catalogue()
         if (folder / MEMBERS).is_file():
             found._add_sweep(SweepFiles(folder.resolve().name, folder))
-        elif (folder / SETTINGS).is_file():
+        elif _is_run(folder):
             run = _run(folder.resolve(), folder.resolve().name)
             found.runs[run.name] = run
         else:
@@ -99,11 +98,8 @@ class Catalogue:
             name = max(everything, key=lambda one: _changed(everything[one]), default="")
         if name in self.runs or name in self.sweeps:
             return self.runs.get(name) or self.sweeps[name]
-        sweep = self.sweeps.get(name.partition("/")[0])
-        if sweep is None:
-            return None
-        members = (sweep.member({"folder": member}) for member in [name.partition("/")[2]])
-        return next(members, None)
+        sweep, _, member = name.partition("/")
+        return self.sweeps[sweep].member(member) if sweep in self.sweeps else None
 
     @property
     def names(self) -> list[str]:
@@ -116,7 +112,7 @@ def _runs(folder: Path, name: str | None = None) -> Iterator[RunFiles]:
     """Those whose results are in a folder; checkpoints whose run has no folder there are runs too."""
     known = []
     for one in _names(folder):
-        if (folder / one / SETTINGS).is_file():
+        if _is_run(folder / one):
             known.append(_run(folder / one, name or one))
             yield known[-1]
     lonely = {match[1] for one in _names(folder) if (match := CHECKPOINT.fullmatch(one))}
@@ -131,12 +127,17 @@ def _run(folder: Path, name: str) -> RunFiles:
     return RunFiles(name, folder, (folder.parent, *apart))
 
 
+def _is_run(folder: Path) -> bool:
+    """Of a sweep's member that trains there is a table, and no settings yet."""
+    return any((folder / name).is_file() for name in (SETTINGS, METRICS))
+
+
 def _changed(found: RunFiles | SweepFiles) -> float:
     """When something was last written."""
     places = [found.folder] if found.folder else list(found.checkpoint_dirs) if isinstance(found, RunFiles) else []
     times = [0.0]
     for folder in places:
-        for name in ("", "metrics.csv", MEMBERS):
+        for name in ("", METRICS, MEMBERS):
             try:
                 times.append((folder / name).stat().st_mtime)
             except OSError:

@@ -31,7 +31,7 @@ class Curves:
     def _figure(self, name: str, colours: dict[str, str], **words: Any) -> figure:
         made = figure(
             width=WIDTH, height=HEIGHT, x_range=self._epochs, tools="xpan,xwheel_zoom,box_zoom,reset,tap", name=name,
-            output_backend="webgl", **words,
+            output_backend="canvas", **words,
         )  # fmt: skip
         for one, colour in colours.items():
             made.line("epoch", one, source=self._sources[name], color=colour, legend_label=one)

@@ -7,7 +7,7 @@ from draw_poly.engine.data import image_file
 from draw_poly.engine.view.ages import Ages
 from draw_poly.engine.view.catalogue import RunFiles
 from draw_poly.engine.view.history import History, Unreadable
-from draw_poly.engine.view.packet import MOST_CELLS, Packet, Target, of_window
+from draw_poly.engine.view.packet import MOST_CELLS, Target, of_window, packed
 from draw_poly.engine.view.tables import Tail
 from draw_poly.kernels.cpu.regions import Regions
 from draw_poly.kernels.spec import Network
@@ -19,15 +19,34 @@ class Explored:
     """A run's files, looked at again and again; `notes` are sentences on what is not there."""
 
     def __init__(self, files: RunFiles, most: int = MOST_CELLS) -> None:
-        self.files, self.notes = files, list[str]()
+        self.files = files
         self.history, self.ages = History(files), Ages(most)
         folder = files.folder
         self.metrics = Tail(folder / "metrics.csv" if folder else None)
         self.regions = Tail(folder / "regions.csv" if folder else None)
         self._most = most
         self._builders: dict[Network, Regions] = {}
-        self.target = self._target()
+        self.notes: list[str] = []
+        self.target: Target | None = None
+        self._asked: object = None
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Looks again which networks there are, and for the image, if the settings tell another one."""
         self.history.refresh()
+        settings = self.files.settings
+        asked = (settings.get("settings") or {}).get("input"), (settings.get("resolved") or {}).get("image")
+        if asked != self._asked:
+            self._asked, self.notes = asked, []
+            self.target = self._target()
+
+    def has_begun(self) -> bool:
+        """Whether there is a network by now that can be shown."""
+        self.refresh()
+        try:
+            return self.network is not None
+        except Unreadable:
+            return False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -38,13 +57,13 @@ class Explored:
             return width, height
         return (1, 1) if self.target is None else (self.target.pixels.shape[1], self.target.pixels.shape[0])
 
-    def packet(self, epoch: int, window: Window) -> Packet:
+    def packet(self, epoch: int, window: Window) -> bytes:
         """A window of the network after an epoch. Raises Unreadable."""
         state = self.history.state(epoch)
         if state.network not in self._builders:
             self._builders[state.network] = Regions(state.network, self._most)
         try:
-            return of_window(self._builders[state.network], state, window, self.ages, self.target)
+            return packed(of_window(self._builders[state.network], state, window, self.ages, self.target))
         except TooManyRegions as error:
             raise Unreadable(f"{str(error).capitalize()}, more than can be drawn: zoom in.") from error
         except ValueError as error:

@@ -41,10 +41,11 @@ class History:
     _rows: dict[int, int] = field(default_factory=dict)  # where each epoch's begins in the file
     _read: tuple[int, int] = (0, 0)  # the file's number, and how far it was read
     _network: Network | None = None
+    _latest: State | None = None  # who zooms asks for one again and again
 
     def refresh(self) -> bool:
         """Whether there are other epochs than before."""
-        self._checkpoints = self.files.checkpoints()
+        self._checkpoints, self._latest = self.files.checkpoints(), None
         self._read_rows()
         epochs = sorted({*self._checkpoints, *self._rows})
         changed, self.epochs = epochs != self.epochs, epochs
@@ -57,6 +58,11 @@ class History:
 
     def state(self, epoch: int) -> State:
         """The network after an epoch. Raises Unreadable."""
+        if self._latest is None or self._latest.epoch != epoch:
+            self._latest = self._state(epoch)
+        return self._latest
+
+    def _state(self, epoch: int) -> State:
         network = self._network_of_rows()
         if network is not None and (place := self._rows.get(epoch)) is not None:
             kind = row_type(network.size)

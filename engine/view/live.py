@@ -1,16 +1,12 @@
 """A run's page as a server keeps it: drawn anew for what one zooms to, and followed while the run trains."""
 
 import math
-from typing import Any
-
 from bokeh.document import Document
-from bokeh.events import RangesUpdate
 
 from draw_poly.engine.view.curves import LOSSES, REGIONS
 from draw_poly.engine.view.explored import Explored
 from draw_poly.engine.view.history import Unreadable
 from draw_poly.engine.view.page import Page
-from draw_poly.kernels.spec.window import UNIT_SQUARE, Window
 
 PERIOD = 1000  # milliseconds between two looks at the files
 
@@ -20,11 +16,10 @@ class LivePage:
 
     def __init__(self, run: Explored, document: Document, page: Page) -> None:
         self._run, self._document, self._page = run, document, page
-        self._window: Window = UNIT_SQUARE
         self._waiting = False
         self._aged = 0
         self._said: dict[str, str] = {}  # sentences by what they are about
-        page.picture.on_event(RangesUpdate, self._zoomed)
+        page.scene.on_change("window", lambda attr, old, new: self._redraw_soon())
         page.slider.on_change("value", lambda attr, old, new: self._redraw_soon())
         self._set_epochs()
         self._set_curves(everything=True)
@@ -38,15 +33,6 @@ class LivePage:
         epochs = self._run.history.epochs
         return epochs[min(int(self._page.slider.value), len(epochs) - 1)] if epochs else None
 
-    def _zoomed(self, event: Any) -> None:
-        """Another window is seen."""
-        low, high = sorted((event.y0, event.y1))
-        left, right = sorted((event.x0, event.x1))
-        window = (left, low, right, high)
-        if all(map(math.isfinite, window)) and window != self._window:
-            self._window = window
-            self._redraw_soon()
-
     def _redraw_soon(self) -> None:
         """Once, for however many changes that came together."""
         if not self._waiting:
@@ -59,10 +45,10 @@ class LivePage:
         if epoch is None:
             return
         try:
-            self._page.show(self._run.packet(epoch, self._window))
+            self._page.show(self._run.packet(epoch, tuple(self._page.scene.window)))
             self._say("picture", "")
         except Unreadable as error:
-            self._page.show({})
+            self._page.show(b"")
             self._say("picture", str(error))
         self._aged = self._run.ages.reached
 
@@ -70,7 +56,7 @@ class LivePage:
         """What the run has left since the last time."""
         at_end = self._page.slider.value >= len(self._run.history.epochs) - 1
         before = self._epoch
-        self._run.history.refresh()
+        self._run.refresh()
         if self._run.history.epochs != self._page.timeline.data["epoch"]:
             self._set_epochs(follow=at_end)
             self._page.set_points(self._run.history.split)

@@ -1,11 +1,12 @@
 """What `draw-poly view` and `draw-poly export` are asked for: their settings, with their meaning, defaults and limits."""
 
+import importlib.util
 from dataclasses import dataclass, fields
 
 from draw_poly.engine.flags import ConfigError, checked, flag
 
 SEEN, SERVED, MADE = "what is seen", "where it is served", "what is made"
-ADDRESS = "127.0.0.1"
+LOCAL = ("127.0.0.1", "localhost", "::1")  # addresses that this machine alone reaches
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class ViewOptions:
         metavar="PORT", limits=(1, 65535),
     )  # fmt: skip
     host: str = flag(
-        ADDRESS, SERVED, "address to listen on; any but this machine's own has everyone who reaches it see all that is "
+        LOCAL[0], SERVED, "address to listen on; any but this machine's own has everyone who reaches it see all that is "
         "in the folder, without a password or encryption: 0.0.0.0 is the whole network", "--host 0.0.0.0",
         metavar="ADDRESS",
     )  # fmt: skip
@@ -46,3 +47,9 @@ def _check(options: "ViewOptions | ExportOptions") -> None:
     for item in fields(options):
         if (value := getattr(options, item.name)) is not None:
             object.__setattr__(options, item.name, checked(item.name, item.metadata["flag"], value))
+
+
+def require_bokeh() -> None:
+    """Raises ConfigError where what draws the pages is not installed."""
+    if importlib.util.find_spec("bokeh") is None:
+        raise ConfigError("the explorer needs Bokeh, which is not installed: pip install 'draw-poly[view]' brings it")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.core.properties import Any as AnyValue
-from bokeh.core.properties import Dict, Int, List, String
+from bokeh.core.properties import Dict, Float, Int, List, String
 from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.model import DataModel
@@ -28,10 +28,13 @@ from bokeh.plotting import figure
 from draw_poly.engine.data.image import Split
 from draw_poly.engine.regions.colours import scale, tints
 from draw_poly.engine.view.curves import Curves
-from draw_poly.engine.view.packet import SMALLEST, Packet, raster_of
+from draw_poly.engine.view.packet import SMALLEST, raster_of
 from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec.window import UNIT_SQUARE
 
-SCENE = (files("draw_poly.engine.view") / "scene.js").read_text(encoding="utf-8")
+SCENE, RESTORED = (
+    (files("draw_poly.engine.view") / name).read_text(encoding="utf-8") for name in ("scene.js", "restored.js")
+)
 COLOURS = ("pattern", "age", "area", "gradient", "output", "error")
 LAYERS = ("image", "prediction", "cells", "walls", "points")
 SHOWN = ["cells", "walls"]
@@ -54,6 +57,15 @@ if (button.active) button._timer = setInterval(() => {
   slider.value = slider.value >= slider.end ? slider.start : slider.value + 1;
 }, step);
 """
+# What is seen, once for all ends of ranges that change at a time.
+WINDOW = """
+if (!scene._waiting) queueMicrotask(() => {
+  scene._waiting = false;
+  const across = [x.start, x.end].sort((a, b) => a - b), down = [y.start, y.end].sort((a, b) => a - b);
+  scene.window = [across[0], down[0], across[1], down[1]];
+});
+scene._waiting = true;
+"""
 NEAREST = """
 let best = 0;
 timeline.data.epoch.forEach((one, i) => {
@@ -69,10 +81,12 @@ class Scene(DataModel):
     __view_module__ = "bokeh"  # or Bokeh would look beside ours for a script of its own that it needs
     __qualified_model__ = "draw_poly.Scene"
 
-    packet = Dict(String, AnyValue, default={})
+    packet = AnyValue(default=None)
+    target = AnyValue(default=None)  # the image, where packets are without
     model = Dict(String, AnyValue, default={})
     colour = String(default=COLOURS[0])
     layers = List(Int, default=[])
+    window = List(Float, default=list(UNIT_SQUARE))
 
 
 @dataclass
@@ -94,18 +108,18 @@ class Page:
             layers=list(range(hidden)),
         )
         blank = {"image": [np.zeros((rows, columns), np.uint32)], "x": [0.0], "y": [0.0], "dw": [1.0], "dh": [1.0]}
-        self._beneath = {name: ColumnDataSource(dict(blank)) for name in ("target", "prediction")}
-        self._cells = ColumnDataSource({"xs": [], "ys": [], "fill": [], "cell": []})
-        self._walls = ColumnDataSource({"xs": [], "ys": [], "colour": []})
-        self._points = ColumnDataSource({"x": [], "y": [], "colour": []})
+        self._beneath = {name: ColumnDataSource(dict(blank), syncable=False) for name in ("target", "prediction")}
+        self._cells = ColumnDataSource({"xs": [], "ys": [], "fill": [], "cell": []}, syncable=False)
+        self._walls = ColumnDataSource({"xs": [], "ys": [], "colour": []}, syncable=False)
+        self._points = ColumnDataSource({"x": [], "y": [], "colour": []}, syncable=False)
         self.timeline = ColumnDataSource({"epoch": []})
         self.said = Div(text="", render_as_text=True, styles={"color": "#b00020"}, name="said")
-        self.legend = Div(text="", render_as_text=True, name="legend")
+        self.legend = Div(text="", render_as_text=True, name="legend", syncable=False)
         self.picture = self._picture()
         self.slider = Slider(start=0, end=1, value=0, step=1, show_value=False, title="", width=SIDE - 80, name="epoch")
         self.play = Toggle(label="play", width=70, name="play")
         self.curves = Curves()
-        self.redraw = CustomJS(args=self._arguments(), code=SCENE + DRAW)
+        self.redraw = CustomJS(args=self._arguments(), code=SCENE + RESTORED + DRAW)
         for name in ("packet", "colour", "layers"):
             self.scene.js_on_change(name, self.redraw)
         self.tell_epoch = CustomJS(
@@ -123,12 +137,16 @@ class Page:
     def _picture(self) -> figure:
         longer, (width, height) = max(self.size), self.size
         ranges = {
-            "x_range": Range1d(0, 1, bounds=(0, 1), min_interval=SMALLEST),
-            "y_range": Range1d(1, 0, bounds=(0, 1), min_interval=SMALLEST),
+            "x_range": Range1d(0, 1, bounds=(0, 1), min_interval=SMALLEST, syncable=False),
+            "y_range": Range1d(1, 0, bounds=(0, 1), min_interval=SMALLEST, syncable=False),
         }
+        seen = CustomJS(args={"scene": self.scene, "x": ranges["x_range"], "y": ranges["y_range"]}, code=WINDOW)
+        for one in ranges.values():
+            one.js_on_change("start", seen)
+            one.js_on_change("end", seen)
         made = figure(
             **ranges, frame_width=max(80, SIDE * width // longer), frame_height=max(80, SIDE * height // longer),
-            tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom", output_backend="webgl",
+            tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom", output_backend="canvas",
             background_fill_color="#ffffff", name="picture",
         )  # fmt: skip
         made.grid.visible = False
@@ -144,7 +162,7 @@ class Page:
         self.layers["points"] = made.scatter(
             "x", "y", source=self._points, size=3, color="colour", line_color=None, visible=False
         )
-        hover = CustomJSHover(args={"scene": self.scene}, code=SCENE + "return told(scene, value, format);")
+        hover = CustomJSHover(args={"scene": self.scene}, code=SCENE + RESTORED + "return told(scene, value, format);")
         made.add_tools(
             HoverTool(
                 renderers=[self.layers["cells"]], formatters={"@cell": hover}, point_policy="follow_mouse",
@@ -179,7 +197,7 @@ class Page:
         self.slider.update(end=max(1, len(epochs) - 1), disabled=len(epochs) < 2)
         self.timeline.data = {"epoch": epochs}
 
-    def show(self, packet: Packet) -> None:
+    def show(self, packet: bytes) -> None:
         """A window; of none there is nothing to see."""
         self.scene.packet = packet
 

@@ -1,21 +1,42 @@
 // What every script of a page shares: a window's cells, from the arrays of packet.py to colours, lines and words.
 
-// The arrays of a packet by their names, with what can be found from them; a packet that is there already is not read
-// again. `model` has dims, slope, outputs and the raster's columns and rows.
+const KINDS = {
+  uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array, float32: Float32Array,
+  float64: Float64Array,
+};
+
+// The arrays of a block by their names.
+function unpacked(block) {
+  const found = {};
+  if (!block || block.byteLength === 0) return found;
+  const length = new DataView(block).getUint32(0, true);
+  let place = 4 + length;
+  for (const [name, kind, count] of JSON.parse(new TextDecoder().decode(new Uint8Array(block, 4, length)))) {
+    place += -place & 7;
+    found[name] = new KINDS[kind](block, place, count);
+    place += found[name].byteLength;
+  }
+  return found;
+}
+
+// The arrays of a scene's packet, with what can be found from them; a packet is read once. `model` has dims, slope,
+// outputs and the raster's columns and rows.
 function ready(scene) {
   if (scene._packet === scene.packet && scene._ready) return scene._ready;
-  const given = scene.packet instanceof Map ? Object.fromEntries(scene.packet) : scene.packet;
-  const it = { ...given, model: scene.model instanceof Map ? Object.fromEntries(scene.model) : scene.model };
+  const it = unpacked(scene.packet);
+  it.model = scene.model instanceof Map ? Object.fromEntries(scene.model) : scene.model;
   it.count = it.sides ? it.sides.length : 0;
   scene._packet = scene.packet;
   scene._ready = it;
   if (it.count === 0) return it;
+  if (!it.corners) rejoin(it);
   it.begins = new Uint32Array(it.count + 1);
   for (let c = 0; c < it.count; c++) it.begins[c + 1] = it.begins[c] + it.sides[c];
   const [left, top, right, bottom] = it.window;
   it.left = left; it.top = top; it.width = right - left; it.height = bottom - top;
   measure(it);
   if (!it.maps) restore(it);
+  it.target ??= new Uint8Array(scene.target ?? 0);
   it.plane = plane(it, it.model.columns, it.model.rows);
   return it;
 }
@@ -37,39 +58,6 @@ function measure(it) {
     it.centres[2 * c] = area > 0 ? x0 + x / area : x0;
     it.centres[2 * c + 1] = area > 0 ? y0 + y / area : y0;
     it.areas[c] = Math.max(area, 0) * it.width * it.height;
-  }
-}
-
-// Patterns and affine maps of a file that leaves them out: the network at each cell's centre. Of the whole square only.
-function restore(it) {
-  const { dims, outputs } = it.model;
-  const words = dims.slice(1, -1).map(width => 2 * Math.ceil(width / 64));
-  it.patterns = new Uint32Array(it.count * words.reduce((sum, one) => sum + one, 0));
-  it.maps = new Float64Array(it.count * outputs * 3);
-  let word = 0;
-  for (let c = 0; c < it.count; c++) {
-    let h = [it.centres[2 * c], it.centres[2 * c + 1]], along = [1, 0], up = [0, 1], place = 0;
-    for (let layer = 1; layer < dims.length; layer++) {
-      const out = dims[layer], into = dims[layer - 1], hidden = layer < dims.length - 1;
-      const z = new Float64Array(out), zx = new Float64Array(out), zy = new Float64Array(out);
-      for (let row = 0; row < out; row++) {
-        let sum = it.parameters[place + out * into + row], sx = 0, sy = 0;
-        for (let k = 0, w = place + row * into; k < into; k++, w++) {
-          sum += it.parameters[w] * h[k]; sx += it.parameters[w] * along[k]; sy += it.parameters[w] * up[k];
-        }
-        const factor = hidden && sum <= 0 ? it.model.slope : 1;
-        if (hidden && sum > 0) it.patterns[word + (row >> 5)] |= 1 << (row & 31);
-        z[row] = factor * sum; zx[row] = factor * sx; zy[row] = factor * sy;
-      }
-      place += out * (into + 1);
-      if (hidden) word += words[layer - 1];
-      h = z; along = zx; up = zy;
-    }
-    for (let k = 0; k < outputs; k++) {
-      it.maps[3 * (c * outputs + k)] = along[k];
-      it.maps[3 * (c * outputs + k) + 1] = up[k];
-      it.maps[3 * (c * outputs + k) + 2] = h[k] - along[k] * it.centres[2 * c] - up[k] * it.centres[2 * c + 1];
-    }
   }
 }
 

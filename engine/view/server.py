@@ -6,7 +6,6 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,10 +21,9 @@ from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
 from draw_poly.engine.flags import ConfigError
-from draw_poly.engine.view.options import ADDRESS, ViewOptions
+from draw_poly.engine.view.options import LOCAL, ViewOptions
 
 FIRST_PORT, PORTS = 5006, 100
-LOCAL = ("127.0.0.1", "localhost", "::1")
 log = logging.getLogger("polytope_nn.view")
 
 
@@ -115,7 +113,7 @@ class Serving(BaseServer):
         server = HTTPServer(pages)
         server.add_sockets(sockets)
         super().__init__(IOLoop.current(), pages, server)
-        shown = "127.0.0.1" if options.host in (ADDRESS, "localhost", "0.0.0.0", "::") else options.host
+        shown = LOCAL[0] if options.host in ("localhost", "0.0.0.0", "::") else options.host
         self.url = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
 
     def serve(self) -> None:
@@ -135,7 +133,3 @@ class Serving(BaseServer):
         """Ends it, from any thread."""
         self.io_loop.add_callback(self.io_loop.stop)
 
-
-def folder_of(options: ViewOptions) -> Path:
-    """The folder that is looked at."""
-    return Path(options.folder).expanduser()
