@@ -1,4 +1,4 @@
-"""`networks.bin`: the network after each epoch with a frame, an epoch and its parameters a row, for who looks at a run."""
+"""`networks.bin`: the network after each epoch with a frame, its number and its parameters a row."""
 
 import io
 import os

@@ -1,9 +1,7 @@
 """`draw-poly view`: the explorer of a folder, served until Ctrl-C."""
 
 import logging
-import os
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -24,7 +22,6 @@ from draw_poly.engine.view.server import Serving, log
 from draw_poly.engine.view.sheets import SheetPage
 
 DONE = 0
-NICENESS = 10  # whoever trains goes first
 
 
 def run(options: ViewOptions, show: str = "", parent: BinaryIO | None = None) -> int:
@@ -37,8 +34,6 @@ def run(options: ViewOptions, show: str = "", parent: BinaryIO | None = None) ->
     for name in ("bokeh", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     serving = Serving(options, Explorer(Path(options.folder)).fill)
-    with suppress(OSError):
-        os.nice(NICENESS)
     torch.set_num_threads(1)
     address = f"{serving.url}?show={quote(show, safe='')}" if show else serving.url
     log.info("The explorer of %s: %s%s", options.folder, address, "" if parent else "  (Ctrl-C ends it)")

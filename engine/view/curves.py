@@ -21,6 +21,7 @@ class Curves:
         self._sources = {"losses": _source(LOSSES), "regions": _source(REGIONS)}
         self._epochs = Range1d(0, 1)
         losses = self._figure("losses", LOSSES, y_axis_type="log", y_axis_label="loss")
+        losses.yaxis.minor_tick_line_color = None
         regions = self._figure("regions", REGIONS, y_axis_label="regions, births and deaths", x_axis_label="epoch")
         self.figures = [losses, regions]
         self.marks = [Span(location=None, dimension="height", line_color="#888888") for _ in self.figures]
@@ -35,7 +36,7 @@ class Curves:
         )  # fmt: skip
         for one, colour in colours.items():
             made.line("epoch", one, source=self._sources[name], color=colour, legend_label=one)
-        made.legend.location = "top_right"
+        made.legend.location = "top_right" if colours is LOSSES else "top_left"
         made.legend.background_fill_alpha = 0.6
         made.legend.click_policy = "hide"
         return made
@@ -52,7 +53,9 @@ class Curves:
         if name == "losses":  # a logarithm has none of zero
             columns = {one: np.where(column > 0, column, np.nan) for one, column in columns.items()}
         source.data = columns
-        last = max((float(one.data["epoch"][-1]) for one in self._sources.values() if len(one.data["epoch"])), default=1)
+        last = max(
+            (float(one.data["epoch"][-1]) for one in self._sources.values() if len(one.data["epoch"])), default=1
+        )
         self._epochs.update(end=last, reset_end=last)
 
 

@@ -89,7 +89,7 @@ class Explored:
         try:
             picture = image_file.load(name)
         except ConfigError:
-            self.notes.append(f"The image {Path(name).name} is not where it was: there is no image beneath, and no error.")
+            self.notes.append(f"The image {Path(name).name} is not where it was: it is not shown, nor is the error.")
             return None
         digest = ((settings.get("resolved") or {}).get("image") or {}).get("sha256")
         if digest not in (None, picture.digest):

@@ -1,6 +1,5 @@
 """A run's page as a server keeps it: drawn anew for what one zooms to, and followed while the run trains."""
 
-import math
 from bokeh.document import Document
 
 from draw_poly.engine.view.curves import LOSSES, REGIONS

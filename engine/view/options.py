@@ -44,6 +44,7 @@ class ExportOptions:
 
 
 def _check(options: "ViewOptions | ExportOptions") -> None:
+    require_bokeh()
     for item in fields(options):
         if (value := getattr(options, item.name)) is not None:
             object.__setattr__(options, item.name, checked(item.name, item.metadata["flag"], value))

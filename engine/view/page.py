@@ -43,12 +43,12 @@ STEP = 250  # milliseconds from epoch to epoch, played
 TELLS = ("pattern", "area", "sides", "age", "map", "neurons")
 TRAINING, VALIDATION = "#ff5050", "#4d94ff"
 DRAW = """
-draw(scene, {cells, walls, prediction, target, legend, palettes: {scale, pattern, output, layers}});
+draw(scene, {cells, walls, prediction, target, key, palettes: {scale, pattern, output, layers}});
 """
 # Which epoch is looked at: said, and marked in the curves.
 EPOCH = """
 const epoch = timeline.data.epoch[slider.value];
-slider.title = epoch === undefined ? "no network is there yet" : `epoch ${epoch}`;
+said.text = epoch === undefined ? "" : `epoch ${epoch}`;
 for (const mark of marks) mark.location = epoch ?? null;
 """
 PLAY = """
@@ -114,16 +114,20 @@ class Page:
         self._points = ColumnDataSource({"x": [], "y": [], "colour": []}, syncable=False)
         self.timeline = ColumnDataSource({"epoch": []})
         self.said = Div(text="", render_as_text=True, styles={"color": "#b00020"}, name="said")
-        self.legend = Div(text="", render_as_text=True, name="legend", syncable=False)
+        self.key = Div(text="", render_as_text=True, name="key", syncable=False)
         self.picture = self._picture()
-        self.slider = Slider(start=0, end=1, value=0, step=1, show_value=False, title="", width=SIDE - 80, name="epoch")
+        self.slider = Slider(
+            start=0, end=1, value=0, step=1, show_value=False, title="", width=SIDE - 180, name="epoch"
+        )
+        self.epoch = Div(text="", render_as_text=True, width=100, margin=(12, 5, 5, 5), name="at", syncable=False)
         self.play = Toggle(label="play", width=70, name="play")
         self.curves = Curves()
         self.redraw = CustomJS(args=self._arguments(), code=SCENE + RESTORED + DRAW)
         for name in ("packet", "colour", "layers"):
             self.scene.js_on_change(name, self.redraw)
         self.tell_epoch = CustomJS(
-            args={"slider": self.slider, "timeline": self.timeline, "marks": self.curves.marks}, code=EPOCH
+            args={"slider": self.slider, "timeline": self.timeline, "marks": self.curves.marks, "said": self.epoch},
+            code=EPOCH,
         )
         self.slider.js_on_change("value", self.tell_epoch)
         self.timeline.js_on_change("data", self.tell_epoch)
@@ -175,7 +179,7 @@ class Page:
         hidden = len(self.network.dims) - 2
         shades = scale()
         return {
-            "scene": self.scene, "cells": self._cells, "walls": self._walls, "legend": self.legend,
+            "scene": self.scene, "cells": self._cells, "walls": self._walls, "key": self.key,
             "target": self._beneath["target"], "prediction": self._beneath["prediction"],
             "scale": _names(shades), "pattern": _names(tints(np.arange(256) / 256)),
             "output": _names(np.repeat(np.arange(256)[:, None], 3, 1)),
@@ -228,12 +232,14 @@ class Page:
         )
         of_network.js_link("active", self.scene, "layers")
         words = Div(text="walls of layers", width=90, margin=(12, 5, 5, 5))
-        return column(row(colour, column(shown, row(words, of_network)), opacity), row(self.play, self.slider))
+        return column(
+            row(colour, column(shown, row(words, of_network)), opacity), row(self.play, self.epoch, self.slider)
+        )
 
     def fill(self, document: Document, *above: LayoutDOM) -> None:
         """Puts it into a document, below what else is to be there."""
         heading = Div(text=self.title, render_as_text=True, styles={"font-weight": "bold"}, name="title")
-        left = column(self._controls(), self.legend, self.picture)
+        left = column(self._controls(), self.key, self.picture)
         document.add_root(column(*above, heading, self.said, row(left, self.curves.layout)))
         document.title = "draw-poly: the explorer"
         document.js_on_event("document_ready", self.redraw, self.tell_epoch)

@@ -1,8 +1,8 @@
 // What every script of a page shares: a window's cells, from the arrays of packet.py to colours, lines and words.
 
 const KINDS = {
-  uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int32: Int32Array, float32: Float32Array,
-  float64: Float64Array,
+  uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int16: Int16Array, int32: Int32Array,
+  float32: Float32Array, float64: Float64Array,
 };
 
 // The arrays of a block by their names.
@@ -165,17 +165,17 @@ function values(it, kind) {
 }
 
 const FIXED = { pattern: v => v, output: v => 255 * v };
-const LOGARITHMIC = { age: v => Math.log1p(v), area: v => Math.log(v), gradient: v => Math.log(Math.max(v, 1e-12)), error: v => v };
+const SCALED = { age: v => Math.log1p(v), area: v => Math.log(v), gradient: v => Math.log(Math.max(v, 1e-12)), error: v => v };
 
 function levels(kind, found) {
   if (FIXED[kind]) return found.map(v => Math.min(255, Math.max(0, Math.floor(FIXED[kind](v)))));
-  const told = found.map(LOGARITHMIC[kind]);
+  const told = found.map(SCALED[kind]);
   let low = Infinity, high = -Infinity;
   for (const v of told) if (isFinite(v)) { low = Math.min(low, v); high = Math.max(high, v); }
   return told.map(v => isFinite(v) && high > low ? Math.floor(255 * (v - low) / (high - low)) : 0);
 }
 
-function legend(kind, found) {
+function key(kind, found) {
   const says = { age: "age, epochs", area: "area", gradient: "length of the gradient", error: "error, mean" };
   if (!says[kind]) return "";
   let low = Infinity, high = -Infinity;
@@ -217,7 +217,7 @@ function draw(scene, sources) {
     xs: shown.map(layer => lines[layer][0]), ys: shown.map(layer => lines[layer][1]),
     colour: shown.map(layer => palettes.layers[layer]),
   };
-  if (sources.legend) sources.legend.text = it.count ? legend(scene.colour, found) : "";
+  sources.key.text = it.count ? key(scene.colour, found) : "";
   paint(it, prediction, (sample, k) => {
     const [x, y] = at(it, sample);
     return it.model.outputs > k ? 255 * output(it, it.plane[sample], k, x, y) : null;

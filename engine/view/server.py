@@ -67,7 +67,11 @@ def names_of(host: str) -> set[str]:
     if host in LOCAL:
         return set(LOCAL)
     everywhere = host in ("0.0.0.0", "::")
-    return {*LOCAL, host.lower(), *([socket.gethostname().lower(), socket.getfqdn().lower(), "*"] if everywhere else [])}
+    return {
+        *LOCAL,
+        host.lower(),
+        *([socket.gethostname().lower(), socket.getfqdn().lower(), "*"] if everywhere else []),
+    }
 
 
 def _is_number(name: str) -> bool:
@@ -85,10 +89,14 @@ def bound(options: ViewOptions) -> tuple[list[socket.socket], int]:
         try:
             return bind_sockets(options.host, port)
         except socket.gaierror as error:
-            raise ConfigError(f"--host {options.host}: this is no address of this machine's ({error.strerror})") from error
+            raise ConfigError(
+                f"--host {options.host}: this is no address of this machine's ({error.strerror})"
+            ) from error
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise ConfigError(f"--host {options.host}, --port {port}: cannot listen there ({error.strerror})") from error
+                raise ConfigError(
+                    f"--host {options.host}, --port {port}: cannot listen there ({error.strerror})"
+                ) from error
     if options.port:
         raise ConfigError(f"--port {options.port} is in use by another program: give another, or none for a free one")
     raise ConfigError(f"the ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} are all in use: give a free one by --port")
@@ -132,4 +140,3 @@ class Serving(BaseServer):
     def end(self) -> None:
         """Ends it, from any thread."""
         self.io_loop.add_callback(self.io_loop.stop)
-
