@@ -94,8 +94,7 @@ class Catalogue:
     def find(self, name: str) -> RunFiles | SweepFiles | None:
         """What a page asks for; without a name the newest. A member is `sweep/member`."""
         if not name:
-            everything = {**self.runs, **self.sweeps}
-            name = max(everything, key=lambda one: _changed(everything[one]), default="")
+            name = next(iter(self.names), "")
         if name in self.runs or name in self.sweeps:
             return self.runs.get(name) or self.sweeps[name]
         sweep, _, member = name.partition("/")

@@ -40,9 +40,14 @@ def run(options: ViewOptions, show: str = "", parent: BinaryIO | None = None) ->
     if options.host not in LOCAL:
         log.warning("Whoever reaches %s sees all that is in this folder, without a password", options.host)
     if parent:
-        threading.Thread(target=lambda: (parent.read(), serving.end()), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent, serving), daemon=True).start()
     serving.serve()
     return DONE
+
+
+def _end_with(parent: BinaryIO, serving: Serving) -> None:
+    parent.read()
+    serving.end()
 
 
 class Explorer:

@@ -18,8 +18,8 @@ Rings = list[list[int]]  # half-edges
 def compact(found: Subdivision, state: State, born: NDArray[np.int32]) -> Arrays:
     """The whole square after an epoch: no patterns or maps but the `parameters`, and corners as `turns`.
 
-    Cells stand so that each has a neighbour before it, and vertices in the order in which rings come to them. Of the two
-    labels of an edge the first is there, the other is 0. Places are float32: a millionth of the square is nothing.
+    Cells stand so that each has a neighbour before it, and vertices in the order in which rings come to them. Of the
+    two labels of an edge the first is there, the other is 0. Places are float32: a millionth of the square is nothing.
     """
     order = neighbours_first(found)
     rings, turns, far, places = _turns(found, order)

@@ -75,8 +75,8 @@ class Explored:
         for epoch in reversed(self.history.epochs):
             return self.history.state(epoch).network
         raise Unreadable(
-            "There is no network of this run yet: it leaves one with each frame, unless --regions is off, and with each "
-            "checkpoint."
+            "There is no network of this run yet: it leaves one with each frame, unless --regions is off, and with "
+            "each checkpoint."
         )
 
     def _target(self) -> Target | None:

@@ -1,4 +1,4 @@
-"""What `draw-poly view` and `draw-poly export` are asked for: their settings, with their meaning, defaults and limits."""
+"""What `draw-poly view` and `draw-poly export` are asked for: their settings, meaning, defaults and limits."""
 
 import importlib.util
 from dataclasses import dataclass, fields
@@ -19,7 +19,7 @@ class ViewOptions:
         metavar="PORT", limits=(1, 65535),
     )  # fmt: skip
     host: str = flag(
-        LOCAL[0], SERVED, "address to listen on; any but this machine's own has everyone who reaches it see all that is "
+        LOCAL[0], SERVED, "address to listen on; any but this machine's own lets all who reach it see whatever is "
         "in the folder, without a password or encryption: 0.0.0.0 is the whole network", "--host 0.0.0.0",
         metavar="ADDRESS",
     )  # fmt: skip

@@ -78,8 +78,8 @@ def of_window(
 def packed(arrays: Arrays) -> bytes:
     """Arrays as one block of bytes, since a socket takes a while for each block.
 
-    First how long the head is, four bytes; the head, JSON: of each array its name, dtype and count; then the arrays, each
-    from a multiple of eight on.
+    First how long the head is, four bytes; the head, JSON: of each array its name, dtype and count; then the arrays,
+    each from a multiple of eight on.
     """
     head = json.dumps([[name, array.dtype.name, array.size] for name, array in arrays.items()]).encode()
     parts = [len(head).to_bytes(4, "little"), head]

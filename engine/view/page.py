@@ -217,9 +217,10 @@ class Page:
         switch = CustomJS(
             args={"shown": shown, "opacity": opacity, "names": list(LAYERS), "cells": self.layers["cells"], **layers},
             code="""
+            const is_on = name => shown.active.includes(names.indexOf(name));
             const layers = {image, prediction, walls, points};
-            for (const [name, layer] of Object.entries(layers)) layer.visible = shown.active.includes(names.indexOf(name));
-            const alpha = shown.active.includes(names.indexOf("cells")) ? opacity.value : 0;
+            for (const [name, layer] of Object.entries(layers)) layer.visible = is_on(name);
+            const alpha = is_on("cells") ? opacity.value : 0;
             cells.glyph.fill_alpha = alpha;
             cells.hover_glyph.fill_alpha = alpha;
             """,

@@ -87,7 +87,8 @@ def bound(options: ViewOptions) -> tuple[list[socket.socket], int]:
     ports = [options.port] if options.port else range(FIRST_PORT, FIRST_PORT + PORTS)
     for port in ports:
         try:
-            return bind_sockets(options.host, port)
+            sockets, found = bind_sockets(options.host, port)
+            return list(sockets), int(found)
         except socket.gaierror as error:
             raise ConfigError(
                 f"--host {options.host}: this is no address of this machine's ({error.strerror})"

@@ -89,8 +89,8 @@ def exported(files: RunFiles, frames: int) -> bytes:
         raise Unreadable("None of this run's networks has regions that can be shown.")
     if len(packets) < FEW:
         log.warning(
-            "There is one network of this run, so there is nothing to slide over: a run keeps one with each frame, unless "
-            "--regions is off, and with each --checkpoint-interval"
+            "There is one network of this run, so there is nothing to slide over: a run keeps one with each frame, "
+            "unless --regions is off, and with each --checkpoint-interval"
         )
     for name, table, columns in (("losses", run.metrics, LOSSES), ("regions", run.regions, REGIONS)):
         table.refresh()
@@ -130,4 +130,5 @@ def _html(page: Page, packets: list[bytes]) -> bytes:
     page.slider.js_on_change("value", turn)
     page.fill(document)
     document.js_on_event("document_ready", turn)
-    return file_html(document, INLINE, title=document.title).encode()
+    content: str = file_html(document, INLINE, title=document.title)
+    return content.encode()
