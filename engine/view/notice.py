@@ -21,7 +21,7 @@ def choice(names: list[str], shown: str) -> Select:
 
 def notice(document: Document, sentence: str, *above: LayoutDOM, again: Callable[[], bool] | None = None) -> None:
     """A page that says a sentence, until `again` tells that there is more to see."""
-    said = Div(text=sentence, render_as_text=True, name="said")
+    said = Div(text=sentence, render_as_text=True, disable_math=True, name="said")
     document.add_root(column(*above, said))
     document.title = "draw-poly: the explorer"
     if again is None:

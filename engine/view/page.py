@@ -113,13 +113,15 @@ class Page:
         self._walls = ColumnDataSource({"xs": [], "ys": [], "colour": []}, syncable=False)
         self._points = ColumnDataSource({"x": [], "y": [], "colour": []}, syncable=False)
         self.timeline = ColumnDataSource({"epoch": []})
-        self.said = Div(text="", render_as_text=True, styles={"color": "#b00020"}, name="said")
-        self.key = Div(text="", render_as_text=True, name="key", syncable=False)
+        self.said = Div(text="", render_as_text=True, disable_math=True, styles={"color": "#b00020"}, name="said")
+        self.key = Div(text="", render_as_text=True, disable_math=True, name="key", syncable=False)
         self.picture = self._picture()
         self.slider = Slider(
             start=0, end=1, value=0, step=1, show_value=False, title="", width=SIDE - 180, name="epoch"
         )
-        self.epoch = Div(text="", render_as_text=True, width=100, margin=(12, 5, 5, 5), name="at", syncable=False)
+        self.epoch = Div(
+            text="", render_as_text=True, disable_math=True, width=100, margin=(12, 5, 5, 5), name="at", syncable=False
+        )
         self.play = Toggle(label="play", width=70, name="play")
         self.curves = Curves()
         self.redraw = CustomJS(args=self._arguments(), code=SCENE + RESTORED + DRAW)
@@ -239,7 +241,9 @@ class Page:
 
     def fill(self, document: Document, *above: LayoutDOM) -> None:
         """Puts it into a document, below what else is to be there."""
-        heading = Div(text=self.title, render_as_text=True, styles={"font-weight": "bold"}, name="title")
+        heading = Div(
+            text=self.title, render_as_text=True, disable_math=True, styles={"font-weight": "bold"}, name="title"
+        )
         left = column(self._controls(), self.key, self.picture)
         document.add_root(column(*above, heading, self.said, row(left, self.curves.layout)))
         document.title = "draw-poly: the explorer"

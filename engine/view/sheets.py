@@ -34,7 +34,7 @@ class SheetPage:
         self._sweep, self._stamp = sweep, (0.0, 0.0)
         self._tiles = ColumnDataSource({name: [] for name in ("left", "top", "right", "bottom", "name", "told")})
         self._picture = ColumnDataSource({name: [] for name in ("url", "x", "y", "w", "h")})
-        self._said = Div(text="", render_as_text=True, styles={"color": "#b00020"}, name="said")
+        self._said = Div(text="", render_as_text=True, disable_math=True, styles={"color": "#b00020"}, name="said")
         self._list = Select(title="members", name="members", width=700)
         self._list.js_on_change("value", CustomJS(code=f"const name = this.value; {GO}"))
         self._across, self._down = Range1d(0, 1), Range1d(1, 0)
