@@ -21,6 +21,7 @@ try:
     from draw_poly.engine.regions.options import RegionsOptions, numbers
     from draw_poly.engine.signals import Abandoned, interrupt_at_once
     from draw_poly.engine.sweep.options import Options
+    from draw_poly.engine.view.options import ExportOptions, ViewOptions
 except KeyboardInterrupt:
     print("draw-poly: interrupted", file=sys.stderr)
     sys.exit(INTERRUPTED)
@@ -41,17 +42,25 @@ exit status:
        unless a third Ctrl-C within a second ended even that
 """
 BAD_INPUT = 2
-# Commands of their own by the first word, with what they are and their options; all else trains.
-COMMANDS: dict[str, tuple[str, Any]] = {
+# First words that are a command of their own; all else trains. Of each its options, its module and what it does.
+COMMANDS: dict[str, tuple[Any, str, str]] = {
     "regions": (
+        RegionsOptions, "draw_poly.engine.regions.command",
         "The exact linear regions of a checkpoint's network, as SVG, arrays, GeoJSON and tables.",
-        RegionsOptions,
     ),
     "code": (
+        CodeOptions, "draw_poly.engine.code.command",
         "A checkpoint's network as a file of few bits, beside what else could tell the same; such a file decoded.",
-        CodeOptions,
     ),
-}
+    "view": (
+        ViewOptions, "draw_poly.engine.view.command",
+        "The explorer of a run or a sweep, in a browser: its regions at any zoom and epoch, also while it trains.",
+    ),
+    "export": (
+        ExportOptions, "draw_poly.engine.view.standalone",
+        "A run's explorer as one HTML file, which needs no server and no network.",
+    ),
+}  # fmt: skip
 WHAT_IT_IS: dict[object, str] = {
     int: "a whole number",
     float: "a number",
@@ -80,9 +89,11 @@ def _speaks() -> bool:
 
 def parser() -> Parser:
     """The parser of every field of `Config`, in the groups that they name."""
+    others = "\n".join(f"  draw-poly {name:<10} {description}" for name, (_, _, description) in COMMANDS.items())
     whole = Parser(
-        "draw-poly", description=DESCRIPTION, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+        "draw-poly", description=DESCRIPTION, epilog=f"other commands:\n{others}\n\n{EXIT_STATUS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     whole.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add(whole, (*FIELDS, *dataclasses.fields(Options)))
     return whole
@@ -90,11 +101,15 @@ def parser() -> Parser:
 
 def command_parser(name: str) -> Parser:
     """The parser of a command of its own: its first field is no flag but the word that follows."""
-    description, options = COMMANDS[name]
+    options, _, description = COMMANDS[name]
     whole = Parser(f"draw-poly {name}", description=description)
     first, *others = dataclasses.fields(options)
-    words = first.metadata["flag"]
-    whole.add_argument(first.name, metavar=words.metavar, help=f"{words.help}; e.g. {words.example}")
+    words, given = first.metadata["flag"], first.default is dataclasses.MISSING
+    default = "" if given else f" (default {first.default})"
+    optional: dict[str, Any] = {} if given else {"nargs": "?", "default": first.default}
+    whole.add_argument(
+        first.name, metavar=words.metavar, help=f"{words.help}{default}; e.g. {words.example}", **optional
+    )  # fmt: skip
     _add(whole, others)
     return whole
 
@@ -136,8 +151,8 @@ def _reader(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the program on these words, or on the command line's; returns the exit status, or exits with it."""
     typed = list(sys.argv[1:] if words is None else words)
-    apart = typed[0] if typed and typed[0] in COMMANDS else None
-    whole = command_parser(apart) if apart else parser()
+    command = typed[0] if typed[:1] and typed[0] in COMMANDS else None
+    whole = command_parser(command) if command else parser()
     interrupted = f"{whole.prog}: interrupted\n"
     if words is None:
         interrupt_at_once(interrupted if _speaks() else "")
@@ -145,10 +160,10 @@ def main(words: Sequence[str] | None = None) -> int:
         # What a library warns its authors of, this program's user can do nothing about.
         warnings.simplefilter("default")
     try:
-        if apart:
-            options = COMMANDS[apart][1](**vars(whole.parse_args(typed[1:])))
-            command = importlib.import_module(f"draw_poly.engine.{apart}.command")
-            return int(command.run(options))
+        if command:
+            kind, module, _ = COMMANDS[command]
+            options = kind(**vars(whole.parse_args(typed[1:])))
+            return int(importlib.import_module(module).run(options))
         given = vars(whole.parse_args(typed))
         names = [item.name for item in dataclasses.fields(Options)]
         many = Options(**{name: given.pop(name) for name in names if name in given})

@@ -228,6 +228,9 @@ class Config(OptimiserSettings):
         None, MACHINE, "most threads of arithmetic on a CPU, of which none is without a core; else OMP_NUM_THREADS, or "
         "every core, or one for each of several processes", "--threads 2", kind=int, limits=(1, LARGEST_THREADS),
     )  # fmt: skip
+    view: bool = flag(
+        False, MACHINE, "serve the explorer of the output folder beside training, until that ends", "--view", kind=bool
+    )
     debug: bool = flag(
         False,
         MACHINE,

@@ -104,6 +104,11 @@ class Files:
         return self.folder / "regions.csv"
 
     @property
+    def networks(self) -> Path:
+        """The network after each epoch with a frame, where regions were asked for."""
+        return self.folder / "networks.bin"
+
+    @property
     def settings(self) -> Path:
         """The resolved configuration."""
         return self.folder / "config.json"
@@ -158,7 +163,8 @@ class Files:
 
     def existing(self) -> list[Path]:
         """Every file there is that bears a name of this run."""
-        single = (self.settings, self.metrics, self.regions, *self.plots, self.film, self.smoothed, self.weights)
+        tables = (self.metrics, self.regions, self.networks)
+        single = (self.settings, *tables, *self.plots, self.film, self.smoothed, self.weights)
         several = (*self.checkpoints().values(), *self.frames().values())
         return [path for path in single if os.path.exists(path)] + list(several)
 

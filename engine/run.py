@@ -23,6 +23,8 @@ from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.torch_state import on_device, own_torch_state
 from draw_poly.engine.training.trainer import NonFinite
 from draw_poly.engine.training.training import Training
+from draw_poly.engine.view.beside import beside
+from draw_poly.engine.view.options import require_bokeh
 from draw_poly.engine.worker import follow, led
 from draw_poly.kernels import compiled
 
@@ -37,6 +39,8 @@ def run(config: Config) -> int:
     allowance.require_open_files()
     if reason := compiled.unusable():
         raise ConfigError(reason)
+    if config.view:
+        require_bokeh()
     with own_torch_state(), processes.joined() as group, led(group), logging_to(config, group.is_main):
         try:
             if group.is_main:
@@ -80,7 +84,7 @@ def _lead(config: Config, group: Group) -> int:
             tell(debugging.picture(prepared.picture, prepared.split))
         with phases("compile"):
             rehearse(chosen, prepared.config, device)
-        with on_device(device):
+        with on_device(device), beside(config.view, prepared.files.output_dir, prepared.files.stem):
             return Run(prepared, claim, chosen, device, group, phases).train()
 
 

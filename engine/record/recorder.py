@@ -223,8 +223,10 @@ class Recorder:
         from draw_poly.engine.regions.follower import Follower
 
         points = image.samples(prepared.picture, prepared.split.training)[0].double().numpy()
-        lives = prepared.checkpoint.lives
-        follower = Follower(self.files.regions, regions, points, self.config.drop_frames, lives)
+        follower = Follower(
+            self.files.regions, regions, points, self.config.drop_frames, prepared.checkpoint.lives,
+            self.config.frames, self.files.networks,
+        )  # fmt: skip
         follower.open(prepared.state.epoch)
         return follower
 

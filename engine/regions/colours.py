@@ -58,7 +58,11 @@ def by_pattern(found: Subdivision) -> Colours:
     for column in range(found.patterns.shape[1]):
         mixed = (mixed ^ found.patterns[:, column]) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
-    hue = (mixed >> np.uint64(40)).astype(float) / 2**24
+    return tints((mixed >> np.uint64(40)).astype(float) / 2**24)
+
+
+def tints(hue: NDArray[np.float64]) -> Colours:
+    """Pale colours (n, 3) of hues from 0 to 1."""
     waves = np.cos(2 * np.pi * (hue[:, None] - np.array([0, 1 / 3, 2 / 3])))
     shades: Colours = (255 * (1 - PALE * (0.5 - 0.5 * waves))).astype(np.uint8)
     return shades

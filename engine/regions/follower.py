@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,36 +14,41 @@ from numpy.typing import NDArray
 from draw_poly.engine.record import disk
 from draw_poly.engine.record.journal import log
 from draw_poly.engine.record.measures import REGION_HEADER, region_row
+from draw_poly.engine.record.networks import Networks
 from draw_poly.engine.regions.lives import Lives
 from draw_poly.engine.regions.shared import SharedRegions
 from draw_poly.engine.regions.statistics import statistics
+from draw_poly.engine.schedule import Schedule
 from draw_poly.kernels.cpu.cells import Points
 from draw_poly.kernels.spec.subdivision import TooManyRegions
 
 PENDING = 256  # epochs whose parameters wait
-WRITTEN = 2**14  # bytes that are written at once
+WRITTEN, SECONDS = 2**14, 1.0  # bytes that are written at once, and what rows wait for at most
 
 
 class Follower:
-    """Writes a row of `regions.csv` for each epoch that it is given, in their order.
+    """Writes a row of `regions.csv` for each epoch that it is given, in their order, and the networks of `frames`.
 
     `lives` are the regions after the last one, once `settled`. Where there are more than may be it says so and
     goes on without. `drop`: epochs are left out and counted, while more wait than may, in place of waiting for them.
     """
 
     def __init__(
-        self, path: Path, shared: SharedRegions, points: NDArray[np.float64], drop: bool, lives: Lives | None
-    ) -> None:
+        self, path: Path, shared: SharedRegions, points: NDArray[np.float64], drop: bool, lives: Lives | None,
+        frames: Schedule, networks: Path,
+    ) -> None:  # fmt: skip
         self.lives, self.dropped = lives, 0
         self._path, self._shared, self._coordinates, self._drop = path, shared, points, drop
         self._given_up = False
-        self._rows = io.StringIO()
+        self._frames, self._networks = frames, Networks(networks, shared.network.size)
+        self._rows, self._written = io.StringIO(), 0.0
         self._room = Semaphore(PENDING)
         self._thread = ThreadPoolExecutor(1, "regions")
         self._last: Future[None] | None = None
 
     def open(self, reached: int) -> None:
-        """Begins the file, or goes on after its row of an epoch; later rows come again. Raises OSError."""
+        """Begins the files, or goes on after their row of an epoch; later rows come again. Raises OSError."""
+        self._networks.open(reached, self._frames)
         there = disk.read(self._path).decode(errors="replace").splitlines(keepends=True) if self._path.exists() else []
         whole = [row for row in there[1:] if row.endswith("\n") and row.split(",", 1)[0].isdigit()]
         kept = [row for row in whole if int(row.split(",", 1)[0]) <= reached] if there[:1] == [REGION_HEADER] else []
@@ -75,6 +81,7 @@ class Follower:
         if self._last:
             self._last.result()
         self._write()
+        self._networks.settle()
         with disk.named(self._path), self._path.open("ab") as file:
             os.fsync(file.fileno())
 
@@ -105,6 +112,7 @@ class Follower:
 
     def _first(self, epoch: int, parameters: NDArray[np.float32]) -> None:
         self.lives = Lives.begin(self._shared.subdivide(parameters), epoch)
+        self._networks.add(epoch, parameters)
 
     def _next(self, epoch: int, parameters: NDArray[np.float32], aside: bool) -> None:
         if not hasattr(self, "_points"):
@@ -115,11 +123,13 @@ class Follower:
         if not aside:
             self.lives = lives
         self._rows.write(region_row({"epoch": epoch, **statistics(found, self._points), **change._asdict()}))
-        if self._rows.tell() > WRITTEN:
+        if aside or epoch in self._frames:
+            self._networks.add(epoch, parameters)
+        if self._rows.tell() > WRITTEN or time.monotonic() - self._written > SECONDS:
             self._write()
 
     def _write(self) -> None:
-        rows, self._rows = self._rows.getvalue(), io.StringIO()
+        rows, self._rows, self._written = self._rows.getvalue(), io.StringIO(), time.monotonic()
         if rows:
             with disk.named(self._path), self._path.open("ab") as file:
                 file.write(rows.encode())

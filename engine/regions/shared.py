@@ -17,6 +17,7 @@ class SharedRegions:
     """Subdivides the unit square by a network, for any thread; the last ones are remembered."""
 
     def __init__(self, network: Network, most: int) -> None:
+        self.network = network
         self._builder, self._lock = Regions(network, most), Lock()
         self._last: deque[tuple[NDArray[np.float32], Subdivision]] = deque(maxlen=REMEMBERED)
 

@@ -35,6 +35,8 @@ from draw_poly.engine.sweep.spread import Spread
 from draw_poly.engine.sweep.table import MembersTable
 from draw_poly.engine.sweep.train import Seen, by_shape, together, train
 from draw_poly.engine.training.torch_state import own_torch_state
+from draw_poly.engine.view.beside import beside
+from draw_poly.engine.view.options import require_bokeh
 from draw_poly.kernels import compiled
 
 COMPLETE, FAILURE = 0, 3
@@ -54,6 +56,8 @@ def sweep(words: Mapping[str, Any], options: Options) -> int:
     allowance.require_open_files()
     if reason := compiled.unusable():
         raise ConfigError(reason)
+    if words.get("view"):
+        require_bokeh()
     resumed = words.get("resume")
     asked = {name: value for name, value in words.items() if name != "resume"}
     members = vary.members(asked, options.vary or (), options.vary_from)
@@ -68,7 +72,8 @@ def sweep(words: Mapping[str, Any], options: Options) -> int:
     with own_torch_state(), logging_to(base), reached(options.cluster) as cluster, Claim() as claim:
         log.info("=== Starting a sweep of %d members ===", len(members))
         folder = _folder(base, members, resumed, claim)
-        return Sweep(members, base, folder, resumed is not None, options.member_frames, cluster).run()
+        with beside(base.view, folder.parent, folder.name):
+            return Sweep(members, base, folder, resumed is not None, options.member_frames, cluster).run()
 
 
 def _folder(config: Config, members: Sequence[vary.Member], resumed: Sequence[str] | None, claim: Claim) -> Path:

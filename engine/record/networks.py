@@ -1,0 +1,63 @@
+"""`networks.bin`: the network after each epoch with a frame, its number and its parameters a row."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from draw_poly.engine.record import disk
+from draw_poly.engine.schedule import Schedule
+
+Rows = NDArray[np.void]
+
+
+def row_type(size: int) -> np.dtype[np.void]:
+    """A row of a network of so many parameters: `epoch`, int64, and `parameters`, float32; little-endian."""
+    return np.dtype([("epoch", "<i8"), ("parameters", "<f4", (size,))])
+
+
+def whole_rows(content: bytes, size: int) -> Rows:
+    """The rows (n,) in a file's content up to the first that is none: cut off, or not of a later epoch."""
+    kind = row_type(size)
+    rows = np.frombuffer(content[: len(content) // kind.itemsize * kind.itemsize], kind)
+    wrong = np.flatnonzero(np.diff(rows["epoch"], prepend=-1) < 1)
+    return rows[: wrong[0]] if len(wrong) else rows
+
+
+class Networks:
+    """Writes the rows of a run of networks of so many parameters."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path, self._kind = path, row_type(size)
+
+    def open(self, reached: int, schedule: Schedule) -> None:
+        """Begins the file, or goes on after its row of an epoch; of those before, as the schedule has them.
+
+        Raises OSError.
+        """
+        content = disk.read(self._path) if reached and self._path.exists() else b""
+        size = self._kind["parameters"].shape[0]
+        rows = [row.tobytes() for row in whole_rows(content, size) if row["epoch"] <= reached]
+        kept = [row for row in rows if int.from_bytes(row[:8], "little") in schedule]
+        disk.write_whole(self._path, b"".join(kept))
+        self._file = io.FileIO(self._path, "ab")
+        self._last = int.from_bytes(kept[-1][:8], "little") if kept else -1
+
+    def add(self, epoch: int, parameters: ArrayLike) -> None:
+        """Appends a network (P,), unless it is there. Raises OSError."""
+        if epoch <= self._last:
+            return
+        row = np.zeros((), self._kind)
+        row["epoch"], row["parameters"] = epoch, parameters
+        content = memoryview(row.tobytes())
+        with disk.named(self._path):
+            while content:
+                content = content[self._file.write(content) :]
+        self._last = epoch
+
+    def settle(self) -> None:
+        """Has all be on the disk. Raises OSError."""
+        with disk.named(self._path):
+            os.fsync(self._file.fileno())
