@@ -157,6 +157,16 @@ def small_image(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def pure(tmp_path: Path) -> Path:
+    """An image of 40 x 30 pixels: red, green and blue fields, between them pixels of no class."""
+    pixels = np.full((30, 40, 3), 90, np.uint8)
+    pixels[2:14, 2:18], pixels[2:14, 22:38], pixels[16:29, 2:38] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    path = tmp_path / "pure.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
 def cuda(request: pytest.FixtureRequest) -> "Iterator[Machine]":
     """Two simulated CUDA devices, of compute capability 9.0 unless parametrised; the test fails that misuses them."""
     from tests.simulated import Machine

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from draw_poly.engine.config import ConfigError
+from draw_poly.engine.data.image import NO_CLASS
 from draw_poly.engine.task import CLASS_COLOURS, CLASS_NAMES
 
-NO_CLASS = 255
 NEAR = 60  # levels from a pure colour that a picture's file format may be to blame for
 
 

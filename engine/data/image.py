@@ -13,6 +13,10 @@ from torch import Tensor
 from draw_poly.engine.config import ConfigError
 from draw_poly.kernels.shuffle import first_rows
 
+NO_CLASS = 255
+# Of a chequerboard: two shades of gray, and pixels of a field.
+CHEQUERS, CHEQUER = np.array((102, 153), np.uint8), 8
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -67,9 +71,28 @@ class Picture:
         return np.asarray(Image.fromarray(self.pixels).resize(size, Image.Resampling.BOX))
 
     def coloured(self, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """The same as red, green and blue, (height, width, 3); a copy."""
+        """The same as red, green and blue, (height, width, 3), holes as a chequerboard; a copy."""
         pixels = self.resized(size)
-        return pixels.copy() if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+        made = pixels.copy() if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
+        if (holes := self.holes(size)) is not None:
+            rows, columns = np.nonzero(holes)
+            made[rows, columns] = CHEQUERS[(rows // CHEQUER + columns // CHEQUER) % 2, None]
+        return made
+
+    def holes(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Pixels that were left out though they could be learnt, at a size (width, height); None where there are none.
+
+        So not those of no class.
+        """
+        if self.points is None:
+            return None
+        found = np.ones((self.height, self.width), np.bool_)
+        found.reshape(-1)[self.points] = False
+        if self.classes is not None:
+            found &= self.classes != NO_CLASS
+        if not found.any():
+            return None
+        return np.asarray(Image.fromarray(found).resize(size, Image.Resampling.NEAREST))
 
 
 @dataclass(frozen=True)

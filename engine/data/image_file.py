@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from draw_poly.engine.config import Config, ConfigError
-from draw_poly.engine.data.classes import NO_CLASS, classes_of, told
+from draw_poly.engine.data.classes import classes_of, told
 from draw_poly.engine.data.contrast import doubts
-from draw_poly.engine.data.image import Picture
+from draw_poly.engine.data.image import NO_CLASS, Picture
 from draw_poly.engine.prepare import memory
 from draw_poly.engine.task import TASKS, Task
 

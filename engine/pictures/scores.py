@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from draw_poly.engine.backends.base import Backend
 from draw_poly.engine.config import Config
@@ -37,14 +38,20 @@ def scorer(
 
         return misclassified
     if config.learnt.colour:
-        target = picture.coloured(size)
-        return lambda drawing: {"psnr": psnr(drawing, target)}
+        target, holes = picture.resized(size), picture.holes(size)
+        return lambda drawing: {"psnr": psnr(drawing, target, None if holes is None else ~holes)}
     return None
 
 
-def psnr(drawing: Drawing, target: Pixels) -> float:
-    """The peak signal-to-noise ratio of a drawing's levels to a picture (height, width, 3), in decibels."""
+def psnr(drawing: Drawing, target: Pixels, known: NDArray[np.bool_] | None = None) -> float:
+    """The peak signal-to-noise ratio of a drawing's levels to a picture (height, width, 3), in decibels.
+
+    Of the `known` pixels (height, width), where not all are.
+    """
     drawing.arrive()
-    errors = (plane.astype(np.int32) - target[:, :, channel] for channel, plane in enumerate(drawing.levels))
-    mean = sum(int((error * error).sum(dtype=np.int64)) for error in errors) / target.size / 255**2
+    squares, count = 0, drawing.pixels if known is None else int(known.sum())
+    for channel, plane in enumerate(drawing.levels):
+        error = plane.astype(np.int32) - target[:, :, channel]
+        squares += int(np.sum(error * error, dtype=np.int64, where=True if known is None else known))
+    mean = squares / (max(count, 1) * len(drawing.levels)) / 255**2
     return -10 * math.log10(max(mean, LEAST_ERROR))

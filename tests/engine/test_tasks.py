@@ -20,14 +20,6 @@ from tests.conftest import Outcome, Program, untimed
 CLASSES = ["--task", "classes"]
 
 
-@pytest.fixture
-def pure(tmp_path: Path) -> Path:
-    """An image of 40 x 30 pixels: red, green and blue fields, between them pixels of no class."""
-    pixels = np.full((30, 40, 3), 90, np.uint8)
-    pixels[2:14, 2:18], pixels[2:14, 22:38], pixels[16:29, 2:38] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
-    return saved(tmp_path / "pure.png", pixels)
-
-
 def saved(path: Path, pixels: NDArray[np.uint8]) -> Path:
     Image.fromarray(pixels).save(path)
     return path
@@ -229,6 +221,7 @@ def test_transparent_pixels_are_no_points(program: Program, tmp_path: Path, pure
     refused = program(*words, "--ignore-transparent", "-p", 600)
     assert refused.status == 2
     assert "of which" in refused.log
+    assert {102, 153} <= set(np.unique(frame(tmp_path / "out", 4)[-28:-20, -36:-24]))  # a chequerboard
     plain = program(*words, folder="plain")
     assert "its transparency is ignored" in plain.log
 
