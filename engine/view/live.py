@@ -29,7 +29,7 @@ class LivePage:
 
     @property
     def _epoch(self) -> int | None:
-        epochs = self._run.history.epochs
+        epochs = self._page.timeline.data["epoch"]  # as it is shown: pages that share a run look at different times
         return epochs[min(int(self._page.slider.value), len(epochs) - 1)] if epochs else None
 
     def _redraw_soon(self) -> None:
@@ -53,7 +53,7 @@ class LivePage:
 
     def _look(self) -> None:
         """What the run has left since the last time."""
-        at_end = self._page.slider.value >= len(self._run.history.epochs) - 1
+        at_end = self._page.slider.value >= len(self._page.timeline.data["epoch"]) - 1
         before = self._epoch
         self._run.refresh()
         if self._run.history.epochs != self._page.timeline.data["epoch"]:

@@ -43,7 +43,7 @@ STEP = 250  # milliseconds from epoch to epoch, played
 TELLS = ("pattern", "area", "sides", "age", "map", "neurons")
 TRAINING, VALIDATION = "#ff5050", "#4d94ff"
 DRAW = """
-draw(scene, {cells, walls, prediction, target, key, palettes: {scale, pattern, output, layers}});
+draw(scene, {cells, walls, prediction, target, key, palettes: {scale, pattern: hues, output: grays, layers}});
 """
 # Which epoch is looked at: said, and marked in the curves.
 EPOCH = """
@@ -183,8 +183,8 @@ class Page:
         return {
             "scene": self.scene, "cells": self._cells, "walls": self._walls, "key": self.key,
             "target": self._beneath["target"], "prediction": self._beneath["prediction"],
-            "scale": _names(shades), "pattern": _names(tints(np.arange(256) / 256)),
-            "output": _names(np.repeat(np.arange(256)[:, None], 3, 1)),
+            "scale": _names(shades), "hues": _names(tints(np.arange(256) / 256)),
+            "grays": _names(np.repeat(np.arange(256)[:, None], 3, 1)),
             "layers": _names(np.linspace((0, 0, 0), (150, 30, 90), max(1, hidden))),
         }  # fmt: skip
 

@@ -175,7 +175,7 @@ function levels(kind, found) {
   return told.map(v => isFinite(v) && high > low ? Math.floor(255 * (v - low) / (high - low)) : 0);
 }
 
-function key(kind, found) {
+function scaled(kind, found) {
   const says = { age: "age, epochs", area: "area", gradient: "length of the gradient", error: "error, mean" };
   if (!says[kind]) return "";
   let low = Infinity, high = -Infinity;
@@ -217,7 +217,7 @@ function draw(scene, sources) {
     xs: shown.map(layer => lines[layer][0]), ys: shown.map(layer => lines[layer][1]),
     colour: shown.map(layer => palettes.layers[layer]),
   };
-  sources.key.text = it.count ? key(scene.colour, found) : "";
+  sources.key.text = it.count ? scaled(scene.colour, found) : "";
   paint(it, prediction, (sample, k) => {
     const [x, y] = at(it, sample);
     return it.model.outputs > k ? 255 * output(it, it.plane[sample], k, x, y) : null;
