@@ -43,6 +43,7 @@ def test_a_run_leaves_everything_one_looks_at_afterwards(program: Program, tmp_p
         "config.json",
         "losses.png",
         "metrics.csv",
+        "networks.bin",
         "polytopes.png",
         "regions.csv",
     ]

@@ -56,7 +56,8 @@ def opened(chromium: Any) -> Open:
         page = chromium.new_page(viewport={"width": 1250, "height": 950})
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.on("dialog", lambda dialog: dialog.dismiss())
         page.on("console", lambda one: wrong.append(one.text) if one.type == "error" else None)
         here = re.match(r"file://|http://127\.0\.0\.1:\d+/", address)
         assert here
