@@ -13,7 +13,9 @@ from draw_poly.engine.shape import parse_shape
 
 FLAGS: dict[str, Flag] = {item.name: item.metadata["flag"] for item in FIELDS}
 DEFAULTS: dict[str, Any] = {item.name: item.default for item in FIELDS}
-VARIABLE = tuple(name for name, flag in FLAGS.items() if flag.group in (NETWORK, DATA, OPTIMISER, TERM))
+MEMBERS_OWN = NETWORK, DATA, OPTIMISER, TERM
+VARIABLE = tuple(name for name, flag in FLAGS.items() if flag.group in MEMBERS_OWN)
+SOME = f"what --help has under {', '.join(MEMBERS_OWN)}, such as --seed or --learning-rate"
 SHORT = {flag.short: name for name, flag in FLAGS.items() if flag.short}
 SHAPES = ("shape", "kolmogorov_shape")
 MOST_MEMBERS = 1_000_000
@@ -36,12 +38,9 @@ def flag_named(text: str) -> str:
     if name in VARIABLE:
         return name
     if name in FLAGS:
-        raise ConfigError(
-            f"{option(name)} is the same for all members of a sweep: what may vary is "
-            + ", ".join(map(option, VARIABLE))
-        )
+        raise ConfigError(f"{option(name)} is the same for all members of a sweep: what may vary is {SOME}")
     near = difflib.get_close_matches(word.replace("_", "-"), [option(one)[2:] for one in VARIABLE])
-    hint = f"did you mean {' or '.join(near)}?" if near else f"give one of {', '.join(map(option, VARIABLE))}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"give {SOME}"
     raise ConfigError(f"{shortened(text.strip())!r} is no flag: {hint}")
 
 

@@ -66,7 +66,9 @@ def test_the_product_is_that_of_loops_and_the_last_flag_is_the_inner_one() -> No
 def test_any_flag_of_training_varies_and_no_other() -> None:
     assert set(VARIABLE) >= {"input", "shape", "epochs", "seed", "points", "momentum", "kolmogorov_bins"}
     for name in ("output_dir", "o", "resume", "threads", "save-interval", "quiet", "backend"):
-        with pytest.raises(ConfigError, match=r"is the same for all members of a sweep: what may vary is --input, "):
+        with pytest.raises(
+            ConfigError, match=r"is the same for all members of a sweep: what may vary is what --help has under "
+        ):
             members(BASE, [f"{name}=1,2"])
 
 
@@ -78,7 +80,7 @@ def test_any_flag_of_training_varies_and_no_other() -> None:
         (["=3"], "'' is no flag"),
         (["lerning-rate=1"], "'lerning-rate' is no flag: did you mean learning-rate"),
         (["see=1"], "did you mean seed?"),
-        (["zzz=1"], "'zzz' is no flag: give one of --input"),
+        (["zzz=1"], "'zzz' is no flag: give what --help has under"),
         (["seed="], "--vary seed= has an empty value"),
         (["seed=1,,2"], "has an empty value"),
         (["seed=1,"], "has an empty value"),
