@@ -100,6 +100,7 @@ def _update_faults(package: Alone, case: Case) -> Iterator[str]:
         for dtype in (torch.float32, torch.float32, torch.float64)
     ]
     workspace = package.Workspace(case.network, case.term, case.inputs.shape[1], CPU)
+    networks = [case.network, *([case.term.predictor] if case.term else [])]
     for step in range(1, 4):
         scalars = case.optimizer.scalars(step)
         package.gradient(workspace, states[0][0], case.positions, case.inputs, case.targets)
@@ -107,8 +108,8 @@ def _update_faults(package: Alone, case: Case) -> Iterator[str]:
         package.total(workspace, gradients, losses)
         package.update(workspace, optimizers, *states[0], case.given(torch.tensor(scalars * len(optimizers))), losses)
         for parameters, moments in states[1:]:
-            for flat, gradient, moment in zip(parameters, gradients, moments, strict=True):
-                reference.step(case.optimizer, flat, gradient.to(flat), moment, scalars)
+            exact = [gradient.to(flat) for flat, gradient in zip(parameters, gradients, strict=True)]
+            reference.update_one(optimizers, parameters, moments, exact, scalars * len(optimizers), networks)
     for number, kind in enumerate(("parameters", "moments")):
         for ours, plain, exact in zip(*(state[number] for state in states), strict=True):
             if exact.isfinite().all():  # a step may be too long

@@ -119,7 +119,11 @@ def _drawn(seed: int, chance: random.Random, generator: torch.Generator, small: 
     inputs = points_away(parameters[0], network, points, generator, margin(parameters[0]))
     targets = random_targets(network, points, generator)
     # Parameters of thousands make gradients of millions.
-    optimizer = Optimizer(chance.choice(list(OPTIMIZERS)), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85)
+    optimizer = Optimizer(
+        chance.choice(list(OPTIMIZERS)), 1e-12 if far else chance.choice([1e-3, 0.05]), 0.85,
+        weight_decay=chance.choice([0.0, 0.1]), amsgrad=chance.random() < 0.3,
+        grad_clip_norm=chance.choice([None, None, 0.1, 10.0]),
+    )  # fmt: skip
     coefficients = torch.randint(1, 2**31 - 1, (network.neurons,), generator=generator)
     size = (chance.randint(1, 20), chance.randint(1, 9)) if small else (chance.randint(1, 400), chance.randint(1, 200))
     case = Case(

@@ -247,7 +247,7 @@ def update_rows(kind: str, package: Alone, device: torch.device, seed: int = 0) 
                 network,
                 reference.layers(out, network),
             )
-            reference.step(optimizer, flat, out, stored, optimizer.scalars(step))
+            reference.step(optimizer, flat, out, stored, optimizer.scalars(step), network)
     other = error_of(plain, exact)
     yield Row(f"update {kind}", "five steps", "θ", error_of(ours, exact), other, allowed(other))
 

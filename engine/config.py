@@ -372,7 +372,8 @@ class Config(OptimiserSettings):
     @property
     def rate_line(self) -> str:
         """The learning rate's way in words; empty where it stays what it is."""
-        way = "" if self.schedule == "constant" else f", {self.schedule} to {self.final_lr:g} at epoch {self.epochs}"
+        end = "" if self.rate_schedule.waits else f" at epoch {self.epochs}"
+        way = "" if self.schedule == "constant" else f", {self.schedule} to {self.final_lr:g}{end}"
         warm = f", grown to in {self.warmup} epochs" if self.warmup else ""
         return f"Learning rate: {self.learning_rate:g}{warm}{way}" if way or warm else ""
 

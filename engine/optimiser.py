@@ -59,7 +59,8 @@ class OptimiserSettings:
     )  # fmt: skip
     schedule: str = flag(
         "constant", OPTIMISER, "how the learning rate goes over the epochs; step: to a tenth after half of them, and "
-        "after three quarters", "--schedule cosine", choices=tuple(SCHEDULES),
+        "after three quarters; plateau: to a tenth after 11 epochs without a lower validation loss, each of which is "
+        "looked at before the next begins", "--schedule cosine", choices=tuple(SCHEDULES),
     )  # fmt: skip
     warmup: int = flag(
         0, OPTIMISER, "epochs in which the learning rate grows to its own", "--warmup 10", kind=int, metavar="EPOCHS",

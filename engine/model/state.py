@@ -31,7 +31,12 @@ class Learner:
         return Learner(network, optimizer, parameters, moments)
 
     def switched(self, optimizer: Optimizer) -> "Learner":
-        """The same with another optimiser, and of its moments those that mean the same; else all are fresh."""
+        """The same with another optimiser, and of its moments those that mean the same; else all are fresh.
+
+        Its schedule goes on from where it stood, unless its rate is another.
+        """
+        if optimizer.learning_rate == self.optimizer.learning_rate:
+            optimizer = replace(optimizer, schedule=optimizer.schedule.going_on(self.optimizer.schedule))
         made = Learner.fresh(self.network, optimizer, self.parameters)
         if optimizer.keeps(self.optimizer):
             for index, names in enumerate(optimizer.rows):
@@ -39,6 +44,11 @@ class Learner:
                     made.moments[:, index] = self.moments[:, self.optimizer.rows.index(names)]
             made.steps = self.steps
         return made
+
+    def heed(self, losses: Sequence[float]) -> None:
+        """Tells each network's optimiser what an epoch came to."""
+        self.own = tuple(one.after(loss) for one, loss in zip(self.own, losses, strict=False))
+        self.optimizer = self.own[0] if self.own else self.optimizer.after(losses[0])
 
     def to(self, device: torch.device) -> "Learner":
         """The same on a device."""
@@ -124,7 +134,9 @@ class Snapshot:
         copy.epoch = source.epoch
 
     def keep(self) -> None:
-        """Waits for the copy that was taken, which is `state` from now on."""
+        """Waits for the copy that was taken, which is `state` from now on, with the optimisers as they are by then."""
+        for ours, theirs in zip(self._next.learners, self._source.learners, strict=True):
+            ours.optimizer, ours.own = theirs.optimizer, theirs.own
         if self._copied:
             self._copied.synchronize()
         self._last, self._next = self._next, self._last
@@ -139,7 +151,7 @@ class Snapshot:
         for ours, theirs in zip(kept.learners, source.learners, strict=True):
             theirs.parameters.copy_(ours.parameters)
             theirs.moments.copy_(ours.moments)
-            theirs.steps = ours.steps
+            theirs.steps, theirs.optimizer, theirs.own = ours.steps, ours.optimizer, ours.own
         source.generator.set_state(kept.generator.get_state())
         source.epoch = kept.epoch
 

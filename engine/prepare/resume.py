@@ -14,6 +14,7 @@ from draw_poly.engine.record.checkpoint import Checkpoint, sound
 from draw_poly.engine.record.checkpoint_file import CheckpointError
 from draw_poly.engine.task import TASKS
 from draw_poly.kernels.spec import OPTIMIZERS, OPTIONS
+from draw_poly.kernels.spec.rate import PLATEAU
 
 MAY_CHANGE = (
     "save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max", "schedule", "warmup",
@@ -64,7 +65,8 @@ class Resume:
             if name in settings and settings[name] != getattr(config, name):
                 self.changes.append(f"Changing {option(name)} from {settings[name]} to {getattr(config, name)}")
         length = settings.get("epochs", config.epochs)
-        if config.schedule != "constant" and settings.get("schedule") == config.schedule and length != config.epochs:
+        timed = config.schedule not in ("constant", PLATEAU)
+        if timed and settings.get("schedule") == config.schedule and length != config.epochs:
             self.changes.append(
                 f"The {config.schedule} schedule goes over {config.epochs} epochs, in place of {length}"
             )
@@ -87,8 +89,11 @@ class Resume:
     def _main(self) -> Learner:
         """The network's learner, with fresh moments where its optimiser is another."""
         # The original does not keep all that a network is told by.
-        there = replace(self._stored.state.main, network=self.config.network)
-        return there.switched(self.config.optimizers[0])
+        there, optimizer = replace(self._stored.state.main, network=self.config.network), self.config.optimizers[0]
+        if optimizer.kind != there.optimizer.kind:
+            kept = optimizer.keeps(there.optimizer)
+            self.changes.append("Its moments go on" if kept else "The network goes on with fresh moments")
+        return there.switched(optimizer)
 
     def _predictor(self) -> Learner | None:
         """The predictor's learner: the checkpoint's, a fresh one where the term begins, None where it is off."""

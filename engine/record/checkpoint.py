@@ -26,6 +26,7 @@ from draw_poly.engine.shape import parse_shape
 from draw_poly.engine.task import TASKS, Task
 from draw_poly.engine.training.watch import Watch
 from draw_poly.kernels.spec import FINAL_ACTIVATIONS, OPTIMIZERS, KolmogorovTerm, Network, Optimizer, activation
+from draw_poly.kernels.spec.rate import WAY, RateSchedule
 
 # 2 brought `image_name`, `metrics_rows` and `unwritten_frames`.
 FORMAT_VERSION = 2
@@ -68,8 +69,20 @@ def _write_state(state: State) -> Content:
         "optimizer_type": main.optimizer.kind,
         "learning_rate": main.optimizer.learning_rate,
         "momentum": main.optimizer.momentum,
+        "rates": [_write_way(one) for one in state.learners],
         "pytorch_rng_state": state.generator.get_state(),
     }
+
+
+def _write_way(learner: Learner) -> Content:
+    """Where a schedule stands that heeds losses; the others follow from the settings and the steps taken."""
+    schedule = learner.optimizer.schedule
+    return {name: getattr(schedule, name) for name in WAY} if schedule.waits else {}
+
+
+def _read_way(content: Content, learner: int) -> RateSchedule:
+    stored = content.get("rates", ({}, {}))[learner]
+    return RateSchedule(**{name: stored[name] for name in WAY if name in stored})
 
 
 def _read_state(content: Content) -> State:
@@ -83,7 +96,7 @@ def _read_state(content: Content) -> State:
     model = {name.removeprefix("_orig_mod."): value for name, value in content["model_state_dict"].items()}
     settings, names = content.get("settings") or {}, network_names(network)
     optimizer = Optimizer(kind, rate, momentum, grad_clip_norm=settings.get("grad_clip_norm"))
-    optimizer = options_of(optimizer, moments)
+    optimizer = replace(options_of(optimizer, moments), schedule=_read_way(content, 0))
     main = learner_of(network, optimizer, names, model, moments)
     widths = network.dims[1:-1]
     coefficients = torch.cat([model[f"hash_coeffs_{index}"].long() for index in range(len(widths))])
@@ -133,6 +146,7 @@ def _read_predictor(content: Content, optimizer: Optimizer) -> Learner | None:
     outputs = KolmogorovTerm.outputs(content["weight_predictor_loss_type"], content["weight_predictor_num_bins"])
     network = Network((3, *hidden, outputs))
     moments = content["weight_predictor_optimizer_state_dict"]
+    optimizer = replace(optimizer, schedule=_read_way(content, 1))
     return learner_of(network, optimizer, predictor_names(network), dict(stored), moments)
 
 

@@ -12,7 +12,7 @@ from draw_poly.engine.processes import ALONE
 from draw_poly.engine.training.orders import Orders
 from draw_poly.engine.training.pace import most_epochs
 from draw_poly.engine.training.setup import Setup
-from draw_poly.engine.training.trainer import Epochs, epochs_of
+from draw_poly.engine.training.trainer import Epochs, epochs_of, heed
 
 # Bytes of a visit's orders, numbers and parameters, of all members.
 MEMORY = 2**26
@@ -46,6 +46,8 @@ class Population:
         self._before: list[torch.Tensor] = []
         held = len(setups) * (2 * count + sum(one.network.size + self._data.steps for one in learners))
         self.most_epochs = min(self.backend.most_epochs(self._data), most_epochs(held, MEMORY))
+        if first.config.rate_schedule.waits:
+            self.most_epochs = 1
 
     def __len__(self) -> int:
         return len(self._setups)
@@ -73,6 +75,7 @@ class Population:
         self._state.epoch += epochs
         self._snapshot.take()
         trained = report()
+        heed(self._state, trained)
         seconds = (time.perf_counter() - started) / len(self)
         return epochs_of(trained, self._weights, self._data.steps, self._state.epoch, seconds, time.time())
 

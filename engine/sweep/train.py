@@ -49,7 +49,8 @@ def shape_of(config: Config, picture: Picture) -> tuple[object, ...]:
     validation = min(config.batch_size, picture.available - config.points)
     bins = term and (term.predictor.dims, term.loss, term.bins, term.low, term.high)
     kinds = tuple(one.form for one in config.optimizers)
-    return (config.network, config.points, validation, config.batch_size, kinds, bins, config.precision)
+    waits = config.rate_schedule.waits
+    return (config.network, config.points, validation, config.batch_size, kinds, bins, config.precision, waits)
 
 
 def together(config: Config, device: torch.device) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from draw_poly.engine.backends.base import Backend, Data, Report, Trained, never
+from draw_poly.engine.model.state import State
 from draw_poly.engine.training.orders import Orders
 from draw_poly.engine.training.pace import most_epochs
 
@@ -132,7 +133,9 @@ class Trainer:
         self._data = Data(ours, others, min(batch_size, count))
         # An order's numbers have eight bytes.
         held = 2 * count + sum(one.network.size + self._data.steps for one in self._state.learners)
-        self.most_epochs = min(backend.most_epochs(self._data), most_epochs(held))
+        # Where rates hang on losses, nothing is launched before the last epoch has been read.
+        self._waits = self._state.main.optimizer.schedule.waits
+        self.most_epochs = 1 if self._waits else min(backend.most_epochs(self._data), most_epochs(held))
 
     def epoch(self, interrupted: Callable[[], bool] = never) -> Epoch:
         """Trains one epoch in place.
@@ -145,7 +148,7 @@ class Trainer:
     @property
     def runs_ahead(self) -> bool:
         """Whether a visit may be launched before the one before it is read."""
-        return self._backend.runs_ahead
+        return self._backend.runs_ahead and not self._waits
 
     def launch(self, interrupted: Callable[[], bool] = never, epochs: int = 1, following: int = 1) -> Launched:
         """Begins a visit; whatever is asked of the device from now on comes after it.
@@ -164,7 +167,17 @@ class Trainer:
         trained = report()
         now, day = time.perf_counter(), time.time()
         seconds, self._last_read = now - max(started, self._last_read), now
+        heed(self._state, trained)
         return epochs_of(trained, [self._weight], self._data.steps, last, seconds, day)[0]
+
+
+def heed(state: State, trained: Trained) -> None:
+    """Tells the optimisers of a state what its epochs came to, where they ask."""
+    if not state.main.optimizer.schedule.waits:
+        return
+    for losses in np.moveaxis(trained.numbers[..., -3], 1, 0).tolist():
+        for learner in state.learners:
+            learner.heed(losses)
 
 
 def epochs_of(

@@ -119,6 +119,10 @@ class Optimizer:
         """Whether it goes on with another's moments, which mean the same."""
         return self.record.family == other.record.family
 
+    def after(self, loss: float) -> "Optimizer":
+        """The same after an epoch that came to this loss: its schedule may heed it."""
+        return replace(self, schedule=self.schedule.after(loss, self.learning_rate)) if self.schedule.waits else self
+
     def from_group(self, group: Mapping[str, Any]) -> "Optimizer":
         """The same with the options that a parameter group of `torch.optim` holds, as far as it does."""
         found = {name: group[key] for key, name in self.record.options.items() if key in group}

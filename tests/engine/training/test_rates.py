@@ -30,7 +30,7 @@ WORDS: dict[str, object] = {"schedule": "cosine", "warmup": 1, "final_lr": 1e-4,
 FLAGS: list[object] = ["-e", 6, "-l", 0.01, "--schedule", "cosine", "--warmup", 1, "--final-lr", 1e-4, "--seed", 1]
 
 
-@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("kind", [kind for kind in SCHEDULES if kind != "plateau"])
 def test_rates_are_pytorchs(kind: str) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.01)
     peer = PEERS[kind](optimizer, STEPS)
@@ -47,6 +47,39 @@ def test_rates_are_pytorchs(kind: str) -> None:
     np.testing.assert_array_equal(warm[WARMUP:], ours)
     parts = [RateSchedule(kind, STEPS, 2, final).rates(0.01, range(first, first + 8)) for first in range(0, STEPS, 8)]
     np.testing.assert_array_equal(np.concatenate(parts), RateSchedule(kind, STEPS, 2, final).rates(0.01, range(STEPS)))
+
+
+@pytest.mark.parametrize("final", [0.0, 0.004])
+def test_a_plateaus_rates_are_pytorchs(final: float) -> None:
+    generator = np.random.default_rng(1)
+    losses = np.concatenate(
+        (np.linspace(1, 0.5, 15), 0.5 + 0.1 * generator.random(40), np.full(9, np.nan), np.full(30, 0.49))
+    )
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.01)
+    peer = lr_scheduler.ReduceLROnPlateau(optimizer, min_lr=final)
+    ours, rates = Optimizer("sgd", 0.01, schedule=RateSchedule("plateau", 1, 0, final / 0.01)), []
+    for loss in losses.tolist():
+        rates.append(ours.table(range(1, 4))[:, 0].tolist())
+        assert rates[-1] == pytest.approx(3 * [optimizer.param_groups[0]["lr"]], rel=1e-12)
+        peer.step(loss)
+        ours = ours.after(loss)
+    falls = len({one[0] for one in rates}) - 1
+    assert falls == 1 if final else falls > 2
+
+
+PLATEAU: list[object] = ["-l", 0.1, "--schedule", "plateau", "--final-lr", 1e-4, "--seed", 1]
+
+
+def test_a_plateau_is_exact_over_a_resume(program: Program, tmp_path: Path) -> None:
+    from tests.engine.prepare.test_resume import assert_same_run, content, newest
+
+    assert program(*PLATEAU, "-e", 40, folder="whole").status == 0
+    assert program(*PLATEAU, "-e", 17, folder="half").status == 0
+    resumed = program(*PLATEAU, "-e", 40, "--resume", tmp_path / "half" / "results", folder="half")
+    assert resumed.status == 0, resumed.log
+    assert_same_run(tmp_path / "whole", tmp_path / "half")
+    (way,) = content(newest(tmp_path / "whole"))["rates"]
+    assert way["reached"] < 0.1
 
 
 def test_a_step_falls_no_lower_than_the_final_rate() -> None:
