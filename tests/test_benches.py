@@ -278,3 +278,16 @@ class Shifted(Ours):
 def test_there_is_no_figure_for_a_wrong_answer(kind: type[Ours], said: str) -> None:
     with pytest.raises(WrongAnswer, match=said):
         check(kind(JOB, 1, "eager"))
+
+
+def test_a_code_is_timed_beside_compressors(capsys: pytest.CaptureFixture[str]) -> None:
+    from benches import code
+
+    assert code.main(["--turns", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "811 parameters"
+    assert [line.split("  ")[0] for line in lines[1:]] == [
+        "by counts", "by the predictor", "by counts, decoded", "by the predictor, decoded", "zlib of the bins",
+        "lzma of the bins",
+    ]  # fmt: skip
+    assert all(line.endswith(" bits") for line in lines[1:])

@@ -158,7 +158,7 @@ def _alphabet(predictor: Predictor) -> tuple[int, int]:
     return least, max(2, int(predictor.weights.max()) - least + 1)
 
 
-def _shortest(trained: Trained, network: Network, symbols: Symbols, bins: int) -> Predictor:
+def _shortest(trained: Trained, network: Network, symbols: Symbols, n: int) -> Predictor:
     """The predictor with as many bits behind the point as make it and the network shortest.
 
     More of them lengthen the one and shorten the other: looked for from few on, until it has got longer twice.
@@ -170,10 +170,7 @@ def _shortest(trained: Trained, network: Network, symbols: Symbols, bins: int) -
             break
         least, size = _alphabet(predictor)
         bits = length_by_counts(predictor.network, size, predictor.weights - least)
-        first = 0
-        for frequencies in predictor.frequencies(network, bins):
-            bits += length(frequencies, symbols[first : first + len(frequencies)])
-            first += len(frequencies)
+        bits += predictor.estimate(network, n, symbols)
         found, best, worse = (predictor, bits, 0) if bits < best else (found, best, worse + 1)
     if found is None:
         raise CodeError(

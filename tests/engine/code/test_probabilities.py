@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from draw_poly.engine.code.counts import NEIGHBOURHOOD, Counts
-from draw_poly.engine.code.fixed_point import MANTISSA, ONE, TOTAL, halved, scaled, shares, softmax
+from draw_poly.engine.code.fixed_point import MANTISSA, ONE, TOTAL, halved, length, scaled, shares, softmax
 from draw_poly.engine.code.grid import Grid
 from draw_poly.engine.code.predictor import positions
 from draw_poly.engine.model import kolmogorov
@@ -72,6 +72,17 @@ def test_a_fine_predictor_tells_what_the_trained_one_does(loss: str) -> None:
         logits = -(middles - outputs[0][:, None]).square() * precision / 2
     expected = torch.softmax(logits, 1).numpy()
     assert np.abs((found + 1) / TOTAL - expected).max() < 0.01 * expected.max()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("fraction", [0, 3, 9])
+def test_an_estimate_is_about_the_length(loss: str, fraction: int) -> None:
+    weights, grid = draw(4, loss), Grid(64, -2.0, 1.5)
+    assert weights.term is not None
+    predictor, symbols = weights._trained(weights.term, grid).rounded(fraction), grid.symbols(weights.parameters)
+    assert predictor is not None
+    (found,) = predictor.frequencies(weights.network, grid.bins)
+    assert predictor.estimate(weights.network, grid.bins, symbols) == pytest.approx(length(found, symbols), rel=0.01)
 
 
 @FEW
