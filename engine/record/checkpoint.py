@@ -112,14 +112,14 @@ def _task(content: Content) -> Task:
     if settings := content.get("settings"):
         return TASKS[settings.get("task", "gray")]
     biases = [value for name, value in content["model_state_dict"].items() if name.endswith(".bias")]
-    return TASKS["classes" if len(biases[-1]) > 1 else "gray"]
+    return TASKS["classes" if biases and len(biases[-1]) > 1 else "gray"]
 
 
 def _network(content: Content) -> Network:
     # The original's has no settings, and one activation.
-    settings, task = content.get("settings") or {}, _task(content)
+    settings = content.get("settings") or {}
     own = {"name": settings.get("activation"), "slope": settings.get("slope")}
-    hidden = parse_shape(str(content["args"]["shape"]))
+    hidden, task = parse_shape(str(content["args"]["shape"])), _task(content)
     known = {key: value for key, value in own.items() if value is not None}
     final = settings.get("final_activation") or content["args"].get("final_activation") or FINAL_ACTIVATIONS[0]
     return Network((2, *hidden, task.outputs), activation(**known), task.loss(final))
