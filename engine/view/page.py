@@ -43,7 +43,8 @@ STEP = 250  # milliseconds from epoch to epoch, played
 TELLS = ("pattern", "area", "sides", "age", "map", "neurons")
 TRAINING, VALIDATION = "#ff5050", "#4d94ff"
 DRAW = """
-draw(scene, {cells, walls, prediction, target, image, predicted, key, palettes: {scale, pattern: hues, output: grays, layers}});
+const palettes = {scale, pattern: hues, output: grays, layers};
+draw(scene, {cells, walls, prediction, target, image, predicted, key, palettes});
 """
 # Which epoch is looked at: said, and marked in the curves.
 EPOCH = """
