@@ -43,7 +43,8 @@ STEP = 250  # milliseconds from epoch to epoch, played
 TELLS = ("pattern", "area", "sides", "age", "map", "neurons")
 TRAINING, VALIDATION = "#ff5050", "#4d94ff"
 DRAW = """
-draw(scene, {cells, walls, prediction, target, key, palettes: {scale, pattern: hues, output: grays, layers}});
+const palettes = {scale, pattern: hues, output: grays, layers};
+draw(scene, {cells, walls, prediction, target, image, predicted, key, palettes});
 """
 # Which epoch is looked at: said, and marked in the curves.
 EPOCH = """
@@ -127,6 +128,8 @@ class Page:
         self.redraw = CustomJS(args=self._arguments(), code=SCENE + RESTORED + DRAW)
         for name in ("packet", "colour", "layers"):
             self.scene.js_on_change(name, self.redraw)
+        for name in ("image", "prediction"):  # which are painted where they are seen
+            self.layers[name].js_on_change("visible", self.redraw)
         self.tell_epoch = CustomJS(
             args={"slider": self.slider, "timeline": self.timeline, "marks": self.curves.marks, "said": self.epoch},
             code=EPOCH,
@@ -183,6 +186,7 @@ class Page:
         return {
             "scene": self.scene, "cells": self._cells, "walls": self._walls, "key": self.key,
             "target": self._beneath["target"], "prediction": self._beneath["prediction"],
+            "image": self.layers["image"], "predicted": self.layers["prediction"],
             "scale": _names(shades), "hues": _names(tints(np.arange(256) / 256)),
             "grays": _names(np.repeat(np.arange(256)[:, None], 3, 1)),
             "layers": _names(np.linspace((0, 0, 0), (150, 30, 90), max(1, hidden))),

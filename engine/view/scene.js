@@ -218,12 +218,12 @@ function draw(scene, sources) {
     colour: shown.map(layer => palettes.layers[layer]),
   };
   sources.key.text = it.count ? scaled(scene.colour, found) : "";
-  paint(it, prediction, (sample, k) => {
+  if (sources.predicted.visible) paint(it, prediction, (sample, k) => {
     const [x, y] = at(it, sample);
     return it.model.outputs > k ? 255 * output(it, it.plane[sample], k, x, y) : null;
   });
   const ways = channels(it);
-  paint(it, target, (sample, k) => ways > k ? it.target[sample * ways + k] : null);
+  if (sources.image.visible) paint(it, target, (sample, k) => ways > k ? it.target[sample * ways + k] : null);
 }
 
 // A raster's samples as colours, gray where there is one channel.

@@ -189,6 +189,9 @@ def test_zoom_hover_and_slider(trained: Path, opened: Open, serve: Callable[[Pat
             assert all(re.fullmatch("#[0-9a-f]{6}", shade) for shade in shades)
             assert len(set(shades)) > 1 or len(shades) == 1 or colour == "age"
         page.evaluate(f"{SET}('layers').active = [0, 1, 2, 3, 4]")
+        for place in (0, 1):  # image and prediction
+            levels = f"{SET}('picture').renderers[{place}].data_source.data.image[0]"
+            page.wait_for_function(f"new Set({levels}).size > 10")
         page.evaluate(f"{SET}('play').active = true")
         page.wait_for_function(f"{PLAYED}('at').text === 'epoch {EPOCHS[-1]}'")
 
