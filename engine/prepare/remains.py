@@ -9,6 +9,7 @@ from typing import Any
 from draw_poly.engine.config import Config
 from draw_poly.engine.files import Files, read_settings
 from draw_poly.engine.record.checkpoint import Checkpoint
+from draw_poly.engine.record.measures import BITS
 
 
 def unmade(place: Files, config: Config, record: Mapping[str, Any] | None, begins: Checkpoint) -> list[str]:
@@ -19,7 +20,9 @@ def unmade(place: Files, config: Config, record: Mapping[str, Any] | None, begin
     epoch = begins.state.epoch
     if (record and record.get("run") != begins.run) or any(later > epoch for later in place.checkpoints()):
         return []
-    wanted = [place.settings, place.metrics, *place.plots, place.smoothed, place.weights]
+    coded = isinstance(config.code, int) and config.code <= epoch  # else there is nothing to plot of codes
+    plots = [path for path in place.plots if coded or path.stem != BITS.name]
+    wanted = [place.settings, place.metrics, *plots, place.smoothed, place.weights]
     wanted += [] if config.no_film else [place.film]
     missing = [path.name for path in wanted if not path.exists()]
     if config.snapshot_format != "none" and epoch not in place.frames():
