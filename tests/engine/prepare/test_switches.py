@@ -44,7 +44,7 @@ def test_a_learner_is_read_as_it_was_written(kind: str, options: dict[str, Any])
     assert two.steps == (7 if one.optimizer.rest or optimizer.record.counters else min(optimizer.moments, 1))
 
 
-@pytest.mark.parametrize(("before", "after"), product(OPTIMIZERS, repeat=2))
+@pytest.mark.parametrize(("before", "after"), list(product(OPTIMIZERS, repeat=2)))
 def test_moments_go_on_where_they_mean_the_same(before: str, after: str) -> None:
     one = learner(Optimizer(before, 0.01, weight_decay=0.1))
     two = one.switched(Optimizer(after, 0.02))

@@ -181,6 +181,22 @@ def test_members_of_a_sweep_have_schedules_of_their_own(program: Program, tmp_pa
         assert ours.read_text() == alone.read_text()
 
 
+def test_each_member_of_a_sweep_has_a_plateau_of_its_own(program: Program, tmp_path: Path) -> None:
+    words: list[object] = ["-l", 0.1, "--schedule", "plateau", "-e", 30]
+    assert program(*words, "--vary", "seed=1..3").status == 0
+    ways = []
+    for seed in range(1, 4):
+        assert program(*words, "--seed", seed, folder=str(seed)).status == 0
+        (alone,) = (tmp_path / str(seed) / "results").glob("checkpoint_*.pt")
+        (ours,) = (tmp_path / "out" / "results").glob(f"sweep_*/*seed={seed}*/checkpoint_*.pt")
+        one, two = (torch.load(path, weights_only=False) for path in (alone, ours))
+        assert one["rates"] == two["rates"]
+        for name, value in one["model_state_dict"].items():
+            assert torch.equal(value, two["model_state_dict"][name])
+        ways.append(tuple(one["rates"][0].values()))
+    assert len(set(ways)) == 3
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
