@@ -51,16 +51,17 @@ class History:
         changed, self.epochs = epochs != self.epochs, epochs
         if changed and self.split is None and self._checkpoints:
             try:
-                self.split = self._stored(max(self._checkpoints)).split
+                self.split = self._stored(self._checkpoints[max(self._checkpoints)]).split
             except Unreadable:  # who asks for its network is told
                 self.split = None
         return changed
 
     def state(self, epoch: int) -> State:
         """The network after an epoch. Raises Unreadable."""
-        if self._latest is None or self._latest.epoch != epoch:
-            self._latest = self._state(epoch)
-        return self._latest
+        latest = self._latest  # of whichever thread
+        if latest is None or latest.epoch != epoch:
+            latest = self._latest = self._state(epoch)
+        return latest
 
     def _state(self, epoch: int) -> State:
         network = self._network_of_rows()
@@ -69,15 +70,16 @@ class History:
             row = np.frombuffer(self._bytes(place, kind.itemsize), kind)
             if len(row) and row["epoch"][0] == epoch:
                 return State(epoch, network, row["parameters"][0].astype(np.float64))
-        if epoch not in self._checkpoints:
+        path = self._checkpoints.get(epoch)
+        if path is None:
             raise Unreadable(f"The network after epoch {epoch} is not there any more.")
-        main = self._stored(epoch).state.main
+        main = self._stored(path).state.main
         return State(epoch, main.network, main.parameters[0].double().numpy())
 
-    def _stored(self, epoch: int) -> checkpoint.Checkpoint:
+    def _stored(self, path: Path) -> checkpoint.Checkpoint:
         try:
             with torch.inference_mode():
-                return checkpoint.load(self._checkpoints[epoch])
+                return checkpoint.load(path)
         except ConfigError as error:
             raise Unreadable(f"{error}.") from error
 

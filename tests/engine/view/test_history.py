@@ -69,6 +69,20 @@ def test_a_damaged_checkpoint_is_a_sentence(copied: Path) -> None:
         history.state(3)
 
 
+def test_a_page_may_look_again_while_another_thread_reads(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = History(run_in(trained))
+    history.refresh()
+    whole = History.__setattr__
+
+    def forgets(self: History, name: str, value: object) -> None:
+        whole(self, name, value)
+        if name == "_latest" and value is not None:  # the other thread's turn
+            whole(self, name, None)
+
+    monkeypatch.setattr(History, "__setattr__", forgets)
+    assert history.state(4).epoch == 4
+
+
 def test_rows_end_where_they_are_none() -> None:
     rows = np.zeros(4, row_type(3))
     rows["epoch"] = 0, 5, 5, 6
