@@ -59,6 +59,8 @@ class Recorder:
         self._prepared, self._training, self._claim, self._phases = prepared, training, claim, phases
         self._inspector = inspector
         self.config, self.files = prepared.config, prepared.files
+        # Whose frames are kept of what is there: a run's last one, off the schedule, is none of a longer run.
+        self._kept = self.config.frames if prepared.state.epoch < self.config.epochs else EVERY_EPOCH
         self.gallery = Gallery(prepared, training.backend)
         self._unsmoothed, self._whole = True, True
         self._follower: Follower | None = None
@@ -225,7 +227,7 @@ class Recorder:
         points = image.samples(prepared.picture, prepared.split.training)[0].double().numpy()
         follower = Follower(
             self.files.regions, regions, points, self.config.drop_frames, prepared.checkpoint.lives,
-            self.config.frames, self.files.networks,
+            self._kept, self.files.networks,
         )  # fmt: skip
         follower.open(prepared.state.epoch)
         return follower
@@ -291,9 +293,10 @@ class Recorder:
     def _table(self) -> Metrics:
         """The metrics, with what there is of their earlier rows."""
         prepared, path, reached = self._prepared, self.files.metrics, self._prepared.state.epoch
-        schedule = self.config.frames if reached < self.config.epochs else EVERY_EPOCH
         source = prepared.origin.metrics if prepared.origin and not path.exists() else None
-        metrics = Metrics(path, reached, schedule, prepared.checkpoint.rows, source, prepared.weight, self.config.task)
+        metrics = Metrics(
+            path, reached, self._kept, prepared.checkpoint.rows, source, prepared.weight, self.config.task
+        )
         for note in metrics.notes:
             log.warning("%s", note)
         return metrics

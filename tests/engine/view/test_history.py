@@ -117,6 +117,16 @@ def test_a_run_that_went_on_has_the_networks_of_one_that_did_not_stop(program: P
     assert whole.read_bytes() == parts.read_bytes()
 
 
+def test_what_is_made_after_the_last_epoch_leaves_the_last_network(program: Program, tmp_path: Path) -> None:
+    words = ("--seed", 3, "--save-interval", 2, "--no-film", "--snapshot-format", "jpg", "-e", 3)
+    assert program(*words).status == 0
+    (path,) = tmp_path.glob("out/results/*/networks.bin")
+    before = path.read_bytes()
+    next(tmp_path.glob("out/results/weights*.txt")).unlink()
+    assert program(*words, "--resume", tmp_path / "out" / "results").status == 0
+    assert path.read_bytes() == before
+
+
 def test_a_run_without_regions_keeps_no_networks(program: Program, tmp_path: Path) -> None:
     assert program("--seed", 3, "--regions", "off", "--no-film").status == 0
     assert not list(tmp_path.glob("out/results/*/networks.bin"))
