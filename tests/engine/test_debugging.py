@@ -154,7 +154,7 @@ def test_the_flag_tells_everything_and_changes_nothing(
     phases = [re.sub(r"Phase (.*): .*", r"\1", line) for line in lines[37:-1]]
     assert phases == [
         "begin", "compile", "prepare", "draw", "look at the network", "train", "hand frames over",
-        "wait for the epoch", "watch", "smooth", "save checkpoints", "plot", "finish",
+        "wait for the epoch", "watch", "code networks", "smooth", "save checkpoints", "plot", "finish",
     ]  # fmt: skip
     assert lines[-1].startswith("Phases: ")
 

@@ -18,6 +18,7 @@ from draw_poly.engine.pictures.drawing import AdaptiveRasterizer
 from draw_poly.engine.pictures.select import rasterizer_for
 from draw_poly.engine.processes import Group
 from draw_poly.engine.training.fresh import fresh_state
+from draw_poly.kernels.reference import layers
 from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS
 from tests.conftest import Program
 from tests.engine.prepare.test_resume import TERM, assert_same_run, content, newest
@@ -59,6 +60,9 @@ def late(optimizer: str, loss: str | None, zeros: bool) -> tuple[State, Config]:
             if zeros:
                 numbers[subnormal(numbers)] = 0.0
             learner.steps = 1000
+        if learner.optimizer.rest:  # whose second moments are of biases alone
+            for weight, _ in layers(learner.moments[0, 1], learner.network):
+                weight.zero_()
     return state, config
 
 
