@@ -112,7 +112,8 @@ def test_plots_that_cannot_be_made_are_a_warning_and_leave_the_old_ones(
         assert "Plots are not made (" in line
         assert {"import": "ModuleNotFoundError", "unforeseen": "RuntimeError: no latex"}[failing] in line
     (folder,) = (tmp_path / "out" / "results").glob("*/")
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "metrics.csv", "networks.bin", "regions.csv"]
+    there = sorted(path.name for path in folder.iterdir())
+    assert there == ["config.json", "metrics.csv", "networks.bin", "regions.csv"]
     monkeypatch.undo()
     assert program("--seed", 1, "-e", 5, "--resume", tmp_path / "out" / "results").status == 0
     assert plots(tmp_path) == ["losses.png", "polytopes.png"]
