@@ -32,11 +32,13 @@ from draw_poly.kernels.spec import (
     FINAL_ACTIVATIONS,
     KOLMOGOROV_LOSSES,
     OPTIMIZERS,
+    RELU2,
     SCALARS,
     KolmogorovTerm,
     Network,
     Optimizer,
     cross_entropy,
+    leaky_relu,
     squared_error,
 )
 
@@ -161,7 +163,8 @@ def with_term(loss: str, shape: tuple[int, ...] = (8, 8), bins: int = 256) -> Ko
 
 def gradient(hidden: tuple[int, ...], term: KolmogorovTerm | None = None, points: int = 1024, **words: Any) -> None:
     """Launches the gradient of a network on one batch."""
-    network = Network((2, *hidden, words.pop("outputs", 1)), loss=words.pop("loss", squared_error()))
+    bent, loss = words.pop("activation", leaky_relu()), words.pop("loss", squared_error())
+    network = Network((2, *hidden, words.pop("outputs", 1)), bent, loss)
     dependent, networks = words.pop("dependent", False), words.get("networks", 1)
     order = torch.zeros((networks, points), dtype=torch.int64) if words.pop("ordered", False) else None
     workspace = gpu.Workspace(network, term, points, torch.device("cpu"), **words)
@@ -242,6 +245,7 @@ CONFIGURATIONS: dict[str, Callable[[], None]] = {
         SHAPES["[10]*8"], with_term("cross_entropy"), outputs=3, loss=cross_entropy(), networks=8
     ),
     "task [10]*100, classes by sigmoid": lambda: gradient(SHAPES["[10]*100"], outputs=3, loss=cross_entropy("sigmoid")),
+    "task [10]*8, relu2": lambda: gradient(SHAPES["[10]*8"], activation=RELU2),
     "validate [10]*8, 3 outputs": lambda: validate(SHAPES["[10]*8"], outputs=3),
     **{
         f"validate [10]*8, classes by {final}": lambda final=final: validate(  # type: ignore[misc]

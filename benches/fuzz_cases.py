@@ -25,6 +25,7 @@ from draw_poly.kernels.spec import (
     FINAL_ACTIVATIONS,
     KOLMOGOROV_LOSSES,
     OPTIMIZERS,
+    RELU2,
     KolmogorovTerm,
     Network,
     Optimizer,
@@ -100,8 +101,9 @@ def _drawn(seed: int, chance: random.Random, generator: torch.Generator, small: 
     if chance.random() < 0.4:
         hidden = hidden[:1] * depth
     slope = chance.choice([0.01, 0.01, 0.01, 0.0, 0.2, 1.0, chance.uniform(1e-3, 1)])
+    bent = RELU2 if depth < 5 and chance.random() < 0.15 else leaky_relu(slope)
     loss_of_task = chance.choice([squared_error(), squared_error(), *map(cross_entropy, FINAL_ACTIVATIONS)])
-    network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), leaky_relu(slope), loss_of_task)
+    network = Network((2, *hidden, chance.choice([1, 1, 2, 3])), bent, loss_of_task)
     points = chance.choice([1, 2, 15, 16, 17, 32, 33, chance.randint(1, 70), 65 if small else chance.randint(70, 1500)])
     parameters, term, positions = [random_parameters(network, seed, torch.float32)], None, None
     if chance.random() < 0.5:

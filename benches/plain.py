@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from draw_poly.kernels.spec import KolmogorovTerm, Network
+from draw_poly.kernels.spec import Activation, KolmogorovTerm, Network
 
 
 class TensorFloat(torch.autograd.Function):
@@ -43,8 +43,15 @@ def plain_forward(flat: Tensor, network: Network, inputs: Tensor, precision: str
             hidden = nn.functional.linear(hidden, weight, bias)
         start += out
         if index < len(network.shapes) - 1:
-            hidden = nn.functional.leaky_relu(hidden, network.slope)
+            hidden = plain_activation(hidden, network.activation)
     return hidden.t()
+
+
+def plain_activation(sums: Tensor, activation: Activation) -> Tensor:
+    """What becomes of a hidden layer's sums, by torch's own functions."""
+    if activation.name == "relu2":
+        return nn.functional.relu(sums).square()
+    return nn.functional.leaky_relu(sums, activation.slope)
 
 
 def plain_loss(outputs: Tensor, targets: Tensor, network: Network) -> Tensor:

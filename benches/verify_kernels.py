@@ -28,6 +28,7 @@ from draw_poly.kernels.spec import (
     FINAL_ACTIVATIONS,
     KOLMOGOROV_LOSSES,
     OPTIMIZERS,
+    RELU2,
     RIGHT,
     KolmogorovTerm,
     Network,
@@ -39,6 +40,8 @@ SHAPES: list[tuple[tuple[int, ...], int]] = [
     ((2, *[10] * 8, 1), 1024), ((2, *[10] * 8, 1), 904), ((2, *[10] * 8, 1), 5000), ((2, 7, 12, 5, 3), 333),
     ((2, 1, 1), 1), ((2, *[16] * 12, 1), 63), ((2, *[5] * 40, 1), 65), ((2, 33, 17, 1), 257), ((2, *[64] * 4, 1), 252),
 ]  # fmt: skip
+# By ReLU's square.
+SQUARED: tuple[tuple[tuple[int, ...], int], ...] = (((2, 10, 10, 10, 10, 1), 37), ((2, 7, 12, 3), 65))
 # Classes of points, by every activation of outputs.
 CLASSED: list[tuple[tuple[int, ...], int]] = [
     ((2, *[10] * 8, 3), 1024),
@@ -91,6 +94,13 @@ def groups(precision: str, small: bool) -> dict[str, Rows]:
             found[f"gradient {name}"] = partial(gradient_rows, network, points, None, precision)
             if precision == "fp32":
                 found[f"validate {name}"] = partial(validate_rows, network, points)
+    for dims, points in SQUARED:
+        network = Network(dims, RELU2)
+        name = f"{name_of(network)}, {points} points"
+        found[f"gradient {name}"] = partial(gradient_rows, network, points, None, precision)
+        if precision == "fp32":
+            found[f"evaluate {name}"] = partial(evaluate_rows, network, points)
+            found[f"validate {name}"] = partial(validate_rows, network, points)
     for index, loss in enumerate(KOLMOGOROV_LOSSES):
         for bins in (256, 11) if loss == "cross_entropy" else (256,):
             predictor = Network((3, 8, 5 + index, KolmogorovTerm.outputs(loss, bins)))
@@ -267,4 +277,5 @@ def name_of(network: Network) -> str:
     shape = f"[{widths[0]}]*{len(widths)}" if same else str(list(widths)).replace(" ", "")
     outputs = f" to {network.dims[-1]}" if network.dims[-1] > 1 else ""
     scored = f" {loss.name} by {loss.final} {loss.slope:g}" if loss.final else ""
-    return shape + outputs + scored
+    bent = "" if network.activation.piecewise_affine else f" {network.activation.name}"
+    return shape + outputs + bent + scored

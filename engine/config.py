@@ -69,7 +69,8 @@ class Config(OptimiserSettings):
         None, NETWORK, "seed of every random draw; none draws a fresh one", "--seed 1", kind=int, limits=(0, MAX_SEED)
     )
     activation: str = flag(
-        ACTIVATIONS[0], NETWORK, "what becomes of a hidden neuron's sum; relu is leaky_relu with slope 0",
+        ACTIVATIONS[0], NETWORK, "what becomes of a hidden neuron's sum; relu is leaky_relu with slope 0, relu2 its "
+        "square, which has no exact regions",
         "--activation relu", choices=ACTIVATIONS,
     )  # fmt: skip
     slope: float = flag(
@@ -259,8 +260,8 @@ class Config(OptimiserSettings):
             for name in ("resume_optimizer", "resume_lr"):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{option(name)} changes a resumed run, and needs --resume with a checkpoint")
-        if self.activation == "relu" and self.slope != SLOPE:
-            raise ConfigError(f"--activation relu has slope 0, but --slope {self.slope:g} was given too")
+        if self.activation != ACTIVATIONS[0] and self.slope != SLOPE:
+            raise ConfigError(f"--activation {self.activation} has slope 0, but --slope {self.slope:g} was given too")
         if not self.learnt.classes:
             for name in ("final_activation", "class_tolerance"):
                 if getattr(self, name) != Config.__dataclass_fields__[name].default:

@@ -146,7 +146,7 @@ def nearest(flat: Tensor, network: Network, inputs: Tensor) -> Tensor:
     for weight, bias in stack if network.loss.final == "leaky_relu" else stack[:-1]:
         before = torch.addmm(bias, weight, hidden)
         nearest = torch.minimum(nearest, before.abs().amin(0))
-        hidden = torch.nn.functional.leaky_relu(before, network.slope)
+        hidden = reference.activate_(before, network.activation)
     return nearest
 
 

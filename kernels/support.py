@@ -15,7 +15,7 @@ WIDEST_ON_CPU, WIDEST_ON_GPU, WIDEST_IN_REGIONS = 256, 64, 256
 # Numbers of a matrix that Muon takes in one program.
 LARGEST_MATRIX_ON_GPU = 64 * 256
 # Activations that the kernels have a line for; those keep its results alone for the way back.
-ACTIVATIONS_ON_CPU = ACTIVATIONS_ON_GPU = ("leaky_relu",)
+ACTIVATIONS_ON_CPU = ACTIVATIONS_ON_GPU = ("leaky_relu", "relu2")
 # CUDA devices of this compute capability and later, and these ROCm ones, are compiled for.
 CAPABILITY = (8, 0)
 ROCM = ("gfx942",)
@@ -46,6 +46,8 @@ def unsupported_by_regions(network: Network) -> str | None:
     widest = max(network.dims[1:-1], default=0)
     if widest > WIDEST_IN_REGIONS:
         return f"layer width {widest} is above {WIDEST_IN_REGIONS}"
+    if not network.activation.piecewise_affine:
+        return f"{network.activation.name} is not piecewise affine: its regions have no straight boundaries"
     return None
 
 

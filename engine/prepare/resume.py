@@ -148,8 +148,11 @@ def _refuse_changes(path: Path, stored: Checkpoint, config: Config) -> None:
     hidden, seed = stored.state.main.network.dims[1:-1], stored.settings["seed"]
     if config.network.dims[1:-1] != hidden:
         wrong.append(f"--shape {config.shape} (there {list(hidden)})")
-    if (there := stored.state.main.network.slope) != config.network.slope:
-        wrong.append(f"the activation's slope {config.network.slope:g} (there {there:g})")
+    there, here = stored.state.main.network.activation, config.network.activation
+    if there.name != here.name:
+        wrong.append(f"--activation {config.activation} (there {there.name})")
+    elif there.slope != here.slope:
+        wrong.append(f"the activation's slope {here.slope:g} (there {there.slope:g})")
     wrong += [
         f"{option(name)} {getattr(config, name)} (there {stored.settings[name]})"
         for name in ("points", "batch_size")

@@ -93,8 +93,8 @@ class Checks(NamedTuple):
     parameters: NDArray[np.float32]  # (networks, epochs, parameters of all learners)
 
 
-def share_out(network: Network, points: int, networks: int) -> Rows:
-    """The rows of so many networks of this shape for so many points each; none for none."""
+def share_out(network: Network, beside: Network, points: int, networks: int) -> Rows:
+    """The rows of so many networks of this shape for so many points each, none for none, with another's `beside`."""
     panels = block_panels(network, points)
     block = panels * LANES
     blocks = -(-points // block)
@@ -102,7 +102,8 @@ def share_out(network: Network, points: int, networks: int) -> Rows:
     span = block * max(1, -(-blocks // most))
     rows = -(-points // span)
     gradients = np.empty((networks, rows, network.size), np.float32)
-    return Rows(table(network, panels), specialisation_of(network), panels, span, gradients, np.empty((networks, rows)))
+    specialisation, losses = specialisation_of(network, beside), np.empty((networks, rows))
+    return Rows(table(network, panels), specialisation, panels, span, gradients, losses)
 
 
 def blocks_of(rows: Rows, points: int) -> int:

@@ -46,7 +46,11 @@ class Workspace:
             raise ValueError(reason)
         self.network, self.term, self.points, self.networks = network, term, points, networks
         predictor = term.predictor if term else Network((1, 1))
-        self._rows = share_out(network, points, networks), share_out(predictor, network.size if term else 0, networks)
+        predicted = network.size if term else 0
+        self._rows = (
+            share_out(network, predictor, points, networks),
+            share_out(predictor, network, predicted, networks),
+        )
         self._room = [np.empty((networks, one.size), np.float32) for one in (network, predictor)]
         self._addition = np.empty((networks, network.size if term else 0), np.float32)
         self.shares = np.array(shares(network, term, networks, weights), np.float32)

@@ -8,7 +8,7 @@ from draw_poly.kernels.reference.evaluate import evaluate, evaluate_grid, evalua
 from draw_poly.kernels.reference.gradient import differentiate, gradient, task_gradient, weigh
 from draw_poly.kernels.reference.kolmogorov import TEMPERATURE, WINDOW, cross_entropy, kolmogorov_gradient
 from draw_poly.kernels.reference.loss import classes_of, finished, span, squared_error, task_loss
-from draw_poly.kernels.reference.network import Layer, Memory, Scalar, backward, forward, layers
+from draw_poly.kernels.reference.network import Layer, Memory, Scalar, activate_, backward, forward, layers
 from draw_poly.kernels.reference.regions import Cell, area_of, subdivide
 from draw_poly.kernels.reference.update import step, total, update, update_one
 from draw_poly.kernels.reference.validate import validate, validate_one
@@ -22,6 +22,7 @@ __all__ = [
     "Memory",
     "Scalar",
     "Workspace",
+    "activate_",
     "area_of",
     "backward",
     "classes_of",

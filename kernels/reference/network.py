@@ -49,6 +49,8 @@ def activate_(hidden: Tensor, activation: Activation) -> Tensor:
     """An activation's results, in place. Raises ValueError for one that the reference does not know."""
     if activation.name == "leaky_relu":
         return F.leaky_relu_(hidden, activation.slope)
+    if activation.name == "relu2":
+        return hidden.relu_().square_()
     raise ValueError(f"the reference does not know the activation {activation.name}")
 
 
@@ -60,6 +62,8 @@ def activation_backward(grad: Tensor, result: Tensor, activation: Activation) ->
     if activation.name == "leaky_relu":
         before: Tensor = LEAKY_RELU_BACKWARD(grad, result, activation.slope, True)
         return before
+    if activation.name == "relu2":
+        return grad * result.sqrt().mul_(2.0)
     raise ValueError(f"the reference does not know the activation {activation.name}")
 
 

@@ -5,7 +5,7 @@ stands here once. A new kind is an entry of `OPTIMIZERS` or `CODE_LOSSES`, or a 
 `Loss`, and its branch in each kernel.
 """
 
-from draw_poly.kernels.spec.activation import ACTIVATIONS, LEAST_SLOPE, SLOPE, Activation, activation, leaky_relu
+from draw_poly.kernels.spec.activation import ACTIVATIONS, LEAST_SLOPE, RELU2, SLOPE, Activation, activation, leaky_relu
 from draw_poly.kernels.spec.kolmogorov import KOLMOGOROV_LOSSES, KolmogorovLoss, KolmogorovTerm
 from draw_poly.kernels.spec.loss import FINAL_ACTIVATIONS, Loss, cross_entropy, squared_error
 from draw_poly.kernels.spec.network import BELOW, RIGHT, Network
@@ -33,6 +33,7 @@ __all__ = [
     "LION_BETAS",
     "OPTIMIZERS",
     "OPTIONS",
+    "RELU2",
     "RIGHT",
     "RMSPROP_ALPHA",
     "SCALARS",

@@ -24,6 +24,7 @@ from draw_poly.kernels.oracle import (
 from draw_poly.kernels.spec import (
     OPTIMIZERS,
     SLOPE,
+    Activation,
     KolmogorovTerm,
     Loss,
     Network,
@@ -77,9 +78,9 @@ class Case:
     @staticmethod
     def of(
         dims: Sequence[int], points: int, term: KolmogorovTerm | None = None, seed: int = 0, slope: float = SLOPE,
-        loss: Loss | None = None,
+        loss: Loss | None = None, activation: Activation | None = None,
     ) -> "Case":  # fmt: skip
-        network = Network(tuple(dims), leaky_relu(slope), loss or squared_error())
+        network = Network(tuple(dims), activation or leaky_relu(slope), loss or squared_error())
         generator = torch.Generator().manual_seed(1000 * seed + points)
         flat = random_parameters(network, seed + len(dims), torch.float32)
         parameters, positions = [flat], None

@@ -1,5 +1,6 @@
 """The fused kernels against the reference in float64: gradients, pictures, refusals, of every package."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -13,7 +14,8 @@ from draw_poly.kernels.oracle import (
     pixels,
     random_parameters,
 )
-from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, KolmogorovTerm, Network
+from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, RELU2, KolmogorovTerm, Network
+from tests.conftest import INTERPRETED
 from tests.kernels.fused import DEVICE, INF, Case, assert_true, identical, of_packages, poisoned
 
 OTHER_LOSSES = [(loss, 2) for loss in KOLMOGOROV_LOSSES if loss != "cross_entropy"]
@@ -55,6 +57,41 @@ def test_gradient_at_all_widths(package: Alone, dims: tuple[int, ...]) -> None:
 def test_gradient_at_all_slopes(package: Alone, slope: float) -> None:
     case = Case.of((2, 10, 7, 10, 1), 131, slope=slope)
     assert_true(case, *case.gradients(package))
+
+
+SQUARED: list[tuple[tuple[int, ...], int]] = [
+    ((2, 10, 10, 10, 10, 1), 131), ((2, 7, 12, 5, 3), 65), ((2, 40, 33, 2), 37), ((2, 5, 1), 1), ((2, 64, 64, 1), 130),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("package", "dims", "points"), of_packages(SQUARED, SQUARED[:2]), indirect=["package"])
+def test_gradient_and_outputs_of_squares(package: Alone, dims: tuple[int, ...], points: int) -> None:
+    case = Case.of(dims, points, activation=RELU2)
+    assert_true(case, *case.gradients(package))
+    coefficients = torch.randint(2**31 - 100, 2**31 - 1, (case.network.neurons,))
+    outputs, signatures = poisoned((dims[-1], points))
+    package.evaluate(case.network, case.parameters[0], coefficients, case.inputs, outputs, signatures)
+    stack = reference.layers(case.parameters[0].double(), case.network)
+    exact, patterns = reference.evaluate_one(stack, coefficients, case.inputs.double(), RELU2)
+    assert torch.equal(signatures, patterns)
+    assert_outputs(outputs, exact)
+
+
+@pytest.mark.parametrize("package", ["cpu", pytest.param("gpu", marks=INTERPRETED)], indirect=True)
+def test_squares_are_predicted_by_a_network_of_another_activation(package: Alone) -> None:
+    term = KolmogorovTerm(Network((3, 8, 5, 11)), "cross_entropy", 0.3, 11, -1.5, 2.0)
+    case = Case.of((2, 10, 10, 1), 65, term, activation=RELU2)
+    assert_true(case, *case.gradients(package))
+
+
+@pytest.mark.parametrize("package", ["cpu", pytest.param("gpu", marks=INTERPRETED)], indirect=True)
+def test_squares_of_what_is_not_finite_show_it(package: Alone) -> None:
+    case = Case.of((2, 6, 6, 1), 33, activation=RELU2)
+    for number in (NAN, INF):
+        spoilt = replace(case, parameters=[case.parameters[0].clone()])
+        spoilt.parameters[0][3] = number
+        losses, _ = spoilt.gradients(package)
+        assert not losses.isfinite().all()
 
 
 @pytest.mark.parametrize(

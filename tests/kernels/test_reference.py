@@ -13,7 +13,16 @@ from benches.plain import plain_forward, plain_term_loss
 from draw_poly.kernels import reference
 from draw_poly.kernels.oracle import assert_outputs, random_parameters
 from draw_poly.kernels.reference.muon import orthogonal
-from draw_poly.kernels.spec import KOLMOGOROV_LOSSES, OPTIMIZERS, KolmogorovTerm, Network, Optimizer
+from draw_poly.kernels.spec import (
+    KOLMOGOROV_LOSSES,
+    OPTIMIZERS,
+    RELU2,
+    Activation,
+    KolmogorovTerm,
+    Network,
+    Optimizer,
+    leaky_relu,
+)
 from tests.kernels.fused import SETTINGS
 
 # Sums of up to a few thousand float64 terms of order one.
@@ -31,8 +40,9 @@ def task_gradient(flat: Tensor, network: Network, inputs: Tensor, targets: Tenso
     "dims", [(2, 1), (2, 10, 10, 1), (2, 7, 12, 5, 1), (2, 3, 3), (3, 70, 33, 2), (2, *[5] * 40, 1)]
 )
 @pytest.mark.parametrize("points", [1, 2, 37, 252])
-def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int) -> None:
-    network = Network(dims)
+@pytest.mark.parametrize("activation", [leaky_relu(), RELU2])
+def test_task_gradient_is_autograds(dims: tuple[int, ...], points: int, activation: Activation) -> None:
+    network = Network(dims, activation)
     generator = torch.Generator().manual_seed(points)
     flat = random_parameters(network, seed=len(dims))
     inputs = torch.rand((dims[0], points), generator=generator, dtype=torch.float64)

@@ -43,7 +43,7 @@ def test_widths_are_limited_by_name(gpu: SimpleNamespace) -> None:
 def test_activations_are_refused_by_name_and_by_what_their_result_tells(gpu: SimpleNamespace) -> None:
     squared = Network((2, 10, 1), replace(leaky_relu(), name="relu_squared"))
     term = KolmogorovTerm(replace(squared, dims=(3, 10, 1)), "mse", 1.0)
-    said = "the {} kernels know no activation relu_squared, but leaky_relu"
+    said = "the {} kernels know no activation relu_squared, but leaky_relu, relu2"
     assert unsupported_on_cpu(squared, None, CPU) == unsupported_on_cpu(SMALL, term, CPU) == said.format("CPU")
     assert unsupported_on_gpu(squared, None, CUDA) == unsupported_on_gpu(SMALL, term, CUDA) == said.format("Triton")
     silent = Network((2, 10, 1), replace(leaky_relu(), result_tells_derivative=False))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 
-from draw_poly.kernels.cpu.runtime.vector import FLOAT, INTEGER, LANES, constant, spread
+from draw_poly.kernels.cpu.runtime.vector import FLOAT, INTEGER, LANES, call, constant, spread
 from draw_poly.kernels.spec import Network
 
 
@@ -16,17 +16,23 @@ class LeakyRelu(NamedTuple):
     slope: np.float32
 
 
-ACTIVATIONS = {"leaky_relu": LeakyRelu}
+class Squared(NamedTuple):
+    """ReLU's square, or LeakyReLU beside it: a network and its predictor go through the same code."""
+
+    slope: np.float32
+    square: np.bool_
 
 
-def activation_of(network: Network) -> LeakyRelu:
-    """A network's activation as kernels are told of it."""
-    return ACTIVATIONS[network.activation.name](np.float32(network.activation.slope))
+def activation_of(network: Network, beside: Network | None = None) -> LeakyRelu | Squared:
+    """A network's activation as kernels are told of it that take this one and another `beside` it."""
+    slope, names = np.float32(network.activation.slope), {one.activation.name for one in (network, beside) if one}
+    if names == {"leaky_relu"}:
+        return LeakyRelu(slope)
+    return Squared(slope, np.bool_(network.activation.name == "relu2"))
 
 
 def activate(kind: Any, builder: ir.IRBuilder, activation: ir.Value, hidden: ir.Value) -> Callable[[ir.Value], Any]:
     """The code of an activation; of none where `hidden` is false, in the last layer."""
-    assert kind.instance_class is LeakyRelu
     slope = builder.select(hidden, builder.extract_value(activation, 0), FLOAT(1.0))
     factor = spread(builder, slope)
 
@@ -35,7 +41,16 @@ def activate(kind: Any, builder: ir.IRBuilder, activation: ir.Value, hidden: ir.
         # Unordered: an infinity times a slope of 0 is no number.
         return builder.select(builder.fcmp_unordered(">", vector, lower), vector, lower)
 
-    return leaky_relu
+    if kind.instance_class is LeakyRelu:
+        return leaky_relu
+    assert kind.instance_class is Squared
+    squares = builder.and_(hidden, builder.extract_value(activation, 1))
+
+    def squared(vector: ir.Value) -> ir.Value:
+        bent = leaky_relu(vector)
+        return builder.select(squares, builder.fmul(bent, bent), bent)  # the square's slope is 0
+
+    return squared
 
 
 def through(
@@ -45,7 +60,6 @@ def through(
 
     With `masks` for processors that have registers for them.
     """
-    assert kind.instance_class is LeakyRelu
     slope = spread(builder, builder.extract_value(activation, 0))
     integers = ir.VectorType(INTEGER, LANES)
 
@@ -58,4 +72,14 @@ def through(
         chosen = builder.bitcast(builder.and_(builder.sext(positive, integers), rest), result.type)
         return builder.fmul(gradient, builder.fadd(chosen, slope))
 
-    return leaky_relu
+    if kind.instance_class is LeakyRelu:
+        return leaky_relu
+    assert kind.instance_class is Squared
+    squares = builder.extract_value(activation, 1)
+
+    def squared(gradient: ir.Value, result: ir.Value) -> ir.Value:
+        root = call(builder, f"llvm.sqrt.v{LANES}f32", result.type, [result])
+        square = builder.fmul(gradient, builder.fadd(root, root))
+        return builder.select(squares, square, leaky_relu(gradient, result))
+
+    return squared

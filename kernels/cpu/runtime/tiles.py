@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from draw_poly.kernels.cpu.runtime import registers
-from draw_poly.kernels.cpu.runtime.activations import LeakyRelu, activate, activation_of, through
+from draw_poly.kernels.cpu.runtime.activations import LeakyRelu, Squared, activate, activation_of, through
 from draw_poly.kernels.cpu.runtime.registers import Avx512, Registers
 from draw_poly.kernels.cpu.runtime.vector import (
     LANES,
@@ -35,13 +35,13 @@ Emit = Callable[[int], None]
 class Specialisation(NamedTuple):
     """What the kernels' code is written for, as types."""
 
-    activation: LeakyRelu
+    activation: LeakyRelu | Squared
     registers: Registers
 
 
-def specialisation_of(network: Network) -> Specialisation:
-    """A network's activation, and this machine's registers."""
-    return Specialisation(activation_of(network), registers.HOST)
+def specialisation_of(network: Network, beside: Network | None = None) -> Specialisation:
+    """A network's activation, for kernels that take another `beside` it, and this machine's registers."""
+    return Specialisation(activation_of(network, beside), registers.HOST)
 
 
 def parts_of(specialisation: Any) -> tuple[Any, Registers]:
