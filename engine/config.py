@@ -70,7 +70,7 @@ class Config(OptimiserSettings):
     )
     activation: str = flag(
         ACTIVATIONS[0], NETWORK, "what becomes of a hidden neuron's sum; relu is leaky_relu with slope 0, relu2 its "
-        "square, which has no exact regions",
+        "square, for few layers, which has no exact regions",
         "--activation relu", choices=ACTIVATIONS,
     )  # fmt: skip
     slope: float = flag(
