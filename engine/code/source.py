@@ -12,7 +12,6 @@ from draw_poly.engine.data.image import Picture
 from draw_poly.engine.flags import ConfigError
 from draw_poly.engine.record import checkpoint, checkpoint_file
 from draw_poly.engine.record.checkpoint import Checkpoint
-from draw_poly.engine.task import TASKS
 from draw_poly.kernels.spec import KolmogorovTerm
 
 
@@ -31,11 +30,8 @@ def load(path: Path, image: str | None) -> Source:
     stored = checkpoint.load(path)
     weights = Weights.of_state(stored.state, _term(stored))
     given = image if image is not None else stored.settings.get("input")
-    settings = stored.settings
-    task, tolerance = TASKS[settings["task"]], int(settings.get("class_tolerance", 0))
-    opaque = bool(settings.get("ignore_transparent"))
     try:
-        picture = image_file.load(str(given), task, tolerance, opaque) if given else None
+        picture = image_file.load_again(str(given), stored.settings) if given else None
         unseen = "" if picture else "the checkpoint does not name it"
     except ConfigError as error:
         if image is not None:

@@ -3,10 +3,10 @@
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,12 @@ class _Read:
 def asked(config: Config) -> Asked:
     """What `load` is asked for by a configuration."""
     return config.input, config.learnt, config.class_tolerance, config.ignore_transparent
+
+
+def load_again(path: str, settings: Mapping[str, Any]) -> Picture:
+    """Reads an image as a run with these settings did. Raises ConfigError as `load` does."""
+    task = TASKS.get(str(settings.get("task")), TASKS["gray"])
+    return load(path, task, int(settings.get("class_tolerance", 0)), bool(settings.get("ignore_transparent")))
 
 
 def load(path: str, task: Task = TASKS["gray"], tolerance: int = 0, ignore_transparent: bool = False) -> Picture:

@@ -87,7 +87,7 @@ class Explored:
             self.notes.append("Which image was learned is not known.")
             return None
         try:
-            picture = image_file.load(name)
+            picture = image_file.load_again(name, settings["settings"])
         except ConfigError:
             self.notes.append(f"The image {Path(name).name} is not where it was: it is not shown, nor is the error.")
             return None

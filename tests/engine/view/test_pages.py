@@ -10,6 +10,7 @@ import pytest
 from bokeh.document import Document
 from bokeh.models import CustomJS, Div, HoverTool, Select, Slider
 from bokeh.resources import INLINE
+from PIL import Image
 
 from draw_poly.engine.flags import ConfigError
 from draw_poly.engine.view import standalone
@@ -163,6 +164,18 @@ def test_an_image_that_is_gone_or_another_is_not_shown(tmp_path: Path) -> None:
     assert "is another by now" in said(page_of(folder))
     image.unlink()
     assert "The image small.png is not where it was" in said(page_of(folder))
+
+
+@pytest.mark.parametrize("task", ["rgb", "classes"])
+def test_an_image_of_colours_is_shown_as_it_was_learnt(tmp_path: Path, task: str) -> None:
+    pixels = np.zeros((17, 23, 3), np.uint8)
+    pixels[..., 0], pixels[5:12, 4:12] = 255, (0, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "small.png")
+    folder = train(tmp_path, tmp_path / "small.png", "--task", task)
+    assert said(page_of(folder)) == ""
+    target = explored(folder).target
+    assert target is not None
+    assert np.array_equal(target.pixels, pixels)
 
 
 def test_a_sweeps_page_has_its_members_where_their_tiles_are(swept: Path) -> None:
