@@ -16,7 +16,7 @@ def _who_reads(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserSettings:
-    """Those that both networks' optimisers have in common; an option that a kind does not read, it leaves aside."""
+    """Those that both networks' optimisers have in common; an option that a kind does not read is told in the log."""
 
     optimizer: str = flag("adam", OPTIMISER, "optimiser of both networks", "--optimizer sgd", choices=tuple(OPTIMIZERS))
     learning_rate: float = flag(0.001, OPTIMISER, "learning rate", "-l 0.001", short="l", kind=float, limits=RATE)

@@ -231,3 +231,24 @@ def test_threads_are_those_asked_for_and_given_back(program: Program, monkeypatc
         assert program("--threads", 3, "--backend", "cpu", folder=str(cores)).status == 0
         assert seen == {taken}
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--optimizer", "sgd", "--amsgrad"], "--amsgrad was given, and sgd does not read it"),
+        (["--momentum", 0.5], "--momentum was given, and adam does not read it"),
+        (["--optimizer", "lion", "--muon-ns-steps", 3], "--muon-ns-steps was given, and lion does not read it"),
+    ],
+)
+def test_an_option_that_the_optimiser_does_not_read_is_told(program: Program, words: list[object], said: str) -> None:
+    outcome = program(*words, "--no-film", "-e", 1)
+    assert outcome.status == 0
+    assert outcome.log.count("does not read it") == outcome.log.count(said) == 1
+
+
+def test_options_that_the_optimiser_reads_are_not_told(program: Program) -> None:
+    words = ["--optimizer", "muon", "--muon-momentum", 0.9, "--adam-eps", 1e-7, "--weight-decay", 0.1]
+    outcome = program(*words, "--grad-clip-norm", 1, "--no-film", "-e", 1)
+    assert outcome.status == 0, outcome.log
+    assert "does not read" not in outcome.log

@@ -16,7 +16,7 @@ from draw_poly.engine.config import Config, ConfigError
 from draw_poly.engine.data import image, image_file
 from draw_poly.engine.data.image import Picture, Split
 from draw_poly.engine.files import Files
-from draw_poly.engine.flags import OFF
+from draw_poly.engine.flags import OFF, option
 from draw_poly.engine.model.state import State
 from draw_poly.engine.pictures.frame import can_be_filmed, film_canvas, frame_size
 from draw_poly.engine.prepare import memory, ownership, remains
@@ -27,6 +27,7 @@ from draw_poly.engine.record.checkpoint import Checkpoint
 from draw_poly.engine.record.journal import log
 from draw_poly.engine.training.fresh import Draw, fresh
 from draw_poly.engine.training.watch import Watch
+from draw_poly.kernels.spec import OPTIMIZERS, OPTIONS
 from draw_poly.kernels.support import unsupported_by_regions
 
 
@@ -78,8 +79,18 @@ def prepare(config: Config, claim: Claim) -> Prepared:
     if not config.no_film:
         _require_film(config, picture)
     prepared = _resumed(config, picture, claim) if config.resume else _fresh(config, picture, claim)
-    prepared.warnings += warnings
+    prepared.warnings += warnings + _unread(prepared.config)
     return prepared
+
+
+def _unread(config: Config) -> list[str]:
+    """A sentence for each option that was given and that the run's optimiser does not read."""
+    given = (name for name in OPTIONS if getattr(config, name) != Config.__dataclass_fields__[name].default)
+    return [
+        f"{option(name)} was given, and {config.optimizer} does not read it"
+        for name in given
+        if name not in OPTIMIZERS[config.optimizer].reads
+    ]
 
 
 def _with_what_is_installed(config: Config) -> tuple[Config, list[str]]:
