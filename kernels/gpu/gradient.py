@@ -9,7 +9,7 @@ from torch import Tensor
 
 from draw_poly.kernels.gpu.kolmogorov import kolmogorov_gradient
 from draw_poly.kernels.gpu.layers import backward, dense, dense_backward, follow, forward
-from draw_poly.kernels.gpu.loss import score
+from draw_poly.kernels.gpu.loss import read_targets, score
 from draw_poly.kernels.gpu.plan import term_bins
 from draw_poly.kernels.gpu.workspace import Workspace
 from draw_poly.kernels.tensors import read, read_rows, sizes, written
@@ -41,15 +41,19 @@ def task_gradient(
             column = tl.load(p_order + o_t, mask=o_t < points, other=0)
         inputs_live = (o_w < PLAN.dims[0]) & (o_t < points)
         inputs = tl.load(p_inputs + o_inputs + column, mask=inputs_live, other=0.0)
-        kept, hidden = forward(p_parameters, p_table, p_scratch, inputs, here, PLAN)
         if GIVEN:
             live = (o_w < PLAN.dims[LAST + 1]) & (o_t < points)
-            grad = tl.load(p_targets + o_w * targets_stride.to(tl.int64) + column, mask=live, other=0.0)
+            targets = tl.load(p_targets + o_w * targets_stride.to(tl.int64) + column, mask=live, other=0.0)
+        else:
+            targets = read_targets(p_targets, targets_stride, column, here, PLAN)
+        kept, hidden = forward(p_parameters, p_table, p_scratch, inputs, here, PLAN)
+        if GIVEN:
+            grad = targets
         else:
             outputs = dense(
                 p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, here, PLAN
             )  # fmt: skip
-            losses, grad = score(outputs, p_targets, targets_stride, column, here, scale, PLAN)
+            losses, grad = score(outputs, targets, here, scale, PLAN)
             loss += losses
         add = tile != program
         grad = dense_backward(

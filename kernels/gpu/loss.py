@@ -5,35 +5,48 @@ import triton.language as tl
 
 
 @triton.jit
-def score(outputs, p_targets, stride, column, live, scale, PLAN: tl.constexpr):
-    """Losses [T] of outputs [W, T] and their gradient [W, T], times `scale`; targets are read at `column` [1, T].
+def read_targets(p_targets, stride, column, live, PLAN: tl.constexpr):
+    """What `score` asks for of points that are `live` [T], at `column` [1, T]: read early, it arrives in time.
+
+    A row of targets for each output, a stride apart, [W, T], or one of classes, [1, T].
+    """
+    if PLAN.loss == "squared_error":
+        o_w = tl.arange(0, PLAN.width)[:, None]
+        asked = (o_w < PLAN.dims[len(PLAN.dims) - 1]) & live[None, :]
+        targets = tl.load(p_targets + o_w * stride.to(tl.int64) + column, mask=asked, other=0.0)
+    else:
+        targets = tl.load(p_targets + column, mask=live[None, :], other=0.0)
+    return targets
+
+
+@triton.jit
+def score(outputs, targets, live, scale, PLAN: tl.constexpr):
+    """Losses [T] of outputs [W, T] and their gradient [W, T], times `scale`; targets are those of `read_targets`.
 
     `live` [T] are the batch's points.
     """
     tl.static_assert(PLAN.loss == "squared_error" or PLAN.loss == "cross_entropy")
     if PLAN.loss == "squared_error":
-        loss, grad = squared_error(outputs, p_targets, stride, column, live, scale, PLAN)
+        loss, grad = squared_error(outputs, targets, live, scale, PLAN)
     else:
-        loss, grad = cross_entropy(outputs, p_targets, column, live, scale, PLAN)
+        loss, grad = cross_entropy(outputs, targets, live, scale, PLAN)
     return loss, grad
 
 
 @triton.jit
-def squared_error(outputs, p_targets, stride, column, live, scale, PLAN: tl.constexpr):
-    """See `score`; a row of targets for each output, a stride apart."""
+def squared_error(outputs, targets, live, scale, PLAN: tl.constexpr):
+    """See `score`; targets [W, T]."""
     o_w = tl.arange(0, PLAN.width)[:, None]
     asked = (o_w < PLAN.dims[len(PLAN.dims) - 1]) & live[None, :]
-    targets = tl.load(p_targets + o_w * stride.to(tl.int64) + column, mask=asked, other=0.0)
     error = tl.where(asked, outputs - targets, 0.0)
     return tl.sum(error * error, 0), error * scale
 
 
 @triton.jit
-def cross_entropy(outputs, p_targets, column, live, scale, PLAN: tl.constexpr):
-    """See `score`; a target is a class, or its loss is NaN. Source: `kernels/README.md`, "Classes"."""
+def cross_entropy(outputs, labels, live, scale, PLAN: tl.constexpr):
+    """See `score`; a label [1, T] is a class, or its loss is NaN. Source: `kernels/README.md`, "Classes"."""
     o_w = tl.arange(0, PLAN.width)[:, None]
     inside = o_w < PLAN.dims[len(PLAN.dims) - 1]
-    labels = tl.load(p_targets + column, mask=live[None, :], other=0.0)  # [1, T]
     logits, derivative = finished(outputs, PLAN)
     top = tl.max(tl.where(inside, logits, -float("inf")), 0)  # may pass a NaN over: the sum has it
     parts = tl.where(inside, tl.exp(logits - top[None, :]), 0.0)

@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from draw_poly.kernels.gpu.layers import dense, forward
-from draw_poly.kernels.gpu.loss import classes_of, score
+from draw_poly.kernels.gpu.loss import classes_of, read_targets, score
 from draw_poly.kernels.gpu.plan import batch_tile, plan
 from draw_poly.kernels.gpu.workspace import layer_table
 from draw_poly.kernels.spec import Network
@@ -71,7 +71,8 @@ def validate_kernel(
         inputs = tl.load(p_inputs + o_inputs + o_t, mask=known, other=0.0)
         _, hidden = forward(p_parameters, p_table, p_scratch, inputs, live, PLAN)
         outputs = dense(p_parameters, PLAN.offsets[LAST], PLAN.dims[LAST], PLAN.dims[LAST + 1], hidden, live, PLAN)
-        losses, _ = score(outputs, p_targets, targets_row_stride, o_t, live, 0.0, PLAN)
+        targets = read_targets(p_targets, targets_row_stride, o_t, live, PLAN)
+        losses, _ = score(outputs, targets, live, 0.0, PLAN)
         total += losses
         ranged = outputs
         if CLASSES:
