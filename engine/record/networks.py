@@ -61,3 +61,7 @@ class Networks:
         """Has all be on the disk. Raises OSError."""
         with disk.named(self._path):
             os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Ends the writing."""
+        self._file.close()

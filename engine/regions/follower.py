@@ -88,6 +88,7 @@ class Follower:
     def stop(self) -> None:
         """Ends the thread, whatever it has to do."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+        self._networks.close()
 
     def _submit(self, work: Callable[[], None]) -> None:
         if self._last and self._last.done():
