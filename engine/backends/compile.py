@@ -60,7 +60,7 @@ class Compiled(Backend):
         self._compiled_evaluate = torch.compile(evaluate, fullgraph=True, dynamic=True, options=self.options)
 
     def step(self, member: Member, inputs: Tensor, targets: Tensor, scalars: Scalars) -> list[Tensor]:
-        """See `Stepwise.step`; the scalars are one tensor: numbers would be compiled as constants."""
+        """See `Stepwise.step`; the scalars are tensors: numbers would be compiled as constants."""
         return self._compiled_step(member.parameters, member.moments, inputs, targets, member.share, scalars)
 
     @flushing
@@ -88,7 +88,8 @@ class Compile(Compiled, plain.Stepwise):
     def scalars(self, steps: int) -> Sequence[Sequence[Scalars]]:
         """See `Stepwise.scalars`."""
         table = torch.from_numpy(self._step_numbers(steps)).float()
-        return [rows.unbind(0) for rows in table.unbind(0)]
+        # Numbers of their own: a row that begins within a table was seen to be read elsewhere.
+        return [[row.unbind(0) for row in rows.unbind(0)] for rows in table.unbind(0)]
 
 
 class CompileOnGpu(Compiled, Graphed):
@@ -110,7 +111,8 @@ class CompileOnGpu(Compiled, Graphed):
         def step(points: Tensor, scalars: Tensor, losses: Tensor) -> None:
             for index, member in enumerate(self._members):
                 batch = data.training[index].index_select(1, points[index])
-                torch.stack(self.step(member, batch[:2], batch[2:], scalars[index]), out=losses[index])
+                found = self.step(member, batch[:2], batch[2:], scalars[index].unbind(0))
+                torch.stack(found, out=losses[index])
 
         return step
 
