@@ -1,4 +1,4 @@
-"""A last batch of fewer points than a vector holds: the step that it leads to is right, whatever lies beside its data."""
+"""A last batch of fewer points than a vector holds: its step is right, whatever lies beside its data."""
 
 import re
 from pathlib import Path
