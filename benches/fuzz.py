@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benches.alone import Alone
 from benches.fuzz_cases import CPU, Case, draw, margin
-from benches.plain import plain_forward
+from benches.plain import plain_activation, plain_forward
 from benches.verify_kernels import edges_of
 from draw_poly.kernels import cpu, reference
 from draw_poly.kernels.oracle import (
@@ -36,7 +36,7 @@ def faults(package: Any, case: Case) -> Iterator[str]:
     if not case.spoilt:
         yield from _update_faults(alone, case)
     yield from _evaluation_faults(alone, case)
-    if package is cpu:
+    if package is cpu and case.network.activation.piecewise_affine:
         yield from _painting_faults(case)
 
 
@@ -149,7 +149,7 @@ def _signatures(flat: Tensor, network: Network, coefficients: Tensor, inputs: Te
     ):
         before = torch.addmm(bias, weight, hidden)
         signatures += torch.where(before > 0, terms[:, None], 0).sum(0)
-        hidden = torch.nn.functional.leaky_relu(before, network.slope)
+        hidden = plain_activation(before, network.activation)
     return signatures
 
 

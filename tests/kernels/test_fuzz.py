@@ -32,6 +32,7 @@ def test_the_handful_has_something_of_everything() -> None:
     cases = [fuzz_cases.draw(seed, small=False) for seed in range(CASES)]
     assert {case.optimizer.kind for case in cases} == set(OPTIMIZERS)
     assert {case.term.loss for case in cases if case.term} == set(KOLMOGOROV_LOSSES)
+    assert {case.network.activation.name for case in cases} == {"leaky_relu", "relu2"}
     assert any(case.strided for case in cases)
     assert sum(bool(case.spoilt) for case in cases) > 3
     assert len({len(case.network.dims) for case in cases}) > 3

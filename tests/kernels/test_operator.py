@@ -14,7 +14,7 @@ from benches.plain import plain_forward
 from draw_poly.kernels import operator
 from draw_poly.kernels.operator import mlp
 from draw_poly.kernels.oracle import allowed, assert_outputs, error_of, random_parameters
-from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec import Network, leaky_relu
 from tests.conftest import slow
 
 WIDTHS, POINTS = (7, 12, 5), 37
@@ -170,7 +170,7 @@ def test_a_slope_that_is_none_is_refused_on_every_path(path: str, slope: float) 
 def test_every_slope_that_is_one_is_right_on_every_path(path: str, slope: float) -> None:
     parameters, coordinates, _ = made(1)
     leaves, exact = both(parameters, coordinates)
-    plain = SimpleNamespace(shapes=Network((2, *WIDTHS, 1)).shapes, slope=slope)
+    plain = SimpleNamespace(shapes=Network((2, *WIDTHS, 1)).shapes, activation=leaky_relu(slope))
     mlp(*leaves, WIDTHS, slope=slope).square().sum().backward()
     plain_forward(exact[0], plain, exact[1]).square().sum().backward()  # type: ignore[arg-type]
     agree(leaves, exact)
