@@ -62,7 +62,8 @@ class Case:
     def __str__(self) -> str:
         term = f", {self.term.loss} of {self.term.bins} bins in {self.term.low}..{self.term.high}" if self.term else ""
         return (
-            f"{self.network.dims}, {self.network.activation.name} {self.network.slope}, {self.network.loss.name} of {self.network.loss.final}, "
+            f"{self.network.dims}, {self.network.activation.name} {self.network.slope}, "
+            f"{self.network.loss.name} of {self.network.loss.final}, "
             f"{self.inputs.shape[1]} points{term}, "
             f"{self.optimizer.kind}{', strided' if self.strided else ''}{', ' + self.spoilt if self.spoilt else ''}"
         )
