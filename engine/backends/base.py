@@ -21,7 +21,7 @@ from draw_poly.kernels.tensors import shares
 
 MOST_EPOCHS = 2**12  # of a visit
 Method = TypeVar("Method", bound=Callable[..., Any])
-Scalars = Sequence[reference.Scalar] | Tensor
+Scalars = Sequence[reference.Scalar]
 # A child of the run's logger, which a backend need not know.
 log = logging.getLogger("polytope_nn.backend")
 

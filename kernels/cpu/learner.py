@@ -12,21 +12,18 @@ from draw_poly.kernels.cpu.update import KINDS, SEGMENT, add_up_rows, clip, squa
 from draw_poly.kernels.spec import Network, Optimizer
 from draw_poly.kernels.spec.optimizer import MOST_NORM
 
-BEGIN, END, OUT, INTO = range(4)  # of a piece
-
 
 class Learner(NamedTuple):
     """Networks in training, their kind of optimiser, and room for their gradients.
 
-    A piece is what a task renews: parameters from `BEGIN` to `END`, which begin with a matrix of `OUT` rows where the
-    optimiser takes matrices; OUT is 0 else. `ratios` are what the rate of each is multiplied by.
+    A piece is what a task renews: begin and end of its parameters, and the shape of the matrix that they begin with
+    where the optimiser takes matrices, zeros else. `ratios` are what the rate of each is multiplied by.
     """
 
     parameters: NDArray[np.float32]  # (networks, parameters)
     moments: NDArray[np.float32]  # (networks, count, parameters)
     gradient: NDArray[np.float32]  # (networks, parameters)
-    kind: int  # among `update.KINDS`
-    rest: int  # of what is no matrix
+    kind: int  # among `update.KINDS`, of what is no matrix
     squares: NDArray[np.float64]  # (networks, segments), of the gradient; none where no step needs more than its piece
     pieces: NDArray[np.int64]  # (pieces, 4)
     ratios: NDArray[np.float32]  # (pieces,)
@@ -43,16 +40,15 @@ class Learner(NamedTuple):
         segments = -(-size // SEGMENT)
         begins = range(0, size, SEGMENT)
         pieces: Sequence[Sequence[int]] = [(begin, min(begin + SEGMENT, size), 0, 0) for begin in begins]
-        ratios, kind, rest = [1.0] * segments, 0, 0
+        ratios, kind = [1.0] * segments, 0
         if optimizer:
-            kind = rest = getattr(KINDS, optimizer.kind)
+            kind = getattr(KINDS, (optimizer.rest or optimizer).kind)
         if optimizer and optimizer.rest:
-            rest = getattr(KINDS, optimizer.rest.kind)
             layers = list(zip(network.offsets, network.shapes, strict=True))
             pieces = [(begin, begin + out * (into + 1), out, into) for begin, (out, into) in layers]
             ratios = [optimizer.rate_of(*shape) for shape in network.shapes]
         return Learner(
-            parameters, moments, gradient, kind, rest,
+            parameters, moments, gradient, kind,
             np.empty((networks, segments if optimizer and optimizer.looks_ahead else 0)),
             np.array(pieces, np.int64).reshape(-1, 4), np.array(ratios, np.float32),
             optimizer.muon_ns_steps if optimizer else 0, bool(optimizer and optimizer.muon_nesterov),
@@ -87,11 +83,11 @@ def renew(learner, network, scalars, piece, scratch):  # type: ignore[no-untyped
             scalars, learner.iterations, learner.nesterov, scratch,
         )  # fmt: skip
         begin = after
-    step(learner.rest, scalars, flat, gradient, moments, begin, end)
+    step(learner.kind, scalars, flat, gradient, moments, begin, end)
 
 
 @part
 def keep(learner, network, piece, kept):  # type: ignore[no-untyped-def]
     """Copies a piece of a network's parameters to where those of an epoch are kept."""
-    flat, begin, end = learner.parameters[network], learner.pieces[piece, BEGIN], learner.pieces[piece, END]
-    kept[begin:end] = flat[begin:end]
+    begin, end = learner.pieces[piece, :2]
+    kept[begin:end] = learner.parameters[network, begin:end]

@@ -70,11 +70,11 @@ def clip(gradient, squares, most, begin, end):  # type: ignore[no-untyped-def]
 
     Source: `torch.nn.utils.clip_grad_norm_`.
     """
+    if most == math.inf:
+        return
     total = 0.0
     for segment in range(len(squares)):
         total += squares[segment]
-    if most == math.inf:
-        return
     factor = most / (np.float32(math.sqrt(total)) + TO_NORM)
     if not factor >= 1:  # as of what is no number
         gradient = gradient[begin:end]
@@ -98,24 +98,7 @@ def step(kind, scalars, parameters, gradient, moments, begin, end):  # type: ign
     if kept != 1:
         for index in range(count):
             parameters[index] *= kept
-    if kind == KINDS.adam or kind == KINDS.adamw:
-        divisor = scalars[DIVISOR]
-        firsts, seconds = moments[0, begin:end], moments[1, begin:end]
-        for index in range(count):
-            slope = gradient[index]
-            first = firsts[index]
-            first += REST_OF_FIRST * (slope - first)
-            second = seconds[index] * SECOND + REST_OF_SECOND * slope * slope
-            firsts[index], seconds[index] = first, second
-        if len(moments) > 2:
-            greatest = moments[2, begin:end]
-            for index in range(count):
-                if not greatest[index] >= seconds[index]:  # as of what is no number
-                    greatest[index] = seconds[index]
-            seconds = greatest
-        for index in range(count):
-            parameters[index] -= firsts[index] * step_size / (math.sqrt(seconds[index]) / divisor + epsilon)
-    elif kind == KINDS.nadam:
+    if kind == KINDS.adam or kind == KINDS.adamw or kind == KINDS.nadam:
         divisor, other = scalars[DIVISOR], scalars[OTHER_RATE]
         firsts, seconds = moments[0, begin:end], moments[1, begin:end]
         for index in range(count):
@@ -124,9 +107,20 @@ def step(kind, scalars, parameters, gradient, moments, begin, end):  # type: ign
             first += REST_OF_FIRST * (slope - first)
             second = seconds[index] * SECOND + REST_OF_SECOND * slope * slope
             firsts[index], seconds[index] = first, second
-            root = math.sqrt(second / divisor) + epsilon
-            parameters[index] -= step_size * slope / root
-            parameters[index] -= other * first / root
+        if kind == KINDS.nadam:
+            for index in range(count):
+                root = math.sqrt(seconds[index] / divisor) + epsilon
+                parameters[index] -= step_size * gradient[index] / root
+                parameters[index] -= other * firsts[index] / root
+            return
+        if len(moments) > 2:
+            greatest = moments[2, begin:end]
+            for index in range(count):
+                if not greatest[index] >= seconds[index]:  # as of what is no number
+                    greatest[index] = seconds[index]
+            seconds = greatest
+        for index in range(count):
+            parameters[index] -= firsts[index] * step_size / (math.sqrt(seconds[index]) / divisor + epsilon)
     elif kind == KINDS.lion:
         means = moments[0, begin:end]
         for index in range(count):

@@ -56,7 +56,7 @@ def descend(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, KIND:
     if decay != 0:
         gradient += decay * parameters
     parameters *= kept
-    if KIND == "adam" or KIND == "adamw":
+    if KIND == "adam" or KIND == "adamw" or KIND == "nadam":
         divisor = tl.load(p_scalars + DIVISOR)
         first = tl.load(p_moments + o_p, mask=live)
         second = tl.load(p_moments + size + o_p, mask=live)
@@ -68,18 +68,12 @@ def descend(p_parameters, p_moments, gradient, size, p_scalars, o_p, live, KIND:
             greatest = tl.load(p_moments + 2 * size + o_p, mask=live)
             second = tl.maximum(greatest, second, propagate_nan=tl.PropagateNan.ALL)
             tl.store(p_moments + 2 * size + o_p, second, mask=live)
-        parameters -= tl.div_rn(first * step_size, tl.div_rn(tl.sqrt_rn(second), divisor) + epsilon)
-    elif KIND == "nadam":
-        divisor, other = tl.load(p_scalars + DIVISOR), tl.load(p_scalars + OTHER_RATE)
-        first = tl.load(p_moments + o_p, mask=live)
-        second = tl.load(p_moments + size + o_p, mask=live)
-        first += (1.0 - FIRST_BETA) * (gradient - first)
-        second = second * SECOND_BETA + (1.0 - SECOND_BETA) * gradient * gradient
-        tl.store(p_moments + o_p, first, mask=live)
-        tl.store(p_moments + size + o_p, second, mask=live)
-        root = tl.sqrt_rn(tl.div_rn(second, divisor)) + epsilon
-        parameters -= tl.div_rn(step_size * gradient, root)
-        parameters -= tl.div_rn(other * first, root)
+        if KIND == "nadam":
+            root = tl.sqrt_rn(tl.div_rn(second, divisor)) + epsilon
+            parameters -= tl.div_rn(step_size * gradient, root)
+            parameters -= tl.div_rn(tl.load(p_scalars + OTHER_RATE) * first, root)
+        else:
+            parameters -= tl.div_rn(first * step_size, tl.div_rn(tl.sqrt_rn(second), divisor) + epsilon)
     elif KIND == "lion":
         mean = tl.load(p_moments + o_p, mask=live)
         direction = mean + (1.0 - LION_BETA) * (gradient - mean)

@@ -55,21 +55,19 @@ def step(
 
 def _take(optimizer: Optimizer, parameters: Tensor, gradient: Tensor, moments: Sequence[Tensor], scalars: Row) -> None:
     """The step of one tensor, whose gradient is as it is to be taken, and whose decay is done."""
-    if optimizer.kind in ("adam", "adamw"):
+    if optimizer.kind in ("adam", "adamw", "nadam"):
         first, second = moments[:2]
         first.lerp_(gradient, 1.0 - ADAM_BETAS[0])
         second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1.0 - ADAM_BETAS[1])
+        if optimizer.kind == "nadam":
+            root = second.div(scalars[DIVISOR]).sqrt_().add_(scalars[TINY])
+            _descend(parameters, gradient, scalars[RATE], root)
+            _descend(parameters, first, scalars[OTHER_RATE], root)
+            return
         if optimizer.has_maximum:
             second = torch.maximum(moments[2], second, out=moments[2])
         root = second.sqrt().div_(scalars[DIVISOR]).add_(scalars[TINY])
         _descend(parameters, first, scalars[RATE], root)
-    elif optimizer.kind == "nadam":
-        first, second = moments
-        first.lerp_(gradient, 1.0 - ADAM_BETAS[0])
-        second.mul_(ADAM_BETAS[1]).addcmul_(gradient, gradient, value=1.0 - ADAM_BETAS[1])
-        root = second.div(scalars[DIVISOR]).sqrt_().add_(scalars[TINY])
-        _descend(parameters, gradient, scalars[RATE], root)
-        _descend(parameters, first, scalars[OTHER_RATE], root)
     elif optimizer.kind == "lion":
         direction = moments[0].lerp(gradient, 1.0 - LION_BETAS[0]).sign_()
         moments[0].lerp_(gradient, 1.0 - LION_BETAS[1])
