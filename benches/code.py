@@ -8,16 +8,16 @@ import lzma
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from benches.method import Timing, Variant, measure
 from draw_poly.engine.code.codec import Code, decode
-from draw_poly.engine.code.source import load, newest
+from draw_poly.engine.code.source import load
 from draw_poly.engine.code.weights import Wanted, Weights
 from draw_poly.engine.config import Config
+from draw_poly.engine.record import checkpoint_file
 from draw_poly.engine.training.fresh import fresh_state
 
 TURNS = 15
@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", nargs="?", help="a checkpoint, or a folder whose newest is taken")
     parser.add_argument("--turns", type=int, default=TURNS, help="turns that each takes")
     options = parser.parse_args(words)
-    weights = load(Path(newest(options.checkpoint)), None).weights if options.checkpoint else begun()
+    weights = load(checkpoint_file.newest(options.checkpoint), None).weights if options.checkpoint else begun()
     found, bits = timed(weights, options.turns)
     print(f"{weights.network.size} parameters")
     for name, timing in found.items():

@@ -14,7 +14,7 @@ from draw_poly.engine.flags import (
     RATE,
     VALUE,
     ConfigError,
-    checked,
+    check_fields,
     code_interval,
     flag,
     option,
@@ -245,9 +245,7 @@ class Config(OptimiserSettings):
     def __post_init__(self) -> None:
         if isinstance(self.resume, str | os.PathLike):
             object.__setattr__(self, "resume", (self.resume,))
-        for item in dataclasses.fields(self):
-            if (value := getattr(self, item.name)) is not None:
-                object.__setattr__(self, item.name, checked(item.name, item.metadata["flag"], value))
+        check_fields(self)
         if self.snapshot_format == "none" and self.no_film:
             raise ConfigError("--snapshot-format none keeps the film alone, but --no-film was given too")
         if self.colour_regions not in (None, "pattern") and self.regions == "off":
@@ -264,7 +262,7 @@ class Config(OptimiserSettings):
             raise ConfigError(f"--activation {self.activation} has slope 0, but --slope {self.slope:g} was given too")
         if not self.learnt.classes:
             for name in ("final_activation", "class_tolerance"):
-                if getattr(self, name) != Config.__dataclass_fields__[name].default:
+                if getattr(self, name) != DEFAULTS[name]:
                     raise ConfigError(f"{option(name)} is of --task classes, and this run has --task {self.task}")
         if self.warmup >= self.epochs:
             raise ConfigError(f"--warmup was {self.warmup}, and --epochs {self.epochs}: give fewer than those")
@@ -305,6 +303,14 @@ class Config(OptimiserSettings):
         """The network that learns the image: coordinates to a gray value, a colour, or a logit for each class."""
         dims = (2, *parse_shape(self.shape, "--shape"), self.learnt.outputs)
         return Network(dims, activation(self.activation, self.slope), self.learnt.loss(self.final_activation))
+
+    @property
+    def drawn_here(self) -> "Config":
+        """The same of the network alone, on this machine's CPU: what draws it there, whatever trains it."""
+        return replace(
+            self, backend="auto", device="cpu", precision="fp32", use_compile=False, kolmogorov_shape=None,
+            kolmogorov_weight=0.0,
+        )  # fmt: skip
 
     @property
     def learnt(self) -> Task:
@@ -387,3 +393,4 @@ class Config(OptimiserSettings):
 
 # Of the class, in the order in which help has their groups: inherited ones would else come first.
 FIELDS = sorted(dataclasses.fields(Config), key=lambda item: GROUPS.index(item.metadata["flag"].group))
+DEFAULTS = {item.name: item.default for item in FIELDS}

@@ -4,7 +4,7 @@ import math
 import operator
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from draw_poly.engine.schedule import LOG
@@ -81,6 +81,13 @@ def flag(default: Any, group: str, help: str, example: str, **words: Any) -> Any
 def option(name: str) -> str:
     """A field's name as the user types it."""
     return "--" + name.replace("_", "-")
+
+
+def check_fields(options: Any) -> None:
+    """Has each field of a record of flags, as it is made, be as it is kept. Raises ConfigError as `checked` does."""
+    for item in fields(options):
+        if (value := getattr(options, item.name)) is not None:
+            object.__setattr__(options, item.name, checked(item.name, item.metadata["flag"], value))
 
 
 def checked(name: str, flag: Flag, value: Any) -> Any:

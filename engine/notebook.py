@@ -21,8 +21,9 @@ from draw_poly.engine.pictures.drawing import Pixels
 from draw_poly.engine.prepare.prepare import beginning
 from draw_poly.engine.record import checkpoint, checkpoint_file
 from draw_poly.engine.record.measures import Row, of_epoch
+from draw_poly.engine.record.picture_file import png_of
 from draw_poly.engine.record.table import row_of
-from draw_poly.engine.shown import RegionSet, beside, pictures, png, regions
+from draw_poly.engine.shown import RegionSet, beside, pictures, regions
 from draw_poly.engine.training.fresh import fresh
 from draw_poly.engine.training.setup import Setup
 from draw_poly.engine.training.torch_state import on_device, own_torch_state
@@ -83,7 +84,7 @@ class Trained:
     def _repr_png_(self) -> bytes:
         width, height = self.size
         scale = min(1.0, SHOWN / max(width, height))
-        return png(
+        return png_of(
             beside(*pictures(self.state, self.config, (max(1, round(width * scale)), max(1, round(height * scale)))))
         )
 

@@ -1,13 +1,11 @@
 """What a notebook shows: a network's picture as an array and as PNG, its regions as a drawing."""
 
 import dataclasses
-import io
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from PIL import Image
 from torch import Tensor, nn
 
 from draw_poly.engine.backends import select as backend
@@ -57,10 +55,7 @@ def pictures(state: State, config: Config, size: tuple[int, int]) -> tuple[Pixel
     its polytopes, as a frame's first panel.
     """
     host, (width, height) = torch.device("cpu"), size
-    plain = dataclasses.replace(
-        config, backend="auto", device="cpu", precision="fp32", use_compile=False, kolmogorov_shape=None,
-        kolmogorov_weight=0.0,
-    )  # fmt: skip
+    plain = config.drawn_here
     with own_torch_state(), torch.inference_mode():
         main, parameters = state.main, state.main.parameters[:1].to(host, copy=True)
         learner = Learner.fresh(main.network, main.optimizer, parameters)
@@ -76,13 +71,6 @@ def pictures(state: State, config: Config, size: tuple[int, int]) -> tuple[Pixel
     lined = np.empty_like(picture)
     panels.paint_colours(picture, covered, drawn.colours, line, tints, lined)
     return picture, lined
-
-
-def png(pixels: Pixels) -> bytes:
-    """A picture as PNG."""
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
 
 
 def beside(plain: Pixels, lined: Pixels) -> Pixels:

@@ -1,5 +1,6 @@
 """A network to the bytes of a `.poly` file, and back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ def encode(
             coder.put(symbols[first : first + len(frequencies)], frequencies)
             first += len(frequencies)
     else:
-        _put_by_counts(coder, network, grid.bins, symbols)
+        _by_counts(network, grid.bins, symbols, coder.put)
     code = coder.finished()
     content = packed(Header(network, grid, size, alphabet), code)
     header = 8 * (len(content) - len(code))
@@ -106,13 +107,14 @@ def decode(content: bytes, name: str) -> Decoded:
     return Decoded(network, grid.values(symbols), grid, header.size)
 
 
-def _put_by_counts(coder: Encoder, network: Network, n: int, symbols: Symbols) -> None:
+def _by_counts(network: Network, n: int, symbols: Symbols, put: Callable[[Symbols, Integers], object]) -> None:
+    """Puts a network's symbols, block by block, with the frequencies that counts of those before give them."""
     at = 0
 
     def tell(frequencies: Integers, count: int) -> Integers:
         nonlocal at
         part = symbols[at : at + count]
-        coder.put(part, frequencies)
+        put(part, frequencies)
         at += count
         return part
 
@@ -121,22 +123,19 @@ def _put_by_counts(coder: Encoder, network: Network, n: int, symbols: Symbols) -
 
 def length_by_counts(network: Network, n: int, symbols: Symbols) -> float:
     """Bits that an ideal code takes for a network's symbols by counts."""
-    at, bits = 0, 0.0
+    bits = 0.0
 
-    def tell(frequencies: Integers, count: int) -> Integers:
-        nonlocal at, bits
-        part = symbols[at : at + count]
+    def put(part: Symbols, frequencies: Integers) -> None:
+        nonlocal bits
         bits += length(frequencies, part)
-        at += count
-        return part
 
-    told(network, n, tell)
+    _by_counts(network, n, symbols, put)
     return bits
 
 
 def _put_predictor(coder: Encoder, predictor: Predictor) -> Alphabet:
     least, size = _alphabet(predictor)
-    _put_by_counts(coder, predictor.network, size, predictor.weights - least)
+    _by_counts(predictor.network, size, predictor.weights - least, coder.put)
     return Alphabet(predictor.kind, predictor.network.dims[1:-1], predictor.fraction, least, size)
 
 

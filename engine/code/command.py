@@ -1,21 +1,22 @@
 """`draw-poly code`: a checkpoint's network as a `.poly` file, with a table of its bits; such a file decoded."""
 
-import io
 import logging
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from draw_poly.engine.code.codec import decode
 from draw_poly.engine.code.options import CodeOptions
-from draw_poly.engine.code.picture import Pixels, drawn
+from draw_poly.engine.code.picture import drawn
 from draw_poly.engine.code.range_coder import CodeError
 from draw_poly.engine.code.report import rows
-from draw_poly.engine.code.source import load, newest
+from draw_poly.engine.code.source import load
 from draw_poly.engine.code.weights import Wanted
 from draw_poly.engine.model.initialisation import as_text
+from draw_poly.engine.record import checkpoint_file
 from draw_poly.engine.record.disk import ReadError, read, write_whole
+from draw_poly.engine.record.log_file import say_plainly
+from draw_poly.engine.record.picture_file import png_of
 
 log = logging.getLogger("polytope_nn.code")
 DONE, FAILED = 0, 3
@@ -24,8 +25,7 @@ SUFFIX = ".poly"
 
 def run(options: CodeOptions) -> int:
     """Makes what is asked for. Returns the exit status; raises ConfigError for what cannot be done."""
-    if not log.hasHandlers():
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    say_plainly(log)
     path, folder = Path(options.source), Path(options.output_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def run(options: CodeOptions) -> int:
 
 def _encode(options: CodeOptions, folder: Path) -> None:
     """A checkpoint to a file, the picture that this draws, and what it takes."""
-    source = load(newest(options.source), options.input)
+    source = load(checkpoint_file.newest(options.source), options.input)
     weights, tells_classes = source.weights, source.weights.network.loss.labelled
     picture = None if tells_classes else source.picture
     size = (picture.width, picture.height) if picture else (0, 0)
@@ -52,7 +52,7 @@ def _encode(options: CodeOptions, folder: Path) -> None:
             source.unseen or "classes are none",
         )
     else:
-        _write(folder / f"{source.name}.png", _png(own))
+        _write(folder / f"{source.name}.png", png_of(own))
     for row in rows(weights, code, found.grid, picture, own):
         log.info("%s", row)
 
@@ -70,15 +70,9 @@ def _decode(options: CodeOptions, folder: Path) -> None:
     found = decode(content, str(path))
     _write(folder / f"{path.stem}.txt", as_text(torch.from_numpy(found.parameters), found.network).encode())
     if all(found.size):
-        _write(folder / f"{path.stem}.png", _png(drawn(found.network, found.parameters, found.size)))
+        _write(folder / f"{path.stem}.png", png_of(drawn(found.network, found.parameters, found.size)))
     widths = "-".join(map(str, found.network.dims))
     log.info("a network %s, %d parameters in %d bins", widths, found.network.size, found.grid.bins)
-
-
-def _png(pixels: Pixels) -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG")
-    return content.getvalue()
 
 
 def _write(path: Path, content: bytes) -> None:

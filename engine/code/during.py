@@ -49,8 +49,5 @@ class Coding:
         network = self._config.network
         inputs, targets = self._validation
         outputs = forward(layers(torch.from_numpy(code.parameters), network), inputs, network.activation)[1]
-        if network.loss.labelled:
-            missed = float(task_loss(outputs.double(), targets, network.loss)[0])
-        else:
-            missed = float((outputs - targets).double().square().mean())
+        missed = float(task_loss(outputs.double(), targets, network.loss)[0])
         return {"bits": code.bits, "network_bits": code.network, "coded": missed}

@@ -1,8 +1,8 @@
 """What `draw-poly code` is asked for: its settings, with their meaning, defaults and limits."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from draw_poly.engine.flags import ConfigError, checked, flag
+from draw_poly.engine.flags import ConfigError, check_fields, flag
 
 MOST_BINS = 2**16
 SOURCE, HOW = "code", "how weights are told"
@@ -41,9 +41,7 @@ class CodeOptions:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if (value := getattr(self, item.name)) is not None:
-                object.__setattr__(self, item.name, checked(item.name, item.metadata["flag"], value))
+        check_fields(self)
         if self.weight_min is not None and self.weight_max is not None and not self.weight_min < self.weight_max:
             raise ConfigError(
                 f"--weight-min {self.weight_min:g} and --weight-max {self.weight_max:g} were given: give the first "

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from draw_poly.engine.code.weights import Weights
-from draw_poly.engine.config import Config
+from draw_poly.engine.config import DEFAULTS
 from draw_poly.engine.data import image_file
 from draw_poly.engine.data.image import Picture
 from draw_poly.engine.flags import ConfigError
-from draw_poly.engine.record import checkpoint, checkpoint_file
+from draw_poly.engine.record import checkpoint
 from draw_poly.engine.record.checkpoint import Checkpoint
 from draw_poly.kernels.spec import KolmogorovTerm
 
@@ -44,18 +44,13 @@ def load(path: Path, image: str | None) -> Source:
     return Source(weights, path.stem, picture, unseen)
 
 
-def newest(text: str) -> Path:
-    """The checkpoint that is meant. Raises CheckpointError where there is none."""
-    return checkpoint_file.newest(text)
-
-
 def _term(stored: Checkpoint) -> KolmogorovTerm | None:
     """The Kolmogorov term that a checkpoint was trained with."""
     if stored.state.predictor is None:
         return None
     settings: Mapping[str, Any] = stored.settings
     bins, low, high = (
-        settings.get(name, Config.__dataclass_fields__[name].default)  # the original keeps no range
+        settings.get(name, DEFAULTS[name])  # the original keeps no range
         for name in ("kolmogorov_bins", "kolmogorov_weight_min", "kolmogorov_weight_max")
     )
     weight = float(settings.get("kolmogorov_weight", 0.0))

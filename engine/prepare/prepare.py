@@ -12,7 +12,7 @@ import numpy as np
 
 from draw_poly.engine import files
 from draw_poly.engine.code import range_coder
-from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.config import DEFAULTS, Config, ConfigError
 from draw_poly.engine.data import image, image_file
 from draw_poly.engine.data.image import Picture, Split
 from draw_poly.engine.files import Files
@@ -85,7 +85,7 @@ def prepare(config: Config, claim: Claim) -> Prepared:
 
 def _unread(config: Config) -> list[str]:
     """A sentence for each option that was given and that the run's optimiser does not read."""
-    given = (name for name in OPTIONS if getattr(config, name) != Config.__dataclass_fields__[name].default)
+    given = (name for name in OPTIONS if getattr(config, name) != DEFAULTS[name])
     return [
         f"{option(name)} was given, and {config.optimizer} does not read it"
         for name in given

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from draw_poly.engine.config import Config
+from draw_poly.engine.config import DEFAULTS, Config
 from draw_poly.engine.data.image import Picture
 from draw_poly.engine.files import settings_of
 from draw_poly.engine.flags import option
@@ -20,9 +20,6 @@ MAY_CHANGE = (
     "save_interval", "kolmogorov_weight", "kolmogorov_weight_min", "kolmogorov_weight_max", "schedule", "warmup",
     "final_lr",
 )  # fmt: skip
-
-
-DEFAULTS = {name: item.default for name, item in Config.__dataclass_fields__.items()}
 
 
 class Resume:

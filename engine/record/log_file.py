@@ -26,6 +26,12 @@ LINE = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - polytope_\w+ - [A-Z
 LOOKED_AT = 2**16
 
 
+def say_plainly(log: logging.Logger) -> None:
+    """Has a command's own lines appear as they are, where nobody listens to its logger yet."""
+    if not log.hasHandlers():
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
 class Named(logging.Formatter):
     """Lines as `FORMAT` has them; those of the run's logger and its children bear another name in its place."""
 

@@ -38,12 +38,12 @@ class Networks:
         Raises OSError.
         """
         content = disk.read(self._path) if reached and self._path.exists() else b""
-        size = self._kind["parameters"].shape[0]
-        rows = [row.tobytes() for row in whole_rows(content, size) if row["epoch"] <= reached]
-        kept = [row for row in rows if int.from_bytes(row[:8], "little") in schedule]
-        disk.write_whole(self._path, b"".join(kept))
+        rows = whole_rows(content, self._kind["parameters"].shape[0])
+        epochs: list[int] = rows["epoch"].tolist()
+        kept = rows[[epoch <= reached and epoch in schedule for epoch in epochs]]
+        disk.write_whole(self._path, kept.tobytes())
         self._file = io.FileIO(self._path, "ab")
-        self._last = int.from_bytes(kept[-1][:8], "little") if kept else -1
+        self._last = int(kept["epoch"][-1]) if len(kept) else -1
 
     def add(self, epoch: int, parameters: ArrayLike) -> None:
         """Appends a network (P,), unless it is there. Raises OSError."""

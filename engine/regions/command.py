@@ -5,6 +5,7 @@ from pathlib import Path
 
 from draw_poly.engine.flags import ConfigError
 from draw_poly.engine.record.disk import write_whole
+from draw_poly.engine.record.log_file import say_plainly
 from draw_poly.engine.regions import creases
 from draw_poly.engine.regions.export import WRITERS
 from draw_poly.engine.regions.options import RegionsOptions
@@ -19,8 +20,7 @@ DONE, FAILED = 0, 3
 
 def run(options: RegionsOptions) -> int:
     """Makes what is asked for. Returns the exit status; raises ConfigError for what cannot be done."""
-    if not log.hasHandlers():
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    say_plainly(log)
     source = load(options.source)
     folder = Path(options.output_dir)
     try:

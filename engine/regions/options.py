@@ -1,9 +1,9 @@
 """What `draw-poly regions` is asked for: its settings, with their meaning, defaults and limits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from draw_poly.engine.flags import ConfigError, checked, flag
+from draw_poly.engine.flags import ConfigError, check_fields, flag
 from draw_poly.kernels.spec.subdivision import MOST_REGIONS
 from draw_poly.kernels.spec.window import UNIT_SQUARE, check_window
 
@@ -52,9 +52,7 @@ class RegionsOptions:
     size: int = flag(720, FILM, "side of the film, in pixels", "--size 1080", kind=int, limits=(16, 4096))
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if (value := getattr(self, item.name)) is not None:
-                object.__setattr__(self, item.name, checked(item.name, item.metadata["flag"], value))
+        check_fields(self)
         if unknown := [name for name in self.formats if name not in FORMATS]:
             raise ConfigError(f"--formats was {unknown[0]!r}: give some of {', '.join(FORMATS)}")
         try:

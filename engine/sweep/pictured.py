@@ -43,9 +43,7 @@ class Pictured(MemberRun):
         main = Learner.fresh(state.main.network, state.main.optimizer, state.main.parameters.clone())
         self._drawn = State(main, None, state.coefficients, torch.Generator(), state.epoch)
         host = torch.device("cpu")
-        config = dataclasses.replace(
-            self.config, backend="auto", device="cpu", precision="fp32", kolmogorov_shape=None, kolmogorov_weight=0.0
-        )
+        config = self.config.drawn_here
         self._metrics = Metrics(
             self.prepared.files.metrics, state.epoch, self.config.frames, stored.rows, weight=self.prepared.weight,
             task=self.config.task,

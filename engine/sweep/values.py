@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from draw_poly.engine.config import DATA, FIELDS, NETWORK, TERM, ConfigError
+from draw_poly.engine.config import DATA, DEFAULTS, FIELDS, NETWORK, TERM, ConfigError
 from draw_poly.engine.flags import OFF, ON, Flag, checked, option, shortened, switch
 from draw_poly.engine.optimiser import OPTIMISER
 from draw_poly.engine.shape import parse_shape
 
 FLAGS: dict[str, Flag] = {item.name: item.metadata["flag"] for item in FIELDS}
-DEFAULTS: dict[str, Any] = {item.name: item.default for item in FIELDS}
 MEMBERS_OWN = NETWORK, DATA, OPTIMISER, TERM
 VARIABLE = tuple(name for name, flag in FLAGS.items() if flag.group in MEMBERS_OWN)
 SOME = f"what --help has under {', '.join(MEMBERS_OWN)}, such as --seed or --learning-rate"

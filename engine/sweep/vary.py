@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from draw_poly.engine.config import Config, ConfigError
+from draw_poly.engine.config import DEFAULTS, Config, ConfigError
 from draw_poly.engine.flags import option, shortened
 from draw_poly.engine.sweep.values import (
-    DEFAULTS,
     MOST_MEMBERS,
     flag_named,
     key_of,

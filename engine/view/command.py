@@ -11,6 +11,7 @@ from bokeh.document import Document
 
 from draw_poly.engine.failure import explain
 from draw_poly.engine.flags import ConfigError
+from draw_poly.engine.record.log_file import say_plainly
 from draw_poly.engine.view.catalogue import Catalogue, SweepFiles
 from draw_poly.engine.view.explored import Explored
 from draw_poly.engine.view.history import Unreadable
@@ -29,8 +30,7 @@ def run(options: ViewOptions, show: str = "", parent: BinaryIO | None = None) ->
 
     `show` is the name that its first address has. Raises ConfigError for what cannot be served.
     """
-    if not log.hasHandlers():
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    say_plainly(log)
     for name in ("bokeh", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     serving = Serving(options, Explorer(Path(options.folder)).fill)

@@ -1,9 +1,9 @@
 """What `draw-poly view` and `draw-poly export` are asked for: their settings, meaning, defaults and limits."""
 
 import importlib.util
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from draw_poly.engine.flags import ConfigError, checked, flag
+from draw_poly.engine.flags import ConfigError, check_fields, flag
 
 SEEN, SERVED, MADE = "what is seen", "where it is served", "what is made"
 LOCAL = ("127.0.0.1", "localhost", "::1")  # addresses that this machine alone reaches
@@ -25,7 +25,8 @@ class ViewOptions:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        _check(self)
+        require_bokeh()
+        check_fields(self)
         if not self.host:
             raise ConfigError("--host was empty: give an address")
 
@@ -40,14 +41,8 @@ class ExportOptions:
     frames: int = flag(200, MADE, "most epochs that are in it", "--frames 100", kind=int, limits=(1, 10_000))
 
     def __post_init__(self) -> None:
-        _check(self)
-
-
-def _check(options: "ViewOptions | ExportOptions") -> None:
-    require_bokeh()
-    for item in fields(options):
-        if (value := getattr(options, item.name)) is not None:
-            object.__setattr__(options, item.name, checked(item.name, item.metadata["flag"], value))
+        require_bokeh()
+        check_fields(self)
 
 
 def require_bokeh() -> None:

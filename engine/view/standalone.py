@@ -15,6 +15,7 @@ from bokeh.resources import INLINE
 
 from draw_poly.engine.flags import ConfigError
 from draw_poly.engine.record.disk import write_whole
+from draw_poly.engine.record.log_file import say_plainly
 from draw_poly.engine.view.catalogue import Catalogue, RunFiles
 from draw_poly.engine.view.compact import compact, compressed
 from draw_poly.engine.view.curves import LOSSES, REGIONS
@@ -46,8 +47,7 @@ class Reel(DataModel):
 
 def run(options: ExportOptions) -> int:
     """Writes the file; returns the exit status. Raises ConfigError for what cannot be shown."""
-    if not log.hasHandlers():
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    say_plainly(log)
     path = Path(options.output).expanduser()
     try:
         content = exported(chosen(options), options.frames)
