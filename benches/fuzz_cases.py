@@ -76,11 +76,10 @@ class Case:
         room[..., ::2] = tensor
         return room[..., ::2]
 
-    def by_pytorch(self, dtype: torch.dtype) -> list[Tensor]:
-        """Losses, then gradients."""
-        return by_autograd(
-            self.parameters, self.network, self.inputs, self.targets, self.positions, self.term, dtype, CPU
-        )
+    def by_pytorch(self, dtype: torch.dtype, flat: Tensor | None = None) -> list[Tensor]:
+        """Losses, then gradients; `flat`, if given, takes the place of the network's parameters."""
+        parameters = self.parameters if flat is None else [flat, *self.parameters[1:]]
+        return by_autograd(parameters, self.network, self.inputs, self.targets, self.positions, self.term, dtype, CPU)
 
 
 def draw(seed: int, small: bool) -> Case:

@@ -8,7 +8,7 @@ such a place float32 and float64 may rightly differ by the whole step from one s
 away from there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,6 +28,8 @@ SLACK = {"fp32": (2.0, 1e-6), "tf32": (4.0, 3e-3)}
 # parameters and moments after some steps, each of which divides by what rounding has reached.
 assert_outputs = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5, check_dtype=False)
 assert_steps = partial(torch.testing.assert_close, rtol=1e-4, atol=2e-6, check_dtype=False)
+# Draws of how parameters may be rounded, and by how much of a number float32 rounds.
+NUDGES, ROUNDING = 8, 2.0**-24
 # How near to zero a pre-activation of usual size may be, some roundings of which have passed many layers.
 MARGIN = {"fp32": 1e-5, "tf32": 1e-2}
 # Of a bin's centre, in bins; of a clip range's end, in weights: float32 keeps 255 bins to 1.5e-5.
@@ -67,6 +69,26 @@ def allowed(plain: float = 0.0, precision: str = "fp32") -> float:
     """The most that an error may be where PyTorch's own is `plain`."""
     factor, least = SLACK[precision]
     return max(factor * plain, least)
+
+
+def swayed(
+    network: Network, flat: Tensor, exact: Sequence[Tensor], by: Callable[[Tensor], Sequence[Tensor]]
+) -> list[float]:
+    """How far each of `exact`, what `by` makes of `flat` in float64, is moved by rounding the parameters alone.
+
+    Where an activation squares, each layer doubles the relative error of the one before it, and a few points rule the
+    norm: PyTorch's one error may be small by luck, and this, the most of some draws, is how much it might have been.
+    0 where the network is piecewise affine.
+    """
+    worst = [0.0] * len(exact)
+    if network.activation.piecewise_affine:
+        return worst
+    generator = torch.Generator().manual_seed(len(flat))
+    for _ in range(NUDGES):
+        sides = 2 * torch.rand(flat.shape, generator=generator, dtype=torch.float64) - 1
+        moved = by(flat.double().cpu() * (1 + ROUNDING * sides))
+        worst = [max(most, error_of(one, truth)) for most, one, truth in zip(worst, moved, exact, strict=True)]
+    return worst
 
 
 def poison(thing: Any) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +24,11 @@ PATIENCE = 120.0
 
 
 def served(running: "subprocess.Popen[str]") -> int:
-    """The port that a server says it listens on."""
+    """The port that a server says it listens on; what it says from then on is read, or it would wait for a reader."""
     assert running.stderr
     for line in running.stderr:
         if found := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
+            threading.Thread(target=running.stderr.read, daemon=True).start()
             return int(found[1])
     raise AssertionError("no address was said")
 
@@ -161,7 +163,8 @@ def test_the_explorer_beside_a_run_ends_with_it(trained: Path, monkeypatch: pyte
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_with_view_leaves_no_process(tmp_path: Path, small_image: Path, number: signal.Signals) -> None:
-    words = ["-i", small_image, "-s", "[4]", "-p", 50, "-e", 10**7, "-o", tmp_path / "r", "--view", "--device", "cpu"]
+    # Of epochs so long that it neither ends nor finds itself where it was before, however late the server is.
+    words = ["-i", small_image, "-s", "[20]*20", "-p", 300, "-e", 10**7, "-o", tmp_path / "r", "--view", "--device", "cpu"]
     words += ["--snapshot-dir", tmp_path / "s", "--save-interval", 10**6]
     with begun([str(word) for word in words]) as running:
         port = served(running)
