@@ -88,11 +88,11 @@ def row(title: str, network: Network, parameters: Numbers) -> str:
     def everything() -> None:
         whole = builder.subdivide(parameters)
         statistics(whole, points)
-        lives.follow(whole, 1)
+        lives.follow(Lives.begin(whole, 1))
 
     doers: dict[str, Callable[[], object]] = {
-        "cells and areas": lambda: builder.subdivide(parameters, maps=False),
-        "and maps": lambda: builder.subdivide(parameters),
+        "cells and areas": lambda: builder.subdivide(parameters),
+        "and maps": lambda: builder.subdivide(parameters).maps,
         "and measures": everything,
     }
     other = peer(network, parameters)
@@ -113,9 +113,9 @@ def growth(network: Network, parameters: Numbers) -> Iterator[str]:
     first: tuple[int, float] | None = None
     for reach in REACHES:
         window = (-reach / 2, -reach / 2, reach / 2, reach / 2)
-        builder.subdivide(parameters, window, maps=False)  # which makes its room
+        builder.subdivide(parameters, window)  # which makes its room
         started = time.perf_counter()
-        cells = builder.subdivide(parameters, window, maps=False).cells
+        cells = builder.subdivide(parameters, window).cells
         taken = time.perf_counter() - started
         first = first or (cells, taken)
         power = np.log(taken / first[1]) / np.log(cells / first[0]) if cells > first[0] else np.nan

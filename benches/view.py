@@ -150,7 +150,7 @@ def main() -> None:
         in_browser(folder, [parameters], network)
         network, parameters = network_of(*TWO_THOUSAND)
         networks = wandering(parameters, EPOCHS)
-        counts = [Regions(network).subdivide(one, maps=False).cells for one in networks]
+        counts = [Regions(network).subdivide(one).cells for one in networks]
         files = next(iter(Catalogue.of(folder_of(Path(place) / "long", network, networks)).runs.values()))
         began = time.perf_counter()
         size = len(exported(files, EPOCHS))

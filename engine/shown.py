@@ -40,11 +40,10 @@ def regions(
     network: Network | nn.Sequential,
     parameters: ArrayLike | Tensor | None = None,
     window: Window = UNIT_SQUARE,
-    maps: bool = True,
     most_regions: int = MOST_REGIONS,
 ) -> RegionSet:
     """As `draw_poly.kernels.regions.regions`, which says what they are; a notebook draws what it returns."""
-    found = library.regions(network, parameters, window, maps, most_regions)
+    found = library.regions(network, parameters, window, most_regions)
     return RegionSet(*(getattr(found, item.name) for item in dataclasses.fields(Subdivision)))
 
 

@@ -20,7 +20,6 @@ def regions(
     network: Network | nn.Sequential,
     parameters: ArrayLike | Tensor | None = None,
     window: Window = UNIT_SQUARE,
-    maps: bool = True,
     most_regions: int = MOST_REGIONS,
 ) -> Subdivision:
     """The linear regions of a LeakyReLU or ReLU network of two inputs in a window (x0, y0, x1, y1).
@@ -32,10 +31,10 @@ def regions(
 
     `network` is a `Network` with its flat `parameters` (P,), per layer the weight matrix row by row, then the bias; or
     an `nn.Sequential` of Linear layers with ReLU or LeakyReLU in between, which has its own. Float32 is taken to
-    float64, in which all is computed. `maps`: with the affine map of each region.
+    float64, in which all is computed.
 
     Returns a `Subdivision`: vertices (V, 2), half-edges (H,), and of each region its pattern (F, words), area (F,),
-    centre (F, 2) and map (F, outputs, 3).
+    centre (F, 2) and, once asked for, map (F, outputs, 3).
 
     Raises ValueError for a network of other than two inputs or with another activation, for parameters that are not
     finite or of another shape, and for a degenerate window; TooManyRegions past `most_regions`.
@@ -46,7 +45,7 @@ def regions(
         network, parameters = _of_module(network)
     elif parameters is None:
         raise ValueError("no parameters were given: give the flat vector of the network's")
-    return Regions(network, most_regions).subdivide(parameters, window, maps)
+    return Regions(network, most_regions).subdivide(parameters, window)
 
 
 def _of_module(module: nn.Module) -> tuple[Network, np.ndarray]:

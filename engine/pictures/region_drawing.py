@@ -69,5 +69,5 @@ class RegionRasterizer:
         if self._lives is None:
             self._lives = Lives.begin(found, epoch)
         else:
-            self._lives, _ = self._lives.follow(found, epoch)
+            self._lives, _ = self._lives.follow(Lives.begin(found, epoch))
         return self._lives.born

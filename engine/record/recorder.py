@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from draw_poly.engine import files
+from draw_poly.engine import allowance, files
 from draw_poly.engine.code.during import Coding
 from draw_poly.engine.data import image
 from draw_poly.engine.debugging import Phases, tell
@@ -227,7 +227,7 @@ class Recorder:
         points = image.samples(prepared.picture, prepared.split.training)[0].double().numpy()
         follower = Follower(
             self.files.regions, regions, points, self.config.drop_frames, prepared.checkpoint.lives,
-            self._kept, self.files.networks,
+            self._kept, self.files.networks, self.config.threads or allowance.cores(),
         )  # fmt: skip
         follower.open(prepared.state.epoch)
         return follower

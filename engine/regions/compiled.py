@@ -20,7 +20,8 @@ PARAMETERS = np.array([1.0, 0.0, 0.0, 1.0, -0.5, -0.5, 1.0, 1.0, 0.0])
 def kernels() -> list[Any]:
     """All that a run calls."""
     return [
-        mesh.begin, regions.work, regions.cut_layers, regions.finish_cells, cells.find_maps, identity.hash_patterns,
+        mesh.begin, regions.work, regions.cut_layers, regions.finish_cells, regions.build,
+        cells.find_maps, identity.hash_patterns,
         identity.match, identity.compare, measures.measure, measures.find_distances, drawn.fill_cells,
         drawn.stroke_edges,
     ]  # fmt: skip
@@ -29,6 +30,7 @@ def kernels() -> list[Any]:
 def use(side: int) -> None:
     """Calls each once, and draws a picture of so many pixels a side."""
     found = regions.subdivide(Network((2, 2, 1)), PARAMETERS)
+    assert len(found.maps) == 4  # the colours of a picture may ask for them
     wide = Network((2, regions.WIDE, 1))  # whose vertices threads share
     regions.subdivide(wide, np.zeros(wide.size))
     statistics(found, Points(np.full((2, 1), 0.25)))

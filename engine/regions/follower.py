@@ -1,12 +1,14 @@
-"""The regions of a run's epochs, made beside its training: a thread of its own, epochs in their order, a row each."""
+"""The regions of a run's epochs, made beside its training by threads of their own; a row each, in their order."""
 
 import io
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
-from threading import Semaphore
+from threading import Condition, Semaphore
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +25,23 @@ from draw_poly.kernels.cpu.cells import Points
 from draw_poly.kernels.spec.subdivision import TooManyRegions
 
 PENDING = 256  # epochs whose parameters wait
+WORKERS = 4  # threads at most
 WRITTEN, SECONDS = 2**14, 1.0  # bytes that are written at once, and what rows wait for at most
+
+Found = TypeVar("Found")
 
 
 class Follower:
     """Writes a row of `regions.csv` for each epoch that it is given, in their order, and the networks of `frames`.
 
-    `lives` are the regions after the last one, once `settled`. Where there are more than may be it says so and
-    goes on without. `drop`: epochs are left out and counted, while more wait than may, in place of waiting for them.
+    `lives` are the regions after the last one, once `settle`d. Where there are more than may be it says so and
+    goes on without. `drop`: epochs are left out and counted, while more wait than may, in place of waiting for them;
+    then one of the `threads` that there may be is training's alone.
     """
 
     def __init__(
         self, path: Path, shared: SharedRegions, points: NDArray[np.float64], drop: bool, lives: Lives | None,
-        frames: Schedule, networks: Path,
+        frames: Schedule, networks: Path, threads: int = 1,
     ) -> None:  # fmt: skip
         self.lives, self.dropped = lives, 0
         self._path, self._shared, self._coordinates, self._drop = path, shared, points, drop
@@ -43,8 +49,10 @@ class Follower:
         self._frames, self._networks = frames, Networks(networks, shared.network.size)
         self._rows, self._written = io.StringIO(), 0.0
         self._room = Semaphore(PENDING)
-        self._thread = ThreadPoolExecutor(1, "regions")
-        self._last: Future[None] | None = None
+        self._workers = ThreadPoolExecutor(min(WORKERS, max(1, threads - drop)), "regions")
+        self._turn, self._given, self._ended = Condition(), 0, 0
+        self._found: dict[int, Callable[[], None]] = {}  # what is to be done, by its number, before whose turn it came
+        self._error: BaseException | None = None
 
     def open(self, reached: int) -> None:
         """Begins the files, or goes on after their row of an epoch; later rows come again. Raises OSError."""
@@ -57,8 +65,7 @@ class Follower:
     def begin(self, epoch: int, parameters: NDArray[np.float32]) -> None:
         """Gives the network before the first epoch that follows, which has no row: what changes is told from it."""
         if self.lives is None:
-            now = parameters.copy()
-            self._submit(lambda: self._first(epoch, now))
+            self._submit(partial(self._begin, epoch, parameters.copy()), self._first)
 
     def follow(self, epoch: int, parameters: NDArray[np.float32], must: bool = True, aside: bool = False) -> None:
         """Gives an epoch's parameters (P,). Raises OSError where earlier rows could not be written.
@@ -74,56 +81,81 @@ class Follower:
                 self.dropped += 1
                 return
             self._room.release()
-        self._submit(lambda: self._next(epoch, now, aside))
+        self._submit(partial(self._measure, epoch, now), partial(self._next, now, aside))
 
     def settle(self) -> None:
         """Waits for all that was given, and has it on the disk. Raises OSError."""
-        if self._last:
-            self._last.result()
+        with self._turn:
+            self._turn.wait_for(lambda: self._ended == self._given)
+        self._raise()
         self._write()
         self._networks.settle()
         with disk.named(self._path), self._path.open("ab") as file:
             os.fsync(file.fileno())
 
     def stop(self) -> None:
-        """Ends the thread, whatever it has to do."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Ends the threads, whatever they have to do."""
+        self._workers.shutdown(wait=True, cancel_futures=True)
         self._networks.close()
 
-    def _submit(self, work: Callable[[], None]) -> None:
-        if self._last and self._last.done():
-            self._last.result()  # raises what went wrong
+    def _submit(self, find: Callable[[], Found], use: Callable[[Found], None]) -> None:
+        """Has something found, at the same time as others, and used when all before it are."""
+        self._raise()
         self._room.acquire()
-        self._last = self._thread.submit(self._guarded, work, self._last)
+        self._workers.submit(self._find, self._given, find, use)
+        self._given += 1
 
-    def _guarded(self, work: Callable[[], None], before: "Future[None] | None") -> None:
+    def _raise(self) -> None:
+        if self._error:
+            raise self._error
+
+    def _find(self, number: int, find: Callable[[], Found], use: Callable[[Found], None]) -> None:
+        done: Callable[[], None]
         try:
-            if before and (error := before.exception()):
-                raise error
-            if not self._given_up:
-                work()
-        except (TooManyRegions, MemoryError) as error:
+            done = partial(use, find()) if not self._given_up else lambda: None
+        except BaseException as error:
+            done = partial(_fail, error)
+        with self._turn:
+            self._found[number] = done
+            while self._ended in self._found:
+                self._guarded(self._found.pop(self._ended))
+                self._ended += 1
+                self._room.release()
+            self._turn.notify_all()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        if self._given_up or self._error:
+            return
+        try:
+            work()
+        except (TooManyRegions, MemoryError, ValueError) as error:  # such as of a network that is not finite
             self._given_up = True
             log.warning("Regions are not followed any further: %s", error or "out of memory")
-        except ValueError as error:  # such as parameters that are not finite, which the run tells of itself
-            self._given_up = True
-            log.warning("Regions are not followed any further: %s", error)
-        finally:
-            self._room.release()
+        except BaseException as error:
+            self._error = error
 
-    def _first(self, epoch: int, parameters: NDArray[np.float32]) -> None:
-        self.lives = Lives.begin(self._shared.subdivide(parameters), epoch)
-        self._networks.add(epoch, parameters)
+    @cached_property
+    def _points(self) -> Points:
+        return Points(self._coordinates)
 
-    def _next(self, epoch: int, parameters: NDArray[np.float32], aside: bool) -> None:
-        if not hasattr(self, "_points"):
-            self._points = Points(self._coordinates)
+    def _begin(self, epoch: int, parameters: NDArray[np.float32]) -> tuple[Lives, NDArray[np.float32]]:
+        return Lives.begin(self._shared.subdivide(parameters), epoch), parameters
+
+    def _first(self, found: tuple[Lives, NDArray[np.float32]]) -> None:
+        self.lives, parameters = found
+        self._networks.add(self.lives.epoch, parameters)
+
+    def _measure(self, epoch: int, parameters: NDArray[np.float32]) -> tuple[Lives, dict[str, float]]:
         found = self._shared.subdivide(parameters)
+        return Lives.begin(found, epoch), statistics(found, self._points)
+
+    def _next(self, parameters: NDArray[np.float32], aside: bool, found: tuple[Lives, dict[str, float]]) -> None:
         assert self.lives is not None
-        lives, change = self.lives.follow(found, epoch)
+        (now, numbers), epoch = found, found[0].epoch
+        lives, change = self.lives.follow(now)
         if not aside:
             self.lives = lives
-        self._rows.write(region_row({"epoch": epoch, **statistics(found, self._points), **change._asdict()}))
+        self._rows.write(region_row({"epoch": epoch, **numbers, **change._asdict()}))
         if aside or epoch in self._frames:
             self._networks.add(epoch, parameters)
         if self._rows.tell() > WRITTEN or time.monotonic() - self._written > SECONDS:
@@ -134,3 +166,7 @@ class Follower:
         if rows:
             with disk.named(self._path), self._path.open("ab") as file:
                 file.write(rows.encode())
+
+
+def _fail(error: BaseException) -> None:
+    raise error

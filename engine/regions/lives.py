@@ -1,6 +1,6 @@
 """Which regions live on from one subdivision to the next: one pattern is one cell, since its points are convex."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,22 +43,22 @@ class Lives:
 
         return Lives(epoch, hashes(found), np.full(found.cells, epoch), found.areas)
 
-    def follow(self, found: Subdivision, epoch: int) -> tuple["Lives", Change]:
-        """Those of a later subdivision of the same window, and what changed."""
-        from draw_poly.kernels.cpu.cells import fate, hashes
+    def follow(self, now: "Lives") -> tuple["Lives", Change]:
+        """Those of a later subdivision of the same window, as they `begin`, but with their ages; what changed."""
+        from draw_poly.kernels.cpu.cells import fate
 
-        now, whole = hashes(found), float(found.areas.sum())
-        what = fate(self.hashes, self.born, self.areas, now, found.areas, epoch)
+        whole, epoch = float(now.areas.sum()), now.epoch
+        what = fate(self.hashes, self.born, self.areas, now.hashes, now.areas, epoch)
         ended = self.born[what.gone]
         change = Change(
-            born=found.cells - what.kept,
+            born=len(now.areas) - what.kept,
             died=len(ended),
             kept_area=what.kept_area / whole,
             moved_area=what.apart / (2 * whole),
             lifetime=float(np.median(epoch - ended)) if len(ended) else float("nan"),
             age=what.aged / whole,
         )
-        return Lives(epoch, now, what.born, found.areas), change
+        return replace(now, born=what.born), change
 
     def to_dict(self) -> dict[str, Any]:
         """As a checkpoint holds it."""
@@ -81,4 +81,4 @@ class Lives:
 
 def change(before: Subdivision, now: Subdivision, epochs: int = 1) -> Change:
     """What changed from one subdivision to another, so many epochs later."""
-    return Lives.begin(before, 0).follow(now, epochs)[1]
+    return Lives.begin(before, 0).follow(Lives.begin(now, epochs))[1]

@@ -13,7 +13,7 @@ NEAR = 0.05  # the quantile of points' distances that tells how near walls come
 
 
 def statistics(found: Subdivision, points: Points | None = None) -> dict[str, float]:
-    """Numbers of a subdivision with maps, by name; `points` are those whose distances to walls are asked for.
+    """Numbers of a subdivision, by name; `points` are those whose distances to walls are asked for.
 
     Sources: local complexity and distances, arXiv 2402.15555 and 2412.18283; lengths of walls, Hanin and Rolnick 2019.
     """

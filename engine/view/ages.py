@@ -70,7 +70,7 @@ class Ages:
             try:
                 state = history.state(epoch)
                 builder = builder or Regions(state.network, self._most)
-                found = builder.subdivide(state.parameters, maps=False)
+                found = builder.subdivide(state.parameters)
             except (Unreadable, ValueError, TooManyRegions):  # whoever looks at it is told
                 self._add(epoch, np.empty((0, 2), np.uint64))
                 continue

@@ -109,7 +109,7 @@ def _packets(run: Explored, epochs: list[int]) -> Iterator[tuple[int, bytes]]:
     for epoch in epochs:
         try:
             state = run.history.state(epoch)
-            found = builder.subdivide(state.parameters, maps=False)
+            found = builder.subdivide(state.parameters)
         except (Unreadable, ValueError, TooManyRegions) as error:
             log.warning("Epoch %d is left out: %s", epoch, error)
             continue

@@ -28,12 +28,12 @@ class Totals(NamedTuple):
 
 
 def totals(found: Subdivision) -> Totals:
-    """Those of a subdivision with maps."""
+    """Those of a subdivision."""
     lengths, met = np.empty(len(found.widths)), np.empty(sum(found.widths), np.int64)
-    values, state = np.empty(len(found.places)), np.empty(len(found.places), np.int8)
+    state, slopes = np.empty(len(found.places), np.int8), np.empty((found.cells, 2))
     numbers = measure(
-        found.places, found.origin, found.following, found.twin, found.face, found.label, found.areas, found.maps,
-        found.layers, lengths, met, values, state,
+        found.places, found.window[0], found.window[1], found.origin, found.following, found.twin, found.face,
+        found.label, found.areas, found.outputs, found.layers, lengths, met, state, slopes,
     )  # fmt: skip
     return Totals(lengths, met, *numbers)
 

@@ -3,6 +3,7 @@
 The structure is that of half-edges; see "Regions" in `kernels/README.md`. What is computed does not depend on threads.
 """
 
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from draw_poly.kernels.compiled import kernel
 from draw_poly.kernels.cpu.runtime.task_counter import claim, finish, wait
 from draw_poly.kernels.cpu.runtime.threads import Team, threads_for
-from draw_poly.kernels.cpu.subdivision.cells import find_maps, measure_areas
+from draw_poly.kernels.cpu.subdivision.cells import find_maps, find_outputs, measure_areas
 from draw_poly.kernels.cpu.subdivision.contract import contract
 from draw_poly.kernels.cpu.subdivision.cut import cut
 from draw_poly.kernels.cpu.subdivision.mesh import (
@@ -38,7 +39,6 @@ from draw_poly.kernels.window import prepared
 LEAST_ROOM = 4096  # cells
 WIDE = 32  # from this width on threads share the vertices
 TASK = 8 * BLOCK  # vertices of a task
-EMPTY = np.empty((0, 0, 3))
 
 
 @kernel
@@ -91,11 +91,32 @@ def cut_layers(mesh, scratch, parameters, dims, places, slope, first, last, sign
 
 
 @kernel
-def finish_cells(mesh, width, words, all_words, areas, centres):  # type: ignore[no-untyped-def]
-    """Areas and centres of the cells that have area, once the others are contracted."""
+def finish_cells(mesh, scratch, parameters, dims, slope, areas, centres, outputs):  # type: ignore[no-untyped-def]
+    """Areas and centres of the cells that have area, once the others are contracted; the outputs at vertices."""
+    width = dims[-2]
     if measure_areas(mesh, areas, centres) <= NO_AREA:
-        contract(mesh, width, words, all_words, NO_AREA)
+        contract(mesh, width, mesh.signs.shape[1], mesh.patterns.shape[1], NO_AREA)
         measure_areas(mesh, areas, centres)
+    before = slope if len(dims) > 2 else 1.0
+    find_outputs(mesh, parameters, width, before, scratch.inputs, scratch.results, outputs)
+
+
+@kernel
+def build(mesh, scratch, parameters, dims, places, slope, most, areas, centres, outputs):  # type: ignore[no-untyped-def]
+    """The whole subdivision by one thread: as `cut_layers` and `finish_cells`. Returns what it came to."""
+    begin(mesh)
+    came_to = cut_layers(mesh, scratch, parameters, dims, places, slope, 0, len(dims) - 2, False, most)
+    if came_to == DONE:
+        finish_cells(mesh, scratch, parameters, dims, slope, areas, centres, outputs)
+    return came_to
+
+
+def affine_maps(network: Network, parameters: NDArray[np.float64], patterns: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """The affine map (F, outputs, 3) of each cell, by parameters (P,) and patterns (F, words)."""
+    found = np.empty((len(patterns), network.dims[-1], 3))
+    gradient, results = np.empty((2, max(network.dims), BLOCK))
+    find_maps(patterns, parameters, np.array(network.dims), network.slope, gradient, results, found)
+    return found
 
 
 def subdivide(network: Network, parameters: ArrayLike, window: Window = UNIT_SQUARE) -> Subdivision:
@@ -122,13 +143,8 @@ class Regions:
         self._team = Team(2 * 2 * BLOCK * max(network.dims))
         self._make_room(LEAST_ROOM)
 
-    def subdivide(
-        self,
-        parameters: ArrayLike,
-        window: Window = UNIT_SQUARE,
-        maps: bool = True,
-    ) -> Subdivision:
-        """The subdivision of a window by these parameters (P,), with each cell's affine map if asked for.
+    def subdivide(self, parameters: ArrayLike, window: Window = UNIT_SQUARE) -> Subdivision:
+        """The subdivision of a window by these parameters (P,).
 
         Raises ValueError for parameters that are not finite or not of this network and for a degenerate window, and
         TooManyRegions.
@@ -139,21 +155,16 @@ class Regions:
         if came_to == TOO_MANY:
             raise TooManyRegions(f"the window has more than {self._most} regions")
         mesh, counts = self._mesh, self._mesh.counts
-        finish_cells(mesh, self._network.dims[-2], self._layer_words, self._words, self._areas, self._centres)
         vertices, halves, cells = (int(counts[place]) for place in (VERTICES, HALVES, FACES))
         patterns = mesh.patterns[:cells].copy()
-        found = EMPTY
-        if maps:
-            found = np.empty((cells, self._network.dims[-1], 3))
-            scratch = self._scratch
-            find_maps(patterns, numbers, self._dims, self._network.slope, scratch.inputs, scratch.results, found)
         return placed(
             Subdivision(
-                self._network.dims[1:-1], window, mesh.places[:vertices].copy(), mesh.origin[:halves].copy(),
-                mesh.following[:halves].copy(), mesh.twin[:halves].copy(), mesh.face[:halves].copy(),
-                mesh.label[:halves].copy(), mesh.first[:cells].copy(), patterns, self._areas[:cells].copy(),
-                self._centres[:cells].copy(), found,
+                self._network.dims[1:-1], window, mesh.places[:vertices].copy(),
+                self._outputs[:vertices].copy(), mesh.origin[:halves].copy(), mesh.following[:halves].copy(),
+                mesh.twin[:halves].copy(), mesh.face[:halves].copy(), mesh.label[:halves].copy(),
+                mesh.first[:cells].copy(), patterns, self._areas[:cells].copy(), self._centres[:cells].copy(),
                 int(counts[UNDECIDED]), int(counts[EDGES_CONTRACTED]), int(counts[CELLS_CONTRACTED]),
+                partial(affine_maps, self._network, numbers, patterns),
             )
         )  # fmt: skip
 
@@ -165,14 +176,15 @@ class Regions:
     def _make_room(self, cells: int) -> None:
         self._mesh, self._scratch = room(cells, self._width, self._layer_words, self._words, BLOCK)
         self._areas, self._centres = np.empty(cells), np.empty((cells, 2))
+        self._outputs = np.empty((len(self._mesh.places), self._network.dims[-1]))
 
     def _build(self, parameters: NDArray[np.float64]) -> int:
-        mesh, scratch, dims, places = self._mesh, self._scratch, self._dims, self._places
-        begin(mesh)
-        slope, layers = self._network.slope, len(dims) - 2
+        mesh, scratch, dims, places, slope = self._mesh, self._scratch, self._dims, self._places, self._network.slope
+        told = self._areas, self._centres, self._outputs
         if self._width < WIDE:
-            return int(cut_layers(mesh, scratch, parameters, dims, places, slope, 0, layers, False, self._most))
-        for layer in range(layers):
+            return int(build(mesh, scratch, parameters, dims, places, slope, self._most, *told))
+        begin(mesh)
+        for layer in range(len(dims) - 2):
             vertices, into, out = int(mesh.counts[VERTICES]), *self._network.dims[layer : layer + 2]
             undecided = np.zeros(-(-vertices // TASK), np.int64)
             operations = 2.0 * out * into * vertices
@@ -184,4 +196,5 @@ class Regions:
             came_to = cut_layers(mesh, scratch, parameters, dims, places, slope, layer, layer + 1, True, self._most)
             if came_to != DONE:
                 return int(came_to)
+        finish_cells(mesh, scratch, parameters, dims, slope, *told)
         return DONE

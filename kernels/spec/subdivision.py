@@ -1,6 +1,7 @@
 """A window of the plane as a network subdivides it: what every package's `subdivide` returns."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,9 +33,10 @@ class Subdivision:
     `twin` runs back along the same edge, and `face` is the cell on its left, or -1 outside the window. `label` is the
     edge's neuron, counted through all hidden layers, or -1 to -4 on the window's `SIDES`.
 
-    Shapes: `places` (V, 2); `origin`, `following`, `twin`, `face`, `label` (H,); of cells, `first` half-edge (F,),
-    `patterns` (F, words) with a layer's neurons in words of 64 bits of its own, lowest first, `areas` (F,), `centres`
-    of mass (F, 2), and `maps` (F, outputs, 3): output = maps @ (x, y, 1), empty unless asked for.
+    Shapes: of vertices `places` (V, 2), and what the network is there, `outputs` (V, outputs); `origin`, `following`,
+    `twin`, `face`, `label` (H,); of cells, `first` half-edge (F,), `patterns` (F, words) with a layer's neurons in
+    words of 64 bits of its own, lowest first, `areas` (F,), `centres` of mass (F, 2), and `maps` (F, outputs, 3), found
+    when first asked for.
 
     `undecided` counts signs of vertices that are within their own rounding bound of zero; `edges_contracted` and
     `cells_contracted` what had no area: edges shorter than `NO_AREA` of the window, cells narrower than that, or
@@ -44,6 +46,7 @@ class Subdivision:
     widths: tuple[int, ...]
     window: Window
     places: Numbers
+    outputs: Numbers
     origin: Indices
     following: Indices
     twin: Indices
@@ -53,15 +56,20 @@ class Subdivision:
     patterns: NDArray[np.uint64]
     areas: Numbers
     centres: Numbers
-    maps: Numbers
     undecided: int
     edges_contracted: int
     cells_contracted: int
+    find_maps: Callable[[], Numbers] = field(repr=False, compare=False)
 
     @property
     def cells(self) -> int:
         """How many regions it has."""
         return len(self.first)
+
+    @cached_property
+    def maps(self) -> Numbers:
+        """The affine map of each cell, (F, outputs, 3): output = map @ (x, y, 1)."""
+        return self.find_maps()
 
     @cached_property
     def edges(self) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from draw_poly.kernels import cpu
 from draw_poly.kernels.cpu.cells import Points, hashes, matched, totals
 from draw_poly.kernels.cpu.subdivision.identity import hash_patterns
 from draw_poly.kernels.picture.cells import fill_cells, stroke_edges
-from draw_poly.kernels.spec import Network
+from draw_poly.kernels.spec import Network, leaky_relu
 from draw_poly.kernels.spec.subdivision import Subdivision
 from tests.conftest import slow
 from tests.kernels.region_networks import KINDS, Numbers, draw
@@ -29,6 +29,10 @@ def test_totals_are_what_they_are_called() -> None:
     slopes = np.hypot(found.maps[:, 0, 0], found.maps[:, 0, 1])
     assert got.variation == pytest.approx((slopes * found.areas).sum())
     assert got.energy == pytest.approx((slopes**2 * found.areas).sum())
+    corners = np.c_[found.places[found.origin], np.ones(len(found.origin))]
+    sides = found.face >= 0
+    there = np.einsum("hok,hk->ho", found.maps[found.face[sides]], corners[sides])
+    assert found.outputs[found.origin[sides]] == pytest.approx(there, abs=1e-12)
     # An extremum of the exact vertices is one among points around it.
     outputs, _ = forward(network, parameters, found.places)
     on_rim = ((found.places == 0) | (found.places == 1)).any(1)
@@ -38,6 +42,13 @@ def test_totals_are_what_they_are_called() -> None:
     middle = outputs[0][:, None]
     extreme = ((beside < middle).all(1) | (beside > middle).all(1)) & ~on_rim
     assert got.extrema == extreme.sum()
+
+
+def test_what_is_flat_has_no_slope_at_all() -> None:
+    network = Network((2, 5, 1), leaky_relu(0.0))
+    parameters = np.concatenate((np.random.default_rng(2).normal(size=10), np.full(5, -0.1), np.zeros(5), [0.7]))
+    got = totals(cpu.subdivide(network, parameters))
+    assert (got.variation, got.energy, got.extrema) == (0, 0, 0)
 
 
 def test_a_peak_is_an_extremum() -> None:

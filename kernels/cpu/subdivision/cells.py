@@ -3,7 +3,8 @@
 import numpy as np
 
 from draw_poly.kernels.compiled import kernel, part
-from draw_poly.kernels.cpu.subdivision.signs import BLOCK
+from draw_poly.kernels.cpu.subdivision.mesh import VERTICES
+from draw_poly.kernels.cpu.subdivision.signs import BLOCK, multiply
 
 
 @part
@@ -32,6 +33,24 @@ def measure_areas(mesh, areas, centres):  # type: ignore[no-untyped-def]
         centres[cell, 0], centres[cell, 1] = x + at_x, y + at_y
         least = min(least, 0.5 * area)
     return least
+
+
+@part
+def find_outputs(mesh, parameters, into, slope, inputs, results, outputs):  # type: ignore[no-untyped-def]
+    """What the network is at each vertex (V, outputs), by its last hidden layer's sums there, `into` of them."""
+    sums, out, vertices = mesh.sums, outputs.shape[1], mesh.counts[VERTICES]
+    place = len(parameters) - out * (into + 1)
+    for first in range(0, vertices, BLOCK):
+        count = min(BLOCK, vertices - first)
+        for lane in range(BLOCK):
+            vertex = first + min(lane, count - 1)
+            for k in range(into):
+                here = sums[vertex, k]
+                inputs[k, lane] = here if here > 0.0 else slope * here
+        multiply(parameters, place, inputs, into, out, results)
+        for lane in range(count):
+            for row in range(out):
+                outputs[first + lane, row] = results[row, lane]
 
 
 @part

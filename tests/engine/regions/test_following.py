@@ -10,7 +10,10 @@ import pytest
 
 from draw_poly.engine.record.checkpoint import load
 from draw_poly.engine.record.measures import REGION_MEASURES
+from draw_poly.engine.record.metrics import EVERY_EPOCH
+from draw_poly.engine.regions.follower import Follower
 from draw_poly.engine.regions.lives import Lives, change
+from draw_poly.engine.regions.shared import SharedRegions
 from draw_poly.engine.regions.statistics import entropy, gini, quantiles, statistics
 from draw_poly.kernels import cpu
 from draw_poly.kernels.cpu.cells import Points
@@ -101,6 +104,35 @@ def test_too_many_regions_are_said_and_the_run_goes_on(program: Program, tmp_pat
     assert table(tmp_path / "out") == []
 
 
+def test_any_number_of_threads_writes_the_same_rows(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    network, start = draw("generic", generator)
+    steps = [np.float32(start + 0.01 * generator.normal(size=start.shape)) for _ in range(40)]
+    counts = [cpu.subdivide(network, one.astype(np.float64)).cells for one in steps]
+    most, ends = max(counts) - 1, counts.index(max(counts))
+    assert ends > 8
+    points = generator.random((2, 50))
+    written = []
+    for threads in (1, 3, 8):
+        place = tmp_path / str(threads)
+        place.mkdir()
+        follower = Follower(
+            place / "regions.csv", SharedRegions(network, most), points, False, None, EVERY_EPOCH,
+            place / "networks.bin", threads,
+        )  # fmt: skip
+        follower.open(0)
+        follower.begin(0, steps[0])
+        for epoch, parameters in enumerate(steps[1:], 1):
+            follower.follow(epoch, parameters)
+        follower.settle()
+        follower.stop()
+        assert follower.lives is not None
+        assert follower.lives.epoch == ends - 1  # up to the first that has more than may be, whoever comes first
+        written.append(((place / "regions.csv").read_bytes(), (place / "networks.bin").read_bytes()))
+    assert written[0][0].count(b"\n") == ends
+    assert written[0] == written[1] == written[2]
+
+
 @pytest.mark.parametrize("words", [("--regions", "often"), ("--regions", 0), ("--most-regions", 0)])
 def test_what_is_no_interval_is_refused(program: Program, words: tuple[object, ...]) -> None:
     outcome = program(*words)
@@ -118,7 +150,7 @@ def test_lives_tell_births_deaths_and_ages() -> None:
     areas = dict(zip(patterns(found[0]), found[0].areas.tolist(), strict=True))
     lives = Lives.begin(found[0], 0)
     for epoch, one in enumerate(found[1:], 1):
-        lives, what = Lives.from_dict(lives.to_dict()).follow(one, epoch)
+        lives, what = Lives.from_dict(lives.to_dict()).follow(Lives.begin(one, epoch))
         now = dict(zip(patterns(one), one.areas.tolist(), strict=True))
         died = [epoch - born for pattern, born in seen.items() if pattern not in now]
         assert what.born == len(now.keys() - areas.keys())

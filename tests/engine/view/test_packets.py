@@ -109,7 +109,7 @@ def test_ages_are_those_of_lives_that_are_followed(trained: Path) -> None:
     for epoch in EPOCHS:
         state = run.history.state(epoch)
         found = Regions(state.network).subdivide(state.parameters)
-        lives = Lives.begin(found, epoch) if lives is None else lives.follow(found, epoch)[0]
+        lives = Lives.begin(found, epoch) if lives is None else lives.follow(Lives.begin(found, epoch))[0]
         assert np.array_equal(run.ages.born(epoch, found), lives.born)
         part = Regions(state.network).subdivide(state.parameters, WINDOW)
         by_pattern = {row.tobytes(): born for row, born in zip(found.patterns, lives.born.tolist(), strict=True)}

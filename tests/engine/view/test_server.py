@@ -164,8 +164,8 @@ def test_the_explorer_beside_a_run_ends_with_it(trained: Path, monkeypatch: pyte
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_with_view_leaves_no_process(tmp_path: Path, small_image: Path, number: signal.Signals) -> None:
     # Of epochs so long that it neither ends nor finds itself where it was before, however late the server is.
-    words = ["-i", small_image, "-s", "[20]*20", "-p", 300, "-e", 10**7, "-o", tmp_path / "r", "--view", "--device", "cpu"]
-    words += ["--snapshot-dir", tmp_path / "s", "--save-interval", 10**6]
+    words = ["-i", small_image, "-s", "[20]*20", "-p", 300, "-e", 10**7, "-o", tmp_path / "r", "--view"]
+    words += ["--device", "cpu", "--snapshot-dir", tmp_path / "s", "--save-interval", 10**6]
     with begun([str(word) for word in words]) as running:
         port = served(running)
         assert answer(port)[0] == 200
