@@ -44,8 +44,10 @@ TELLS = ("pattern", "area", "sides", "age", "map", "neurons")
 TRAINING, VALIDATION = "#ff5050", "#4d94ff"
 DRAW = """
 const palettes = {scale, pattern: hues, output: grays, layers};
-draw(scene, {cells, walls, prediction, target, image, predicted, key, palettes});
+draw(scene, {shades, cells, walls, prediction, target, image, predicted, key, palettes});
 """
+# What is seen of a page that no server gives the cells of its window.
+SHADE = "shade(scene, shades);"
 # Which epoch is looked at: said, and marked in the curves.
 EPOCH = """
 const epoch = timeline.data.epoch[slider.value];
@@ -105,12 +107,21 @@ class Page:
         dims = list(self.network.dims)
         hidden = len(dims) - 2
         self.scene = Scene(
-            model={"dims": dims, "slope": self.network.slope, "outputs": dims[-1], "columns": columns, "rows": rows},
+            model={
+                "dims": dims,
+                "slope": self.network.slope,
+                "outputs": dims[-1],
+                "columns": columns,
+                "rows": rows,
+                "screen": self._screen,
+            },
             layers=list(range(hidden)),
         )
         blank = {"image": [np.zeros((rows, columns), np.uint32)], "x": [0.0], "y": [0.0], "dw": [1.0], "dh": [1.0]}
         self._beneath = {name: ColumnDataSource(dict(blank), syncable=False) for name in ("target", "prediction")}
-        self._cells = ColumnDataSource({"xs": [], "ys": [], "fill": [], "cell": []}, syncable=False)
+        empty = {**blank, "image": [np.zeros((1, 1), np.uint32)]}
+        self._shades = ColumnDataSource(empty, syncable=False)
+        self._cells = ColumnDataSource({"xs": [], "ys": [], "cell": []}, syncable=False)
         self._walls = ColumnDataSource({"xs": [], "ys": [], "colour": []}, syncable=False)
         self._points = ColumnDataSource({"x": [], "y": [], "colour": []}, syncable=False)
         self.timeline = ColumnDataSource({"epoch": []})
@@ -143,8 +154,12 @@ class Page:
         for one in self.curves.figures:
             one.js_on_event("tap", nearest)
 
+    @property
+    def _screen(self) -> list[int]:
+        """Pixels of the picture, across and down."""
+        return [max(80, SIDE * one // max(self.size)) for one in self.size]
+
     def _picture(self) -> figure:
-        longer, (width, height) = max(self.size), self.size
         ranges = {
             "x_range": Range1d(0, 1, bounds=(0, 1), min_interval=SMALLEST, syncable=False),
             "y_range": Range1d(1, 0, bounds=(0, 1), min_interval=SMALLEST, syncable=False),
@@ -154,18 +169,19 @@ class Page:
             one.js_on_change("start", seen)
             one.js_on_change("end", seen)
         made = figure(
-            **ranges, frame_width=max(80, SIDE * width // longer), frame_height=max(80, SIDE * height // longer),
+            **ranges, frame_width=self._screen[0], frame_height=self._screen[1],
             tools="pan,wheel_zoom,box_zoom,reset,save", active_scroll="wheel_zoom", output_backend="canvas",
             background_fill_color="#ffffff", name="picture",
         )  # fmt: skip
         made.grid.visible = False
         self.layers: dict[str, Any] = {
             name: made.image_rgba(image="image", x="x", y="y", dw="dw", dh="dh", source=source, visible=False)
-            for name, source in (("image", self._beneath["target"]), ("prediction", self._beneath["prediction"]))
+            for name, source in zip(LAYERS, (*self._beneath.values(), self._shades), strict=False)
         }
-        self.layers["cells"] = made.patches(
-            "xs", "ys", source=self._cells, fill_color="fill", line_color=None, hover_line_color="#d00000",
-            hover_line_width=2, hover_fill_color="fill",
+        self.layers["cells"].visible = True
+        pointed = made.patches(
+            "xs", "ys", source=self._cells, fill_color=None, line_color=None, hover_line_color="#d00000",
+            hover_line_width=2, hover_fill_color=None,
         )  # fmt: skip
         self.layers["walls"] = made.multi_line("xs", "ys", source=self._walls, line_color="colour", line_width=0.8)
         self.layers["points"] = made.scatter(
@@ -174,7 +190,7 @@ class Page:
         hover = CustomJSHover(args={"scene": self.scene}, code=SCENE + RESTORED + "return told(scene, value, format);")
         made.add_tools(
             HoverTool(
-                renderers=[self.layers["cells"]], formatters={"@cell": hover}, point_policy="follow_mouse",
+                renderers=[pointed], formatters={"@cell": hover}, point_policy="follow_mouse",
                 tooltips=[(name, f"@cell{{{name}}}") for name in TELLS],
             )
         )  # fmt: skip
@@ -184,13 +200,18 @@ class Page:
         hidden = len(self.network.dims) - 2
         shades = scale()
         return {
-            "scene": self.scene, "cells": self._cells, "walls": self._walls, "key": self.key,
+            "scene": self.scene, "shades": self._shades, "cells": self._cells, "walls": self._walls, "key": self.key,
             "target": self._beneath["target"], "prediction": self._beneath["prediction"],
             "image": self.layers["image"], "predicted": self.layers["prediction"],
             "scale": _names(shades), "hues": _names(tints(np.arange(256) / 256)),
             "grays": _names(np.repeat(np.arange(256)[:, None], 3, 1)),
             "layers": _names(np.linspace((0, 0, 0), (150, 30, 90), max(1, hidden))),
         }  # fmt: skip
+
+    def stand_alone(self) -> None:
+        """Has the page show each window by the cells that it has."""
+        code = CustomJS(args={"scene": self.scene, "shades": self._shades}, code=SCENE + RESTORED + SHADE)
+        self.scene.js_on_change("window", code)
 
     def set_points(self, split: Split | None) -> None:
         """The pixels that train and validate."""
@@ -217,7 +238,6 @@ class Page:
         shown = CheckboxButtonGroup(
             labels=list(LAYERS), active=[LAYERS.index(one) for one in SHOWN], name="layers", width=320
         )
-        # A pointer still finds cells that are not filled.
         opacity = Slider(start=0, end=1, value=1, step=0.05, title="opacity of cells", width=130, name="opacity")
         layers = {name: one for name, one in self.layers.items() if name != "cells"}
         switch = CustomJS(
@@ -227,8 +247,7 @@ class Page:
             const layers = {image, prediction, walls, points};
             for (const [name, layer] of Object.entries(layers)) layer.visible = is_on(name);
             const alpha = is_on("cells") ? opacity.value : 0;
-            cells.glyph.fill_alpha = alpha;
-            cells.hover_glyph.fill_alpha = alpha;
+            cells.glyph.global_alpha = alpha;
             """,
         )
         shown.js_on_change("active", switch)

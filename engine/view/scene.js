@@ -37,7 +37,7 @@ function ready(scene) {
   measure(it);
   if (!it.maps) restore(it);
   it.target ??= new Uint8Array(scene.target ?? 0);
-  it.plane = plane(it, it.model.columns, it.model.rows);
+  it.plane = plane(it, it.model.columns, it.model.rows, it.window);
   return it;
 }
 
@@ -61,30 +61,40 @@ function measure(it) {
   }
 }
 
-// The cell of each sample of the raster.
-function plane(it, columns, rows) {
+// The cell of each sample of a raster of a window.
+function plane(it, columns, rows, [left0, top0, right0, bottom0]) {
   const found = new Int32Array(columns * rows);
-  const { places, corners, begins } = it;
+  const { corners, begins } = it, count = it.places.length / 2, places = new Float64Array(2 * count);
+  const wide = columns / (right0 - left0), tall = rows / (bottom0 - top0);
+  for (let v = 0; v < count; v++) { // in samples, of which each stands for its middle
+    places[2 * v] = ((it.left - left0) + it.width * it.places[2 * v]) * wide - 0.5;
+    places[2 * v + 1] = ((it.top - top0) + it.height * it.places[2 * v + 1]) * tall - 0.5;
+  }
+  const left = new Float64Array(rows), right = new Float64Array(rows);
   for (let c = 0; c < it.count; c++) {
     let low = Infinity, high = -Infinity;
     for (let i = begins[c]; i < begins[c + 1]; i++) {
-      const y = places[2 * corners[i] + 1] * rows - 0.5;
-      low = Math.min(low, y); high = Math.max(high, y);
+      const y = places[2 * corners[i] + 1];
+      if (y < low) low = y;
+      if (y > high) high = y;
     }
-    for (let row = Math.max(0, Math.ceil(low)); row <= Math.min(rows - 1, Math.floor(high)); row++) {
-      let left = Infinity, right = -Infinity;
-      for (let i = begins[c]; i < begins[c + 1]; i++) {
-        const a = 2 * corners[i], b = 2 * corners[i + 1 < begins[c + 1] ? i + 1 : begins[c]];
-        const ya = places[a + 1] * rows - 0.5, yb = places[b + 1] * rows - 0.5;
-        if (Math.min(ya, yb) > row || Math.max(ya, yb) < row) continue;
-        const share = ya === yb ? 0 : (row - ya) / (yb - ya);
-        const x = (places[a] + share * (places[b] - places[a])) * columns - 0.5;
-        left = Math.min(left, x); right = Math.max(right, x);
-        if (ya === yb) { left = Math.min(left, places[b] * columns - 0.5); right = Math.max(right, places[b] * columns - 0.5); }
+    const top = Math.max(0, Math.ceil(low)), bottom = Math.min(rows - 1, Math.floor(high));
+    for (let row = top; row <= bottom; row++) { left[row] = Infinity; right[row] = -Infinity; }
+    for (let i = begins[c]; top <= bottom && i < begins[c + 1]; i++) {
+      let a = 2 * corners[i], b = 2 * corners[i + 1 < begins[c + 1] ? i + 1 : begins[c]];
+      if (places[a + 1] > places[b + 1]) { const once = a; a = b; b = once; }
+      const xa = places[a], ya = places[a + 1], xb = places[b], yb = places[b + 1];
+      const end = Math.min(bottom, Math.floor(yb)), slope = yb > ya ? (xb - xa) / (yb - ya) : 0;
+      for (let row = Math.max(top, Math.ceil(ya)); row <= end; row++) {
+        const x = xa + (row - ya) * slope;
+        if (x < left[row]) left[row] = x;
+        if (x > right[row]) right[row] = x;
+        if (ya === yb) { left[row] = Math.min(left[row], xb); right[row] = Math.max(right[row], xb); }
       }
-      for (let x = Math.max(0, Math.ceil(left)); x <= Math.min(columns - 1, Math.floor(right)); x++) {
-        found[row * columns + x] = c;
-      }
+    }
+    for (let row = top; row <= bottom; row++) {
+      const last = row * columns + Math.min(columns - 1, Math.floor(right[row]));
+      for (let place = row * columns + Math.max(0, Math.ceil(left[row])); place <= last; place++) found[place] = c;
     }
   }
   return found;
@@ -187,7 +197,21 @@ function number(value) {
   return value === 0 ? "0" : Math.abs(value) >= 1e-3 && Math.abs(value) < 1e6 ? String(+value.toPrecision(5)) : value.toExponential(3);
 }
 
-// The cells as polygons, and the walls of each layer as one line with gaps.
+// What is seen of the cells, as a raster of a screen's pixels: a browser takes ten times as long to fill polygons.
+function shade(scene, shades) {
+  const it = ready(scene), [width, height] = it.model.screen, image = shades.data.image[0];
+  const finer = Math.min(2, window.devicePixelRatio || 1), columns = Math.round(width * finer), rows = Math.round(height * finer);
+  const fits = image.shape[0] === rows && image.shape[1] === columns;
+  const pixels = fits ? image : new image.constructor(new Uint32Array(columns * rows).buffer, [rows, columns]);
+  if (it.fill) {
+    const cells = plane(it, columns, rows, scene.window);
+    for (let i = 0; i < cells.length; i++) pixels[i] = it.fill[cells[i]];
+  } else pixels.fill(0);
+  const [left, top, right, bottom] = scene.window;
+  shades.data = { image: [pixels], x: [left], y: [top], dw: [right - left], dh: [bottom - top] };
+}
+
+// The cells as polygons, which a pointer finds, and the walls of each layer as one line with gaps.
 function draw(scene, sources) {
   const it = ready(scene), { cells, walls, prediction, target, palettes } = sources;
   const xs = new Array(it.count), ys = new Array(it.count), lines = it.model.dims.slice(1, -1).map(() => [[], []]);
@@ -212,7 +236,10 @@ function draw(scene, sources) {
   const found = it.count ? values(it, scene.colour) : [];
   const places = it.count ? levels(scene.colour, found) : [];
   const palette = palettes[scene.colour] ?? palettes.scale;
-  cells.data = { xs, ys, fill: Array.from(places, level => palette[level]), cell: xs.map((_, c) => c) };
+  const shades = palette.map(name => (0xff000000 | parseInt(name.slice(5, 7) + name.slice(3, 5) + name.slice(1, 3), 16)) >>> 0);
+  it.fill = it.count ? Uint32Array.from(places, level => shades[level]) : null;
+  shade(scene, sources.shades);
+  cells.data = { xs, ys, cell: xs.map((_, c) => c) };
   walls.data = {
     xs: shown.map(layer => lines[layer][0]), ys: shown.map(layer => lines[layer][1]),
     colour: shown.map(layer => palettes.layers[layer]),

@@ -128,6 +128,7 @@ def _html(page: Page, packets: list[bytes]) -> bytes:
     arguments = {"reel": Reel(packets=packets), "scene": page.scene, "slider": page.slider}
     turn = CustomJS(args=arguments, code=SCENE + RESTORED + TURN)
     page.slider.js_on_change("value", turn)
+    page.stand_alone()
     page.fill(document)
     document.js_on_event("document_ready", turn)
     content: str = file_html(document, INLINE, title=document.title)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from draw_poly.engine.view import standalone
@@ -26,6 +27,9 @@ SECONDS = 40.0
 PLAYED = "window.Bokeh?.documents[0]?.get_model_by_name"
 SET = "Bokeh.documents[0].get_model_by_name"
 CELLS = f"{PLAYED}('picture')?.renderers.find(one => one.glyph.type == 'Patches').data_source.data.xs.length"
+# The samples of a layer: 0 the image's, 1 the prediction's, 2 the cells'.
+SHADES = f"{SET}('picture').renderers[2].data_source.data"
+PAINTED = f"{SET}('picture').renderers[{{}}].data_source.data.image[0]"
 Open = Callable[[str], AbstractContextManager[Any]]
 
 
@@ -163,6 +167,29 @@ def largest(found: Subdivision) -> int:
     return int(found.areas.argmax())
 
 
+def check_shades(page: Any, found: Subdivision) -> None:
+    """The cells that have a pixel around their centre are as gray there as the network at their centre."""
+    page.evaluate(f"{SET}('colour').value = 'output'")
+    left, top, right, bottom = seen(page)
+    page.wait_for_function(f"{SHADES}.x[0] === {left} && {SHADES}.dw[0] === {right - left}")
+    rows, columns = page.evaluate(f"{PAINTED.format(2)}.shape")
+    pixels = np.array(page.evaluate(f"[...{PAINTED.format(2)}]"), np.uint32).reshape(rows, columns)
+    checked = 0
+    for (x, y), (along_x, along_y, constant), cell in zip(
+        found.centres, found.maps[:, 0], range(found.cells), strict=True
+    ):
+        column, row = (x - left) / (right - left) * columns, (y - top) / (bottom - top) * rows
+        around = found.polygon(cell) - (x, y)
+        walls = np.roll(around, -1, 0) - around
+        inner = np.abs(around[:, 0] * walls[:, 1] - around[:, 1] * walls[:, 0]) / np.hypot(*walls.T)
+        if not (0 <= column < columns and 0 <= row < rows) or inner.min() < 2 * (right - left) / min(rows, columns):
+            continue
+        level = min(max(int(255 * (along_x * x + along_y * y + constant)), 0), 255)
+        assert abs(int(pixels[int(row), int(column)]) % 256 - level) <= 1
+        checked += 1
+    assert checked
+
+
 def test_zoom_hover_and_slider(trained: Path, opened: Open, serve: Callable[[Path], str]) -> None:
     with opened(serve(trained)) as page:
         whole = subdivision(trained, 6)
@@ -179,19 +206,20 @@ def test_zoom_hover_and_slider(trained: Path, opened: Open, serve: Callable[[Pat
         assert window[0] <= x <= window[2]
         part = subdivision(trained, 6, window)
         has_cells(page, part.cells)
+        check_shades(page, part)
         page.evaluate(f"{SET}('epoch').value = 1")
-        has_cells(page, subdivision(trained, EPOCHS[1], window).cells)
+        found = subdivision(trained, EPOCHS[1], window)
+        has_cells(page, found.cells)
         assert page.evaluate(f"{PLAYED}('at').text") == f"epoch {EPOCHS[1]}"
         for colour in ("age", "area", "gradient", "output", "error", "pattern"):
             page.evaluate(f"{SET}('colour').value = '{colour}'")
-            fill = CELLS.replace("xs.length", "fill")
-            shades = page.evaluate(fill)
-            assert all(re.fullmatch("#[0-9a-f]{6}", shade) for shade in shades)
-            assert len(set(shades)) > 1 or len(shades) == 1 or colour == "age"
+            shades = page.evaluate(f"[...new Set({PAINTED.format(2)})]")
+            assert all(shade >> 24 == 255 for shade in shades)
+            assert len(shades) > 1 or found.cells == 1 or colour == "age"
+            assert len(shades) <= found.cells
         page.evaluate(f"{SET}('layers').active = [0, 1, 2, 3, 4]")
         for place in (0, 1):  # image and prediction
-            levels = f"{SET}('picture').renderers[{place}].data_source.data.image[0]"
-            page.wait_for_function(f"{levels}.every(one => one >>> 24 === 255)")  # of none, all are 0
+            page.wait_for_function(f"{PAINTED.format(place)}.every(one => one >>> 24 === 255)")  # of none, all are 0
         page.evaluate(f"{SET}('play').active = true")
         page.wait_for_function(f"{PLAYED}('at').text === 'epoch {EPOCHS[-1]}'")
 
@@ -277,6 +305,8 @@ def test_a_file_opens_from_disk(trained: Path, tmp_path: Path, opened: Open) -> 
         page.wait_for_function(
             f"{PLAYED}('picture').x_range.end < {before[2]} || {PLAYED}('picture').x_range.start > 0"
         )
+        page.wait_for_timeout(200)
+        check_shades(page, found)
         page.evaluate(f"{SET}('layers').active = [0, 1, 2, 3, 4]")
         page.evaluate(f"{SET}('colour').value = 'error'")
         page.wait_for_function(f"{PLAYED}('key').text.startsWith('error, mean: dark ')")
