@@ -36,6 +36,8 @@ class Curves:
         )  # fmt: skip
         for one, colour in colours.items():
             made.line("epoch", one, source=self._sources[name], color=colour, legend_label=one)
+        for item in made.legend.items:
+            item.visible = False  # until it has a value
         made.legend.location = "top_right" if colours is LOSSES else "top_left"
         made.legend.background_fill_alpha = 0.6
         made.legend.click_policy = "hide"
@@ -53,6 +55,9 @@ class Curves:
         if name == "losses":  # a logarithm has none of zero
             columns = {one: np.where(column > 0, column, np.nan) for one, column in columns.items()}
         source.data = columns
+        (legend,) = next(one for one in self.figures if one.name == name).legend
+        for item in legend.items:
+            item.visible = bool(np.isfinite(columns[item.label.value]).any())
         last = max(
             (float(one.data["epoch"][-1]) for one in self._sources.values() if len(one.data["epoch"])), default=1
         )

@@ -110,6 +110,9 @@ def test_a_page_follows_a_run(trained: Path, copied: Path) -> None:
     tick(document)
     assert (slider.value, slider.end) == (2, 2)
     assert losses.data["epoch"].tolist() == list(range(1, 7))
+    (legend,) = document.get_model_by_name("losses").legend
+    told = [item.label.value for item in legend.items if item.visible]
+    assert told == ["task", "validation"]  # of a run without a term
     assert unpacked(scene_of(document).packet)["epoch"].tolist() == [4]
     slider.value = 1  # someone looks back, and stays there
     (run / "networks.bin").write_bytes(whole)
