@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ from tests.conftest import Program, slow, untimed
 from tests.processes import ROOT, Start, wait_for, words_for
 
 HANGUP, TERMINATE, INTERRUPT = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
+
+
+@pytest.fixture(autouse=True)
+def _a_terminal_that_may_close() -> Iterator[None]:
+    """Hangups are heard, whatever these tests were begun under."""
+    before = signal.signal(HANGUP, signal.SIG_DFL)
+    yield
+    signal.signal(HANGUP, before)
 
 
 def test_a_closed_terminal_does_not_end_what_nohup_started(start: Start, tmp_path: Path, small_image: Path) -> None:
