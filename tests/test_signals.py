@@ -25,11 +25,13 @@ HANGUP, TERMINATE, INTERRUPT = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
 
 
 @pytest.fixture(autouse=True)
-def _a_terminal_that_may_close() -> Iterator[None]:
-    """Hangups are heard, whatever these tests were begun under."""
-    before = signal.signal(HANGUP, signal.SIG_DFL)
+def _as_from_a_terminal() -> Iterator[None]:
+    """Hangups and interrupts are heard, whatever these tests were begun under: `nohup`, or a script's background."""
+    heard = {HANGUP: signal.SIG_DFL, INTERRUPT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     yield
-    signal.signal(HANGUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_a_closed_terminal_does_not_end_what_nohup_started(start: Start, tmp_path: Path, small_image: Path) -> None:
