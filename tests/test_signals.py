@@ -27,7 +27,7 @@ HANGUP, TERMINATE, INTERRUPT = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
 @pytest.fixture(autouse=True)
 def _as_from_a_terminal() -> Iterator[None]:
     """Hangups and interrupts are heard, whatever these tests were begun under: `nohup`, or a script's background."""
-    heard = {HANGUP: signal.SIG_DFL, INTERRUPT: signal.default_int_handler}
+    heard: dict[signal.Signals, Any] = {HANGUP: signal.SIG_DFL, INTERRUPT: signal.default_int_handler}
     before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     yield
     for number, handler in before.items():
