@@ -164,7 +164,7 @@ class Regions:
                 mesh.twin[:halves].copy(), mesh.face[:halves].copy(), mesh.label[:halves].copy(),
                 mesh.first[:cells].copy(), patterns, self._areas[:cells].copy(), self._centres[:cells].copy(),
                 int(counts[UNDECIDED]), int(counts[EDGES_CONTRACTED]), int(counts[CELLS_CONTRACTED]),
-                partial(affine_maps, self._network, numbers, patterns),
+                partial(affine_maps, self._network, numbers.copy(), patterns),  # which its owner may go on to train
             )
         )  # fmt: skip
 

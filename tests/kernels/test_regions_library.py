@@ -33,6 +33,14 @@ def test_a_module_is_what_its_parameters_are(activation: nn.Module, slope: float
     assert np.abs(outputs - ours)[found.areas > 1e-9].max() < 1e-12
 
 
+def test_maps_are_those_of_the_parameters_that_were_given() -> None:
+    network = Network((2, 9, 3))
+    flat = torch.randn(network.size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    asked, kept = regions(network, flat, WINDOW).maps, regions(network, flat, WINDOW)
+    flat.zero_()  # as training goes on, before anybody has asked
+    assert np.array_equal(kept.maps, asked)
+
+
 def test_a_layer_without_bias_has_zeros() -> None:
     bare = nn.Sequential(nn.Linear(2, 4, bias=False), nn.ReLU(), nn.Linear(4, 1, bias=False))
     weights = [one.detach().double().numpy().ravel() for one in bare.parameters()]

@@ -4,7 +4,7 @@ import numpy as np
 
 from draw_poly.kernels.compiled import kernel, part
 from draw_poly.kernels.cpu.subdivision.mesh import VERTICES
-from draw_poly.kernels.cpu.subdivision.signs import BLOCK, multiply
+from draw_poly.kernels.cpu.subdivision.signs import BLOCK, gather, multiply
 
 
 @part
@@ -42,11 +42,7 @@ def find_outputs(mesh, parameters, into, slope, inputs, results, outputs):  # ty
     place = len(parameters) - out * (into + 1)
     for first in range(0, vertices, BLOCK):
         count = min(BLOCK, vertices - first)
-        for lane in range(BLOCK):
-            vertex = first + min(lane, count - 1)
-            for k in range(into):
-                here = sums[vertex, k]
-                inputs[k, lane] = here if here > 0.0 else slope * here
+        gather(sums, first, count, into, slope, inputs)
         multiply(parameters, place, inputs, into, out, results)
         for lane in range(count):
             for row in range(out):

@@ -60,17 +60,23 @@ def doubtful(parameters, place, inputs, into, out, count, sums):  # type: ignore
 
 
 @part
+def gather(sums, first, count, into, slope, inputs):  # type: ignore[no-untyped-def]
+    """Inputs (into, BLOCK) of so many vertices from the first on: their sums, activated; the last one fills up."""
+    for lane in range(BLOCK):
+        vertex = first + min(lane, count - 1)
+        for k in range(into):
+            here = sums[vertex, k]
+            inputs[k, lane] = here if here > 0.0 else slope * here
+
+
+@part
 def sign_block(first, last, sums, signs, into, out, slope, parameters, place, inputs, results):  # type: ignore[no-untyped-def]
     """Takes vertices first to last, at most a BLOCK, through a layer; `sums` were the layer's before, or the places.
 
     `slope` is the activation's before the layer. Returns how many signs are undecided.
     """
     count = last - first
-    for lane in range(BLOCK):
-        vertex = first + min(lane, count - 1)
-        for k in range(into):
-            here = sums[vertex, k]
-            inputs[k, lane] = here if here > 0.0 else slope * here
+    gather(sums, first, count, into, slope, inputs)
     multiply(parameters, place, inputs, into, out, results)
     for lane in range(count):
         vertex, word, bits = first + lane, 0, np.uint64(0)
