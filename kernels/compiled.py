@@ -6,7 +6,7 @@ import os
 import pickle
 from collections import namedtuple
 from collections.abc import Callable, Collection
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ NOT_NUMBA = ("gpu",)  # folders beside this file
 log = logging.getLogger("polytope_nn.kernels")
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, allocates: bool = False) -> Any:
     """Compiles a function when it is first called, and keeps the code on disk where a folder for it can be written.
 
-    No fast-math: what is not finite stays so, and sums are made in the order that is written.
+    No fast-math: what is not finite stays so, and sums are made in the order that is written. Where it `allocates` no
+    array, nor gives one back, references to arrays are not counted: in a loop that takes longer than much of its work.
     """
-    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    if function is None:
+        return partial(kernel, allocates=allocates)
+    compiled = part(function, allocates=allocates)
     if unusable() is None:
         try:
             compiled._cache = _Kept(function)
@@ -49,9 +52,11 @@ def is_kept(compiled: Any) -> bool:
         return False
 
 
-def part(function: Callable[..., Any]) -> Any:
-    """A function that kernels call: compiled when the first of them is, and kept with them."""
-    return numba.njit(nogil=True, error_model="numpy")(function)
+def part(function: Callable[..., Any] | None = None, *, allocates: bool = False) -> Any:
+    """A function that kernels call: compiled when the first of them is, and kept with them; `allocates` as there."""
+    if function is None:
+        return partial(part, allocates=allocates)
+    return numba.njit(nogil=True, error_model="numpy", _nrt=allocates)(function)
 
 
 def numbered(names: Collection[str]) -> Any:

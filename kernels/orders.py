@@ -33,7 +33,7 @@ def orders(seeds: Tensor, points: int) -> Tensor:
     return found
 
 
-@kernel
+@kernel(allocates=True)
 def shuffle(seeds, found):  # type: ignore[no-untyped-def]
     """Writes an order (n, points) for each seed (n,)."""
     state = np.empty(WORDS, np.uint32)

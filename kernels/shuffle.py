@@ -44,7 +44,7 @@ def first_rows(generator: np.random.RandomState, rows: int, count: int) -> NDArr
     return found
 
 
-@kernel
+@kernel(allocates=True)
 def follow(state, place, rows, found, lists, block):  # type: ignore[no-untyped-def]
     """Writes the first rows of a shuffle (count,), and the generator's state after it; returns its place there.
 

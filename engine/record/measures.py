@@ -130,6 +130,7 @@ REGION_MEASURES = (
     Measure("undecided", "signs of vertices within rounding of zero", "d"),
 )
 REGION_HEADER = ",".join(one.name for one in REGION_MEASURES) + "\n"
+_REGION_ROW = ",".join(f"{{{one.name}:{one.cell}}}" for one in REGION_MEASURES) + "\n"
 
 COLUMNS = tuple(sorted((one for one in MEASURES if one.column is not None), key=lambda one: one.column or 0))
 NAMES = tuple(one.name for one in COLUMNS)
@@ -166,8 +167,7 @@ def of_frame(drawing: Drawing) -> Row:
 
 def region_row(values: Row) -> str:
     """A row of `regions.csv`; what is not known of an epoch (NaN) is left empty."""
-    cells = (format(values[one.name], one.cell) for one in REGION_MEASURES)
-    return ",".join("" if cell == "nan" else cell for cell in cells) + "\n"
+    return _REGION_ROW.format_map(values).replace("nan", "")
 
 
 def last_of(columns: Columns) -> Row:

@@ -9,7 +9,7 @@ from draw_poly.engine.regions.lives import change
 from draw_poly.engine.regions.statistics import statistics
 from draw_poly.kernels.cpu import regions
 from draw_poly.kernels.cpu.cells import Points
-from draw_poly.kernels.cpu.subdivision import cells, identity, measures, mesh
+from draw_poly.kernels.cpu.subdivision import cells, distances, identity, measures, mesh
 from draw_poly.kernels.picture import cells as drawn
 from draw_poly.kernels.spec import Network
 
@@ -20,10 +20,9 @@ PARAMETERS = np.array([1.0, 0.0, 0.0, 1.0, -0.5, -0.5, 1.0, 1.0, 0.0])
 def kernels() -> list[Any]:
     """All that a run calls."""
     return [
-        mesh.begin, regions.work, regions.cut_layers, regions.finish_cells, regions.build,
-        cells.find_maps, identity.hash_patterns,
-        identity.match, identity.compare, measures.measure, measures.find_distances, drawn.fill_cells,
-        drawn.stroke_edges,
+        mesh.begin, regions.work, regions.cut_layers, regions.finish_cells, regions.taken, regions.build,
+        cells.find_maps, identity.hash_patterns, identity.match, identity.compare, measures.measure, measures.unequal,
+        distances.find_distances, drawn.fill_cells, drawn.stroke_edges,
     ]  # fmt: skip
 
 

@@ -49,13 +49,13 @@ class Lives:
 
         whole, epoch = float(now.areas.sum()), now.epoch
         what = fate(self.hashes, self.born, self.areas, now.hashes, now.areas, epoch)
-        ended = self.born[what.gone]
+        lived = np.sort(epoch - self.born[what.gone])
         change = Change(
             born=len(now.areas) - what.kept,
-            died=len(ended),
+            died=len(lived),
             kept_area=what.kept_area / whole,
             moved_area=what.apart / (2 * whole),
-            lifetime=float(np.median(epoch - ended)) if len(ended) else float("nan"),
+            lifetime=float(lived[[(len(lived) - 1) // 2, len(lived) // 2]].mean()) if len(lived) else float("nan"),
             age=what.aged / whole,
         )
         return replace(now, born=what.born), change

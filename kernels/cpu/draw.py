@@ -85,7 +85,7 @@ def whole_tiles(across, down, nodes, tiles):  # type: ignore[no-untyped-def]
     return listed, made
 
 
-@kernel
+@kernel(allocates=True)
 def work(  # type: ignore[no-untyped-def]
     counter, scratch, parameters, layers, panels, specialisation, halves, size, begin, x, y, levels, edges, colours,
     seen, found, evaluations, limits,

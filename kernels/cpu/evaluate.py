@@ -119,7 +119,7 @@ def evaluate_block(parameters, layers, panels, specialisation, halves, block, su
         neuron += layers[layer, OUT]
 
 
-@kernel
+@kernel(allocates=True)
 def work(  # type: ignore[no-untyped-def]
     counter, scratch, parameters, layers, panels, specialisation, halves, inputs, columns, rows, outputs, signatures
 ):

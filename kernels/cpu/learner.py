@@ -90,4 +90,5 @@ def renew(learner, network, scalars, piece, scratch):  # type: ignore[no-untyped
 def keep(learner, network, piece, kept):  # type: ignore[no-untyped-def]
     """Copies a piece of a network's parameters to where those of an epoch are kept."""
     begin, end = learner.pieces[piece, :2]
-    kept[begin:end] = learner.parameters[network, begin:end]
+    for index in range(begin, end):
+        kept[index] = learner.parameters[network, index]

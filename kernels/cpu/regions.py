@@ -5,6 +5,7 @@ The structure is that of half-edges; see "Regions" in `kernels/README.md`. What 
 
 from functools import partial
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,14 +102,29 @@ def finish_cells(mesh, scratch, parameters, dims, slope, areas, centres, outputs
     find_outputs(mesh, parameters, width, before, scratch.inputs, scratch.results, outputs)
 
 
-@kernel
+@kernel(allocates=True)
+def taken(mesh, areas, centres, outputs):  # type: ignore[no-untyped-def]
+    """Copies of what a mesh has come to, in the order of a `Subdivision`."""
+    vertices, halves, cells = mesh.counts[VERTICES], mesh.counts[HALVES], mesh.counts[FACES]
+    return (
+        mesh.places[:vertices].copy(), outputs[:vertices].copy(), mesh.origin[:halves].copy(),
+        mesh.following[:halves].copy(), mesh.twin[:halves].copy(), mesh.face[:halves].copy(),
+        mesh.label[:halves].copy(), mesh.first[:cells].copy(), mesh.patterns[:cells].copy(), areas[:cells].copy(),
+        centres[:cells].copy(),
+    )  # fmt: skip
+
+
+@kernel(allocates=True)
 def build(mesh, scratch, parameters, dims, places, slope, most, areas, centres, outputs):  # type: ignore[no-untyped-def]
-    """The whole subdivision by one thread: as `cut_layers` and `finish_cells`. Returns what it came to."""
+    """The whole subdivision by one thread: as `cut_layers`, `finish_cells` and `taken`. Returns what it came to, too.
+
+    One call, and copies made in it: a call that gives Python's lock away may wait for it.
+    """
     begin(mesh)
     came_to = cut_layers(mesh, scratch, parameters, dims, places, slope, 0, len(dims) - 2, False, most)
     if came_to == DONE:
         finish_cells(mesh, scratch, parameters, dims, slope, areas, centres, outputs)
-    return came_to
+    return came_to, taken(mesh, areas, centres, outputs)
 
 
 def affine_maps(network: Network, parameters: NDArray[np.float64], patterns: NDArray[np.uint64]) -> NDArray[np.float64]:
@@ -150,21 +166,20 @@ class Regions:
         TooManyRegions.
         """
         numbers, moved, window = prepared(self._network, parameters, window)
-        while (came_to := self._build(moved)) == NO_ROOM:
+        while True:
+            came_to, found = self._build(moved)
+            if came_to != NO_ROOM:
+                break
             self._make_room(2 * len(self._mesh.first))
         if came_to == TOO_MANY:
             raise TooManyRegions(f"the window has more than {self._most} regions")
-        mesh, counts = self._mesh, self._mesh.counts
-        vertices, halves, cells = (int(counts[place]) for place in (VERTICES, HALVES, FACES))
-        patterns = mesh.patterns[:cells].copy()
+        places, outputs, origin, following, twin, face, label, first, patterns, areas, centres = found
+        counts, own = self._mesh.counts, numbers.copy()  # which their owner may go on to train
         return placed(
             Subdivision(
-                self._network.dims[1:-1], window, mesh.places[:vertices].copy(),
-                self._outputs[:vertices].copy(), mesh.origin[:halves].copy(), mesh.following[:halves].copy(),
-                mesh.twin[:halves].copy(), mesh.face[:halves].copy(), mesh.label[:halves].copy(),
-                mesh.first[:cells].copy(), patterns, self._areas[:cells].copy(), self._centres[:cells].copy(),
-                int(counts[UNDECIDED]), int(counts[EDGES_CONTRACTED]), int(counts[CELLS_CONTRACTED]),
-                partial(affine_maps, self._network, numbers.copy(), patterns),  # which its owner may go on to train
+                self._network.dims[1:-1], window, places, outputs, origin, following, twin, face, label, first,
+                patterns, areas, centres, int(counts[UNDECIDED]), int(counts[EDGES_CONTRACTED]),
+                int(counts[CELLS_CONTRACTED]), partial(affine_maps, self._network, own, patterns),
             )
         )  # fmt: skip
 
@@ -178,11 +193,13 @@ class Regions:
         self._areas, self._centres = np.empty(cells), np.empty((cells, 2))
         self._outputs = np.empty((len(self._mesh.places), self._network.dims[-1]))
 
-    def _build(self, parameters: NDArray[np.float64]) -> int:
+    def _build(self, parameters: NDArray[np.float64]) -> tuple[int, Any]:
+        """What it came to, and what was `taken`."""
         mesh, scratch, dims, places, slope = self._mesh, self._scratch, self._dims, self._places, self._network.slope
         told = self._areas, self._centres, self._outputs
         if self._width < WIDE:
-            return int(build(mesh, scratch, parameters, dims, places, slope, self._most, *told))
+            came_to, found = build(mesh, scratch, parameters, dims, places, slope, self._most, *told)
+            return came_to, found
         begin(mesh)
         for layer in range(len(dims) - 2):
             vertices, into, out = int(mesh.counts[VERTICES]), *self._network.dims[layer : layer + 2]
@@ -195,6 +212,6 @@ class Regions:
             mesh.counts[UNDECIDED] += undecided.sum()
             came_to = cut_layers(mesh, scratch, parameters, dims, places, slope, layer, layer + 1, True, self._most)
             if came_to != DONE:
-                return int(came_to)
+                return came_to, ()
         finish_cells(mesh, scratch, parameters, dims, slope, *told)
-        return DONE
+        return DONE, taken(mesh, *told)

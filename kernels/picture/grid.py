@@ -111,7 +111,7 @@ def store(nodes, values, patterns, outputs, signatures):  # type: ignore[no-unty
         signatures[nodes[index]] = patterns[index]
 
 
-@kernel
+@kernel(allocates=True)
 def settle(  # type: ignore[no-untyped-def]
     side, shift, top, left, tiles, count, outputs, signatures, levels, edges, colours, remembered, seen, found, limits
 ):

@@ -14,7 +14,7 @@ TINT = 144
 NO_COLOUR = 128
 
 
-@kernel
+@kernel(allocates=True)
 def cover(edges, covered):  # type: ignore[no-untyped-def]
     """How much of each pixel a boundary covers, in 256ths (height, width), from `edges` of `kernels.picture.grid`.
 

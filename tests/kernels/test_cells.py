@@ -88,7 +88,7 @@ def test_distances_are_those_to_the_nearest_zero_of_a_neuron(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_way_to_a_point_leads_through_corners_and_along_walls(kind: str, seed: int) -> None:
+def test_points_in_corners_and_on_walls_have_a_distance_of_one_of_their_cells(kind: str, seed: int) -> None:
     generator = np.random.default_rng(seed)
     network, parameters = draw(kind, generator)
     found = cpu.subdivide(network, parameters)

@@ -1,7 +1,8 @@
-"""Vectors as Numba values: 16 points side by side in registers, whatever the processor's own width.
+"""Vectors as Numba values: 16 points side by side in registers, or 8 in float64, whatever the processor's own width.
 
 LLVM splits or joins them as the processor needs. Written out, they do not hang on what a vectoriser can prove, and
-nothing has to be promised about the order of sums or about NaN. Arrays are flat float32, places count their elements.
+nothing has to be promised about the order of sums or about NaN. Arrays are flat, of float32 where nothing else is
+said; places count their elements.
 """
 
 import operator
@@ -15,18 +16,22 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, overload, register_model
 
 LANES = 16  # points of a panel
-FLOAT, INTEGER, LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+DOUBLE_LANES = 8
+FLOAT, DOUBLE, INTEGER, LONG = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
 
 
 class VectorType(types.Type):  # type: ignore[misc]
-    """16 numbers of float32."""
+    """So many numbers of a kind."""
 
-    def __init__(self) -> None:
-        super().__init__(name="Vector16")
+    def __init__(self, kind: Any, lanes: int) -> None:
+        super().__init__(name=f"Vector({kind}, {lanes})")
+        self.kind = kind
+        self.ir = ir.VectorType(FLOAT if kind == types.float32 else DOUBLE, lanes)
 
 
-VECTOR = VectorType()
-VECTOR_IR = ir.VectorType(FLOAT, LANES)
+VECTOR, DOUBLES = VectorType(types.float32, LANES), VectorType(types.float64, DOUBLE_LANES)
+OF_KIND = {one.kind: one for one in (VECTOR, DOUBLES)}
+VECTOR_IR = VECTOR.ir
 _ALL = ir.Constant(ir.VectorType(ir.IntType(1), LANES), [True] * LANES)
 
 
@@ -35,7 +40,7 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     """A value of LLVM's own vector type."""
 
     def __init__(self, manager: Any, kind: VectorType) -> None:
-        super().__init__(manager, kind, VECTOR_IR)
+        super().__init__(manager, kind, kind.ir)
 
 
 def constant(value: float, lanes: int = LANES, kind: ir.Type = FLOAT) -> ir.Constant:
@@ -90,23 +95,28 @@ def add_up(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
-    """The 16 numbers from `index` on."""
+    """The numbers from `index` on, 16 of float32 or 8 of float64."""
+    if array.layout != "C":  # addresses know no strides
+        return None
+    found = OF_KIND[array.dtype]
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        return read(builder, place(context, builder, signature.args[0], *values))
+        return read(builder, place(context, builder, signature.args[0], *values), found.ir.count)
 
-    return VECTOR(array, types.intp), generate
+    return found(array, types.intp), generate
 
 
 @intrinsic
 def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Writes 16 numbers from `index` on."""
+    """Writes a vector from `index` on."""
+    if array.layout != "C":
+        return None
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         write(builder, values[2], place(context, builder, signature.args[0], values[0], values[1]))
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, VECTOR), generate
+    return types.void(array, types.intp, vector), generate
 
 
 @intrinsic
@@ -177,12 +187,13 @@ def floor(typing: Any, vector: Any) -> Any:
 
 @intrinsic
 def splat(typing: Any, value: Any) -> Any:
-    """One number in all lanes."""
+    """One number in all lanes: 16 of float32, or 8 of float64."""
+    found = OF_KIND[value]
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        return spread(builder, values[0])
+        return spread(builder, values[0], found.ir.count)
 
-    return VECTOR(types.float32), generate
+    return found(value), generate
 
 
 @intrinsic
@@ -195,14 +206,19 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return VECTOR(VECTOR, VECTOR, VECTOR), generate
 
 
-@intrinsic
-def larger(typing: Any, a: Any, b: Any) -> Any:
-    """Where a > b, a; else b, also where one is no number."""
+def _chooser(sign: str) -> Any:
+    @intrinsic
+    def choose(typing: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
+            return builder.select(builder.fcmp_ordered(sign, *values), *values)
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        return builder.select(builder.fcmp_ordered(">", *values), *values)
+        return a(a, a), generate
 
-    return VECTOR(VECTOR, VECTOR), generate
+    return choose
+
+
+# In each lane a, where it is larger or smaller than b; else b, also where one is no number.
+larger, smaller = _chooser(">"), _chooser("<")
 
 
 def _limit(direction: str) -> Any:
@@ -257,10 +273,10 @@ def _operator(method: str) -> Callable[[Any, Any], Any]:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
             return getattr(builder, method)(*values)
 
-        return VECTOR(VECTOR, VECTOR), generate
+        return a(a, a), generate
 
     def chosen(a, b):  # type: ignore[no-untyped-def] # the signature that Numba compares
-        if isinstance(a, VectorType) and isinstance(b, VectorType):
+        if isinstance(a, VectorType) and a == b:
             return lambda a, b: apply(a, b)
         return None
 

@@ -69,7 +69,7 @@ def take_back(parameters, place, into, out, gradient, results):  # type: ignore[
                 here[lane] += wa * a[lane]
 
 
-@kernel
+@kernel(allocates=True)
 def find_maps(patterns, parameters, dims, slope, gradient, results, maps):  # type: ignore[no-untyped-def]
     """The affine map of each cell, (F, outputs, 3): what it makes of x, of y, and of one.
 

@@ -27,7 +27,7 @@ def root(parent, vertex):  # type: ignore[no-untyped-def]
     return vertex
 
 
-@part
+@part(allocates=True)
 def join_vertices(mesh):  # type: ignore[no-untyped-def]
     """Makes the ends of short edges one vertex, and drops the edges between them. Returns how many edges."""
     places, origin, following, twin, face, counts = (
@@ -163,7 +163,7 @@ def contract(mesh, width, words, all_words, least):  # type: ignore[no-untyped-d
         pack(mesh, width, words, all_words)
 
 
-@part
+@part(allocates=True)
 def pack(mesh, width, words, all_words):  # type: ignore[no-untyped-def]
     """Closes the gaps that are left in the lists, in their order."""
     origin, following, twin, face, first, counts = (

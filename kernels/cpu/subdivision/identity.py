@@ -50,13 +50,15 @@ def match(before, now, table, found):  # type: ignore[no-untyped-def]
             place = (place + np.uint64(1)) & last
 
 
-@kernel
-def compare(matches, born_before, areas_before, areas, epoch, born, gone):  # type: ignore[no-untyped-def]
-    """What becomes of cells that were `born_before` (F',), and those now, of `areas` (F,), whose `matches` these have.
+@kernel(allocates=True)
+def compare(before, born_before, areas_before, now, areas, epoch, table, born, gone):  # type: ignore[no-untyped-def]
+    """What becomes of cells with hashes `before` (F', 2) that were `born_before` (F',): now there are those of `now`.
 
     Fills when each was `born` (F,), and who of those before is `gone` (F',). Returns how many live on, their area now,
-    how far areas differ in all, and the sum of area times age.
+    how far areas differ in all, and the sum of area times age. `table` is scratch, as in `match`.
     """
+    matches = np.empty(len(now), np.int32)
+    match(before, now, table, matches)
     for old in range(len(gone)):
         gone[old] = True
     kept, kept_area, apart, aged = 0, 0.0, 0.0, 0.0

@@ -10,6 +10,7 @@ from draw_poly.kernels.compiled import part
 
 BLOCK = 64  # vertices
 UNIT = 2.0**-53
+MAGNITUDE = np.int64(2**63 - 1)  # all bits of a float64 but its sign
 
 
 @part
@@ -31,16 +32,16 @@ def multiply(parameters, place, inputs, into, out, sums):  # type: ignore[no-unt
                 here[lane] += wa * a[lane]
 
 
-@part
+@part(allocates=True)
 def doubtful(parameters, place, inputs, into, out, count, sums):  # type: ignore[no-untyped-def]
     """How many of a block's sums are below their own rounding bound, γ (|W| |a| + |b|)."""
     factor, found = (into + 2) * UNIT, 0
-    largest = np.empty(into)
+    largest, numbers = np.empty(into), inputs.view(np.int64)
     for k in range(into):
-        most = 0.0
-        for lane in range(BLOCK):
-            most = max(most, abs(inputs[k, lane]))
-        largest[k] = most
+        top = np.int64(0)
+        for lane in range(BLOCK):  # as whole numbers, magnitudes have the order of their bits, and are compared at once
+            top = max(top, numbers[k, lane] & MAGNITUDE)
+        largest.view(np.int64)[k] = top
     for row in range(out):
         w, bias = place + row * into, abs(parameters[place + out * into + row])
         most = bias
@@ -69,7 +70,7 @@ def gather(sums, first, count, into, slope, inputs):  # type: ignore[no-untyped-
             inputs[k, lane] = here if here > 0.0 else slope * here
 
 
-@part
+@part(allocates=True)
 def sign_block(first, last, sums, signs, into, out, slope, parameters, place, inputs, results):  # type: ignore[no-untyped-def]
     """Takes vertices first to last, at most a BLOCK, through a layer; `sums` were the layer's before, or the places.
 
@@ -78,15 +79,17 @@ def sign_block(first, last, sums, signs, into, out, slope, parameters, place, in
     count = last - first
     gather(sums, first, count, into, slope, inputs)
     multiply(parameters, place, inputs, into, out, results)
+    bits = np.empty(BLOCK, np.uint64)
+    for begin in range(0, out, 64):
+        bits[:] = 0
+        for row in range(begin, min(begin + 64, out)):
+            for lane in range(BLOCK):
+                bits[lane] |= np.uint64(results[row, lane] > 0.0) << np.uint64(row & 63)
+        for lane in range(count):
+            signs[first + lane, begin >> 6] = bits[lane]
     for lane in range(count):
-        vertex, word, bits = first + lane, 0, np.uint64(0)
         for row in range(out):
-            here = results[row, lane]
-            sums[vertex, row] = here
-            bits |= np.uint64(here > 0.0) << np.uint64(row & 63)
-            if row & 63 == 63 or row == out - 1:
-                signs[vertex, word] = bits
-                word, bits = word + 1, np.uint64(0)
+            sums[first + lane, row] = results[row, lane]
     return doubtful(parameters, place, inputs, into, out, count, results)
 
 

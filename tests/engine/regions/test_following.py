@@ -14,10 +14,11 @@ from draw_poly.engine.record.metrics import EVERY_EPOCH
 from draw_poly.engine.regions.follower import Follower
 from draw_poly.engine.regions.lives import Lives, change
 from draw_poly.engine.regions.shared import SharedRegions
-from draw_poly.engine.regions.statistics import entropy, gini, quantiles, statistics
+from draw_poly.engine.regions.statistics import quantiles, statistics
 from draw_poly.kernels import cpu
 from draw_poly.kernels.cpu.cells import Points
 from draw_poly.kernels.cpu.regions import Regions
+from draw_poly.kernels.cpu.subdivision.measures import unequal
 from tests.conftest import Program
 from tests.kernels.region_networks import draw
 from tests.kernels.test_regions import patterns
@@ -171,9 +172,10 @@ def test_lives_tell_births_deaths_and_ages() -> None:
 
 
 def test_inequality_and_entropy() -> None:
-    assert gini(np.ones(7)) == pytest.approx(0)
-    assert gini(np.array([1e-12] * 99 + [1.0])) == pytest.approx(0.99)
+    assert unequal(np.ones(7)) == pytest.approx((7, 0, np.log(7)))
+    assert unequal(np.array([1e-12] * 99 + [1.0]))[:2] == pytest.approx((1, 0.99))
     values = np.sort(np.random.default_rng(1).random(101))
     assert quantiles(values, (0.05, 0.5)) == pytest.approx(np.quantile(values, (0.05, 0.5)))
     assert quantiles(np.full(3, np.inf), (0.5,)) == [np.inf]
-    assert entropy(np.full(8, 1 / 8)) == pytest.approx(np.log(8))
+    shares = np.sort(np.random.default_rng(2).dirichlet(np.ones(9)))
+    assert unequal(3 * shares)[2] == pytest.approx(-(shares * np.log(shares)).sum())
