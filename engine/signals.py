@@ -11,6 +11,8 @@ from types import FrameType
 # Seconds between two signals that a person sends who will not wait.
 HASTE = 1.0
 
+_catching: "list[Signals]" = []
+
 
 class Abandoned(KeyboardInterrupt):
     """A run that was to end by a signal, `number`, was not let finish."""
@@ -52,11 +54,18 @@ class Signals:
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             numbers.append(signal.SIGHUP)
         before = {number: signal.signal(number, self) for number in numbers}
+        _catching.append(self)
         try:
             yield
         finally:
+            _catching.remove(self)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def asked_to_end() -> bool:
+    """Whether a signal was caught by which some run of this process is to end."""
+    return any(one.received for one in _catching)
 
 
 def interrupt_at_once(line: str) -> None:

@@ -46,6 +46,20 @@ def test_a_closed_terminal_does_not_end_what_nohup_started(start: Start, tmp_pat
     assert "Interrupted by SIGTERM" in rest
 
 
+def test_a_run_that_nobody_reads_ends_by_one_signal(start: Start, tmp_path: Path, small_image: Path) -> None:
+    log = tmp_path / "log"
+    words = words_for(small_image, tmp_path, "-e", 10**6, "--save-interval", 10**6, "--log-file", log)
+    with start(words) as running:
+        wait_for(running, "Epoch 30/")
+        said = -1
+        while said != (said := log.stat().st_size):  # until its pipe is full
+            time.sleep(2)
+        running.send_signal(TERMINATE)
+        assert running.wait(60) == 143
+    assert "Interrupted by SIGTERM" in log.read_text()
+    assert list(tmp_path.rglob("*.pt"))
+
+
 def ended_while_saving(
     program: Program, monkeypatch: pytest.MonkeyPatch, first: signal.Signals, then: list[signal.Signals]
 ) -> int:

@@ -5,6 +5,8 @@ import logging
 import math
 import os
 import re
+import select
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from draw_poly.engine.config import ConfigError
+from draw_poly.engine.signals import asked_to_end
 
 LOGGER = "polytope_nn"
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -22,6 +25,8 @@ SHOWN = 0.5
 
 # A line of this program's log, or of the original's.
 LINE = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - polytope_\w+ - [A-Z]+ - ", re.MULTILINE)
+# Bytes that a pipe takes at once when it says that it has room, and seconds that a run which is to end waits for that.
+PIECE, PATIENCE = 4096, 1
 # How far into a file such a line is looked for.
 LOOKED_AT = 2**16
 
@@ -78,12 +83,14 @@ def stamped(lines: Sequence[str], times: Sequence[float], name: str = LOGGER) ->
 class Console(InBulk):
     """Writes above a progress bar where there is one, letters that the stream lacks as escapes.
 
-    On a terminal, where nobody could read them, it leaves lines out of those that come at once.
+    On a terminal, where nobody could read them, it leaves lines out of those that come at once. It waits for whoever
+    reads a pipe, but not once the run is asked to end.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._terminal, self._shown = stream.isatty(), -math.inf
+        self._room, self._left = _room(stream), False
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""
@@ -103,8 +110,29 @@ class Console(InBulk):
     def write(self, text: str) -> None:
         """See `InBulk.write`."""
         encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+        size = len(text) if self._room is None else PIECE if text.isascii() else PIECE // 4
         with tqdm.external_write_mode(file=self.stream):
-            super().write(text.encode(encoding, "backslashreplace").decode(encoding))
+            for start in range(0, len(text), max(1, size)):
+                if not self._is_read():
+                    return
+                super().write(text[start : start + size])
+
+    def _is_read(self) -> bool:
+        """Waits until a pipe has room for a piece; whether it has."""
+        while self._room and not self._left and not self._room.poll(1000 * PATIENCE):
+            self._left = asked_to_end()
+        return not self._left
+
+
+def _room(stream: TextIO) -> "select.poll | None":
+    """What tells whether a pipe has room; None for anything else, which takes what it is given."""
+    with suppress(OSError, ValueError, AttributeError):  # no file, or none that the system knows
+        if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+            found = select.poll()
+            found.register(stream, select.POLLOUT)
+            return found
+    return None
 
 
 class LogFile(logging.FileHandler, InBulk):
