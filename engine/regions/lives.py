@@ -45,6 +45,7 @@ class Lives:
 
     def follow(self, now: "Lives") -> tuple["Lives", Change]:
         """Those of a later subdivision of the same window, as they `begin`, but with their ages; what changed."""
+        from draw_poly.engine.regions.statistics import quantiles
         from draw_poly.kernels.cpu.cells import fate
 
         whole, epoch = float(now.areas.sum()), now.epoch
@@ -55,7 +56,7 @@ class Lives:
             died=len(lived),
             kept_area=what.kept_area / whole,
             moved_area=what.apart / (2 * whole),
-            lifetime=float(lived[[(len(lived) - 1) // 2, len(lived) // 2]].mean()) if len(lived) else float("nan"),
+            lifetime=quantiles(lived, (0.5,))[0] if len(lived) else float("nan"),
             age=what.aged / whole,
         )
         return replace(now, born=what.born), change

@@ -40,7 +40,7 @@ def statistics(found: Subdivision, points: Points | None = None) -> dict[str, fl
     }
 
 
-def quantiles(values: Numbers, shares: Sequence[float]) -> list[float]:
+def quantiles(values: Numbers | NDArray[np.int64], shares: Sequence[float]) -> list[float]:
     """Those of sorted numbers, as `numpy.quantile` has them, which takes longer than to sort these."""
     found = []
     for share in shares:
